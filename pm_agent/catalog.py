@@ -1,0 +1,86 @@
+"""Which feature handles what. Explicit lists; nothing is discovered."""
+
+from collections.abc import Iterator
+
+from pm_agent.domain import access, agent, assignment, blocker, hold, instruction, project, task
+from pm_agent.domain.envelope import Command
+from pm_agent.domain.world import World
+from pm_agent.features.access import decide as access_decide
+from pm_agent.features.assignment import decide as assignment_decide
+from pm_agent.features.assignment import react as assignment_react
+from pm_agent.features.backlog import decide as backlog_decide
+from pm_agent.features.backlog import react as backlog_react
+from pm_agent.features.blockers import decide as blockers_decide
+from pm_agent.features.holds import decide as holds_decide
+from pm_agent.features.holds import react as holds_react
+from pm_agent.features.instructions import decide as instructions_decide
+from pm_agent.features.instructions import react as instructions_react
+from pm_agent.features.planning import decide as planning_decide
+from pm_agent.features.progress import decide as progress_decide
+from pm_agent.features.quality import decide as quality_decide
+from pm_agent.features.quality import react as quality_react
+from pm_agent.features.team import decide as team_decide
+from pm_agent.kernel.effects import Alarm
+from pm_agent.kernel.types import Catalog, Decider
+
+DECIDERS: dict[type[Command], Decider] = {
+    # backlog
+    project.CreateProject: backlog_decide.create_project,
+    project.UpdateProject: backlog_decide.update_project,
+    task.CreateTask: backlog_decide.create_task,
+    task.ImportTasks: backlog_decide.import_tasks,
+    task.UpdateTask: backlog_decide.update_task,
+    task.CancelTask: backlog_decide.cancel_task,
+    task.ReopenTask: backlog_decide.reopen_task,
+    task.ArchiveTask: backlog_decide.archive_task,
+    task.LogDecision: backlog_decide.log_decision,
+    task.LogArtifact: backlog_decide.log_artifact,
+    # team
+    agent.RegisterAgent: team_decide.register,
+    agent.HeartbeatAgent: team_decide.heartbeat,
+    # assignment
+    assignment.ClaimTask: assignment_decide.claim,
+    assignment.WaitForTask: assignment_decide.wait,
+    assignment.WithdrawOffer: assignment_decide.withdraw,
+    assignment.ReleaseTask: assignment_decide.release,
+    assignment.CheckLease: assignment_decide.check_lease,
+    # progress, quality, blockers
+    assignment.ReportProgress: progress_decide.report,
+    assignment.CompleteTask: quality_decide.complete,
+    assignment.AcceptCompletion: quality_decide.accept,
+    assignment.RejectCompletion: quality_decide.reject,
+    blocker.ReportBlocker: blockers_decide.report,
+    blocker.ResolveBlocker: blockers_decide.resolve,
+    # instructions
+    instruction.StoreInstructions: instructions_decide.store,
+    instruction.AbandonEffect: instructions_decide.abandon,
+    # holds
+    hold.PlaceHold: holds_decide.place,
+    hold.LiftHold: holds_decide.lift,
+    hold.LiftDueHold: holds_decide.lift_due,
+    # planning
+    task.SetCriticalPaths: planning_decide.set_critical_paths,
+    # access
+    access.IssueToken: access_decide.issue,
+    access.RevokeToken: access_decide.revoke,
+}
+
+
+def _alarms(world: World) -> Iterator[Alarm]:
+    yield from assignment_react.alarms(world)
+    yield from backlog_react.alarms(world)
+    yield from holds_react.alarms(world)
+
+
+CATALOG = Catalog(
+    deciders=DECIDERS,
+    reactors=(
+        assignment_react.react,
+        backlog_react.react,
+        holds_react.react,
+        instructions_react.react,
+        quality_react.react,
+    ),
+    settle=assignment_decide.settle,
+    alarms=_alarms,
+)

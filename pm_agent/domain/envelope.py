@@ -1,0 +1,87 @@
+"""What every command and event carries: who, why and when. Not their contents."""
+
+from typing import ClassVar, Literal
+
+import msgspec
+
+from pm_agent.domain.ids import TaskId
+
+PrincipalKind = Literal["agent", "person", "system"]
+Role = Literal["worker", "lead", "admin", "system"]
+DEFAULT_WORKSPACE = "main"
+
+
+class Principal(msgspec.Struct, frozen=True):
+    """Who acts. Written as ``agent:A-ada``; every event names one."""
+
+    kind: PrincipalKind
+    id: str
+    role: Role = "worker"
+
+    def __str__(self) -> str:
+        return f"{self.kind}:{self.id}"
+
+
+SYSTEM = Principal(kind="system", id="pm-agent", role="system")
+
+
+class Command(msgspec.Struct, frozen=True, kw_only=True, tag=True, forbid_unknown_fields=True):
+    """A request to decide. Same ``request_id`` and body: same reply, one effect."""
+
+    request_id: str
+    principal: Principal
+    workspace_id: str = DEFAULT_WORKSPACE
+
+
+class EventData(msgspec.Struct, frozen=True, kw_only=True, tag=True, omit_defaults=True):
+    """A fact decided. The class name is its name for ever; shapes change by ``schema_version``."""
+
+    schema_version: ClassVar[int] = 1
+    # True when the event ends an attempt: effects asked for by that attempt are dropped.
+    ends_attempt: ClassVar[bool] = False
+
+
+class Event(msgspec.Struct, frozen=True):
+    """An event with its place in the journal."""
+
+    position: int
+    at_us: int
+    epoch: int
+    principal: str
+    cause: str  # the request id of the command
+    data: EventData
+
+    @property
+    def kind(self) -> str:
+        return type(self.data).__name__
+
+
+def subject_of(data: EventData) -> str:
+    """Return the id under which the journal indexes an event: its task, else agent, else project."""
+    for field in ("task_id", "agent_id", "project_id"):
+        value = getattr(data, field, None)
+        if value:
+            return str(value)
+    return ""
+
+
+class Body(msgspec.Struct, frozen=True):
+    """A free text kept apart from the events, so that it can be erased."""
+
+    ref: str  # hex SHA-256 of salt + text
+    salt: bytes
+    text: str
+
+
+class Usage(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What work has cost: tokens, and money in millionths of a US dollar."""
+
+    tokens: int = 0
+    cost_microusd: int = 0
+
+    def plus(self, other: "Usage") -> "Usage":
+        return Usage(self.tokens + other.tokens, self.cost_microusd + other.cost_microusd)
+
+
+NO_USAGE = Usage()
+TaskIds = tuple[TaskId, ...]

@@ -1,0 +1,60 @@
+"""Instructions: the text an agent gets with a task, written by a language model or by rules."""
+
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from pm_agent.domain.envelope import Command, Event, EventData
+from pm_agent.domain.ids import BodyRef, TaskId
+
+if TYPE_CHECKING:
+    from pm_agent.domain.world import World
+
+
+class Instruction(msgspec.Struct, frozen=True, omit_defaults=True):
+    lease_token: int
+    text: BodyRef
+    writer: str  # "rules", or the model's name
+
+
+class StoreInstructions(Command, frozen=True, kw_only=True):
+    """The writer's answer to the effect that asked for it."""
+
+    effect_id: str
+    task_id: TaskId
+    lease_token: int
+    text: str
+    writer: str
+
+
+class AbandonEffect(Command, frozen=True, kw_only=True):
+    """The effect failed for good; it is not tried again."""
+
+    effect_id: str
+    task_id: TaskId
+    reason: str
+
+
+class InstructionsWritten(EventData, frozen=True, kw_only=True):
+    effect_id: str
+    task_id: TaskId
+    lease_token: int
+    text: BodyRef
+    writer: str
+
+
+class EffectAbandoned(EventData, frozen=True, kw_only=True):
+    effect_id: str
+    task_id: TaskId
+    reason: str
+
+
+def _written(world: "World", event: Event, data: InstructionsWritten) -> None:  # noqa: ARG001
+    world.instructions[data.task_id] = Instruction(data.lease_token, data.text, data.writer)
+
+
+def _abandoned(world: "World", event: Event, data: EffectAbandoned) -> None:
+    """Leave the world as it is: the outbox alone forgets the effect."""
+
+
+APPLY = {InstructionsWritten: _written, EffectAbandoned: _abandoned}

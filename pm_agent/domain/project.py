@@ -1,0 +1,104 @@
+"""Projects: tasks with one goal, how their completion is judged, and what they may cost."""
+
+from typing import TYPE_CHECKING, Literal
+
+import msgspec
+
+from pm_agent.domain.envelope import NO_USAGE, Command, Event, EventData, Usage
+from pm_agent.domain.hold import Hold
+from pm_agent.domain.ids import ProjectId
+
+if TYPE_CHECKING:
+    from pm_agent.domain.world import World
+
+# auto: a submission is accepted at once. command: a fixed argv must exit 0. person: somebody says so.
+CompletionPolicy = Literal["auto", "command", "person"]
+
+
+class Gate(msgspec.Struct, frozen=True, omit_defaults=True):
+    """The fixed command of a ``command`` policy. No field of a task ever enters ``argv``."""
+
+    argv: tuple[str, ...] = ()
+    cwd: str = ""
+    timeout_s: int = 600
+
+
+class Project(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    id: ProjectId
+    name: str
+    completion: CompletionPolicy = "auto"
+    gate: Gate = Gate()
+    max_in_progress: int = 0  # tasks leased at once; 0: no limit
+    cost_cap_microusd: int = 0  # 0: no cap
+    token_cap: int = 0  # 0: no cap
+    created_at_us: int = 0
+    holds: tuple[Hold, ...] = ()
+    usage: Usage = NO_USAGE
+    retry_after_s: int = 30  # hint for agents that found nothing; set by the portfolio manager
+
+
+def cap_reached(project: Project, added: Usage) -> str:
+    """Name the cap that the project's use reaches with ``added``, or return an empty string."""
+    used = project.usage.plus(added)
+    if project.cost_cap_microusd and used.cost_microusd >= project.cost_cap_microusd:
+        return f"cost cap of {project.cost_cap_microusd / 1_000_000:.2f} USD reached"
+    if project.token_cap and used.tokens >= project.token_cap:
+        return f"token cap of {project.token_cap} reached"
+    return ""
+
+
+class CreateProject(Command, frozen=True, kw_only=True):
+    project_id: ProjectId
+    name: str
+    completion: CompletionPolicy = "auto"
+    gate: Gate = Gate()
+    max_in_progress: int = 0
+    cost_cap_microusd: int = 0
+    token_cap: int = 0
+
+
+class UpdateProject(Command, frozen=True, kw_only=True):
+    project_id: ProjectId
+    completion: CompletionPolicy | None = None
+    gate: Gate | None = None
+    max_in_progress: int | None = None
+    cost_cap_microusd: int | None = None
+    token_cap: int | None = None
+    retry_after_s: int | None = None
+
+
+class ProjectCreated(EventData, frozen=True, kw_only=True):
+    project_id: ProjectId
+    name: str
+    completion: CompletionPolicy = "auto"
+    gate: Gate = Gate()
+    max_in_progress: int = 0
+    cost_cap_microusd: int = 0
+    token_cap: int = 0
+
+
+class ProjectUpdated(EventData, frozen=True, kw_only=True):
+    project_id: ProjectId
+    completion: CompletionPolicy | None = None
+    gate: Gate | None = None
+    max_in_progress: int | None = None
+    cost_cap_microusd: int | None = None
+    token_cap: int | None = None
+    retry_after_s: int | None = None
+
+
+def _created(world: "World", event: Event, data: ProjectCreated) -> None:
+    fields = {f: getattr(data, f) for f in data.__struct_fields__ if f != "project_id"}
+    world.put_project(Project(id=data.project_id, created_at_us=event.at_us, **fields))
+
+
+def _updated(world: "World", event: Event, data: ProjectUpdated) -> None:  # noqa: ARG001
+    changes = {
+        f: value
+        for f in data.__struct_fields__
+        if f != "project_id" and (value := getattr(data, f)) is not None
+    }
+    world.put_project(msgspec.structs.replace(world.projects[data.project_id], **changes))
+
+
+APPLY = {ProjectCreated: _created, ProjectUpdated: _updated}

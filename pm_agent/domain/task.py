@@ -1,0 +1,415 @@
+"""Tasks: the unit of work, its dependencies and its life from open to done."""
+
+from typing import TYPE_CHECKING, Literal
+
+import msgspec
+
+from pm_agent.domain.envelope import NO_USAGE, Command, Event, EventData, Usage
+from pm_agent.domain.hold import Hold
+from pm_agent.domain.ids import AgentId, BodyRef, ProjectId, TaskId
+
+if TYPE_CHECKING:
+    from pm_agent.domain.world import World
+
+# "ready" is not stored: it is an open task with every dependency accepted and no hold.
+TaskState = Literal["open", "assigned", "blocked", "in_review", "done", "cancelled", "dead_letter"]
+TERMINAL: frozenset[str] = frozenset({"done", "cancelled", "dead_letter"})
+LEASED: frozenset[str] = frozenset({"assigned", "blocked"})
+AttemptOutcome = Literal[
+    "completed", "rejected", "failed", "released", "blocked", "expired", "stopped"
+]
+PRIORITIES = ("low", "normal", "high", "urgent")  # stored as 0..3
+MAX_KEPT_ATTEMPTS = 10  # older attempts stay in the journal
+
+
+class Skill(msgspec.Struct, frozen=True, order=True):
+    """A skill with a level: 1 novice to 5 expert. On a task it is the least level required."""
+
+    name: str
+    level: int = 1
+
+
+class Artifact(msgspec.Struct, frozen=True, omit_defaults=True):
+    """A work product: where it lies. Handed to the task's dependants."""
+
+    name: str
+    uri: str
+    by: str
+    at_us: int
+    note: BodyRef | None = None
+
+
+class LoggedDecision(msgspec.Struct, frozen=True, omit_defaults=True):
+    """A choice an agent made while working. Handed to the task's dependants."""
+
+    decision: BodyRef
+    by: str
+    at_us: int
+    affects: tuple[TaskId, ...] = ()
+
+
+class Attempt(msgspec.Struct, frozen=True, omit_defaults=True):
+    """How one assignment ended; the newest one is the recovery note for the next agent."""
+
+    agent_id: AgentId
+    lease_token: int
+    outcome: AttemptOutcome
+    started_at_us: int
+    ended_at_us: int
+    percent: int = 0
+    note: BodyRef | None = None  # the last thing the agent said about its work
+    where: str = ""  # branch or folder of the work
+
+
+class Evidence(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What an agent shows for its claim that the task is done."""
+
+    commit: str = ""
+    branch: str = ""
+    links: tuple[str, ...] = ()
+
+
+class TaskDraft(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """A task as asked for. ``dependencies`` name task ids, or keys of the same import."""
+
+    title: str
+    key: str = ""
+    description: str = ""
+    kind: str = "task"
+    priority: int = 1
+    labels: tuple[str, ...] = ()
+    skills: tuple[Skill, ...] = ()
+    estimate_min: int = 0
+    complexity: int = 0  # 1..5; 0 lets the estimate decide
+    acceptance_criteria: tuple[str, ...] = ()
+    path_hints: tuple[str, ...] = ()
+    dependencies: tuple[str, ...] = ()
+    needs_approval: bool = False
+
+
+class Task(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    id: TaskId
+    number: int
+    project_id: ProjectId
+    title: str
+    key: str = ""
+    description: BodyRef | None = None
+    kind: str = "task"
+    priority: int = 1
+    labels: tuple[str, ...] = ()
+    skills: tuple[Skill, ...] = ()
+    estimate_min: int = 0
+    complexity: int = 0
+    acceptance_criteria: tuple[str, ...] = ()
+    path_hints: tuple[str, ...] = ()
+    dependencies: tuple[TaskId, ...] = ()
+    state: TaskState = "open"
+    waiting_on: int = 0  # dependencies not accepted yet; kept by apply
+    holds: tuple[Hold, ...] = ()
+    version: int = 0  # position of the last event that changed it
+    created_at_us: int = 0
+    started_at_us: int = 0  # first assignment
+    ended_at_us: int = 0
+    lease_token: int = 0  # of the newest assignment; only ever rises
+    attempt: int = 0
+    failures: int = 0
+    attempts: tuple[Attempt, ...] = ()
+    submission: "Submission | None" = None
+    artifacts: tuple[Artifact, ...] = ()
+    decisions: tuple[LoggedDecision, ...] = ()
+    usage: Usage = NO_USAGE
+    critical_path_min: int = 0  # of the work that waits behind it; set by the portfolio manager
+
+    @property
+    def is_terminal(self) -> bool:
+        return self.state in TERMINAL
+
+    @property
+    def is_ready(self) -> bool:
+        return self.state == "open" and self.waiting_on == 0 and not self.holds
+
+    @property
+    def level(self) -> int:
+        """Complexity 1..5: as given, else from the estimate (30 min 1, 2 h 3, a day 5)."""
+        if self.complexity:
+            return self.complexity
+        return 1 + sum(self.estimate_min > limit for limit in (30, 60, 120, 480))
+
+
+class Submission(msgspec.Struct, frozen=True, omit_defaults=True):
+    """Work handed in and not judged yet, or the last one judged."""
+
+    agent_id: AgentId
+    lease_token: int
+    summary: BodyRef
+    at_us: int
+    evidence: Evidence = Evidence()
+
+
+class Tombstone(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What stays in the world of an archived task."""
+
+    project_id: ProjectId
+    state: TaskState
+    lease_token: int
+    ended_at_us: int
+
+
+class CreateTask(Command, frozen=True, kw_only=True):
+    project_id: ProjectId
+    draft: TaskDraft
+
+
+class ImportTasks(Command, frozen=True, kw_only=True):
+    """Many tasks at once: all of them or none."""
+
+    project_id: ProjectId
+    drafts: tuple[TaskDraft, ...]
+
+
+class UpdateTask(Command, frozen=True, kw_only=True):
+    """Change what is given; ``None`` leaves a field as it is."""
+
+    task_id: TaskId
+    expected_version: int | None = None
+    title: str | None = None
+    description: str | None = None
+    priority: int | None = None
+    labels: tuple[str, ...] | None = None
+    skills: tuple[Skill, ...] | None = None
+    estimate_min: int | None = None
+    complexity: int | None = None
+    acceptance_criteria: tuple[str, ...] | None = None
+    path_hints: tuple[str, ...] | None = None
+    dependencies: tuple[TaskId, ...] | None = None
+
+
+class CancelTask(Command, frozen=True, kw_only=True):
+    task_id: TaskId
+    reason: str = ""
+
+
+class ReopenTask(Command, frozen=True, kw_only=True):
+    """The only way back from done, cancelled or dead-lettered."""
+
+    task_id: TaskId
+    reason: str
+
+
+class LogDecision(Command, frozen=True, kw_only=True):
+    task_id: TaskId
+    lease_token: int | None = None
+    decision: str
+    affects: tuple[TaskId, ...] = ()
+
+
+class LogArtifact(Command, frozen=True, kw_only=True):
+    task_id: TaskId
+    lease_token: int | None = None
+    name: str
+    uri: str
+    note: str = ""
+
+
+class SetCriticalPaths(Command, frozen=True, kw_only=True):
+    """Proposed by a portfolio manager: minutes of work that wait behind each task."""
+
+    project_id: ProjectId
+    minutes: dict[TaskId, int]
+
+
+class ArchiveTask(Command, frozen=True, kw_only=True):
+    """The clock's: a terminal task leaves the world after some days."""
+
+    task_id: TaskId
+
+
+class TaskCreated(EventData, frozen=True, kw_only=True):
+    task_id: TaskId
+    number: int
+    project_id: ProjectId
+    title: str
+    key: str = ""
+    description: BodyRef | None = None
+    kind: str = "task"
+    priority: int = 1
+    labels: tuple[str, ...] = ()
+    skills: tuple[Skill, ...] = ()
+    estimate_min: int = 0
+    complexity: int = 0
+    acceptance_criteria: tuple[str, ...] = ()
+    path_hints: tuple[str, ...] = ()
+    dependencies: tuple[TaskId, ...] = ()
+
+
+class TaskUpdated(EventData, frozen=True, kw_only=True):
+    task_id: TaskId
+    title: str | None = None
+    description: BodyRef | None = None
+    priority: int | None = None
+    labels: tuple[str, ...] | None = None
+    skills: tuple[Skill, ...] | None = None
+    estimate_min: int | None = None
+    complexity: int | None = None
+    acceptance_criteria: tuple[str, ...] | None = None
+    path_hints: tuple[str, ...] | None = None
+    dependencies: tuple[TaskId, ...] | None = None
+
+
+class TaskCancelled(EventData, frozen=True, kw_only=True):
+    ends_attempt = True
+    task_id: TaskId
+    reason: str = ""
+
+
+class TaskReopened(EventData, frozen=True, kw_only=True):
+    task_id: TaskId
+    reason: str
+
+
+class TaskDeadLettered(EventData, frozen=True, kw_only=True):
+    """Too many attempts failed: a person has to look before it is tried again."""
+
+    task_id: TaskId
+    reason: str
+
+
+class TaskArchived(EventData, frozen=True, kw_only=True):
+    task_id: TaskId
+
+
+class DecisionLogged(EventData, frozen=True, kw_only=True):
+    task_id: TaskId
+    decision: BodyRef
+    affects: tuple[TaskId, ...] = ()
+
+
+class ArtifactLogged(EventData, frozen=True, kw_only=True):
+    task_id: TaskId
+    name: str
+    uri: str
+    note: BodyRef | None = None
+
+
+class CriticalPathsSet(EventData, frozen=True, kw_only=True):
+    project_id: ProjectId
+    minutes: dict[TaskId, int]
+
+
+def _created(world: "World", event: Event, data: TaskCreated) -> None:
+    world.next_task_number = data.number + 1
+    world.put_task(
+        Task(
+            id=data.task_id,
+            number=data.number,
+            project_id=data.project_id,
+            title=data.title,
+            key=data.key,
+            description=data.description,
+            kind=data.kind,
+            priority=data.priority,
+            labels=data.labels,
+            skills=data.skills,
+            estimate_min=data.estimate_min,
+            complexity=data.complexity,
+            acceptance_criteria=data.acceptance_criteria,
+            path_hints=data.path_hints,
+            dependencies=data.dependencies,
+            waiting_on=world.count_unaccepted(data.dependencies),
+            version=event.position,
+            created_at_us=event.at_us,
+        )
+    )
+    world.link_dependencies(data.task_id, (), data.dependencies)
+
+
+def _updated(world: "World", event: Event, data: TaskUpdated) -> None:
+    task = world.tasks[data.task_id]
+    changes = {
+        field: value
+        for field in data.__struct_fields__
+        if field != "task_id" and (value := getattr(data, field)) is not None
+    }
+    if data.dependencies is not None:
+        changes["waiting_on"] = world.count_unaccepted(data.dependencies)
+        world.link_dependencies(task.id, task.dependencies, data.dependencies)
+    world.put_task(msgspec.structs.replace(task, version=event.position, **changes))
+
+
+def _cancelled(world: "World", event: Event, data: TaskCancelled) -> None:
+    task = world.tasks[data.task_id]
+    world.end_attempt(event, task.id, "stopped")
+    _end(world, event, data.task_id, "cancelled")
+
+
+def _dead_lettered(world: "World", event: Event, data: TaskDeadLettered) -> None:
+    _end(world, event, data.task_id, "dead_letter")
+
+
+def _end(world: "World", event: Event, task_id: TaskId, state: TaskState) -> None:
+    task = world.tasks[task_id]
+    world.put_task(
+        msgspec.structs.replace(
+            task, state=state, ended_at_us=event.at_us, version=event.position
+        )
+    )
+
+
+def _reopened(world: "World", event: Event, data: TaskReopened) -> None:
+    task = world.tasks[data.task_id]
+    was_accepted = task.state == "done"
+    world.put_task(
+        msgspec.structs.replace(
+            task,
+            state="open",
+            failures=0,
+            ended_at_us=0,
+            version=event.position,
+            waiting_on=world.count_unaccepted(task.dependencies),
+        )
+    )
+    if was_accepted:
+        world.change_waiting(task.id, +1)
+
+
+def _archived(world: "World", event: Event, data: TaskArchived) -> None:  # noqa: ARG001
+    world.bury_task(data.task_id)
+
+
+def _decision_logged(world: "World", event: Event, data: DecisionLogged) -> None:
+    task = world.tasks[data.task_id]
+    logged = LoggedDecision(data.decision, event.principal, event.at_us, data.affects)
+    world.put_task(
+        msgspec.structs.replace(
+            task, decisions=(*task.decisions, logged), version=event.position
+        )
+    )
+
+
+def _artifact_logged(world: "World", event: Event, data: ArtifactLogged) -> None:
+    task = world.tasks[data.task_id]
+    artifact = Artifact(data.name, data.uri, event.principal, event.at_us, data.note)
+    others = tuple(a for a in task.artifacts if a.name != data.name)
+    world.put_task(
+        msgspec.structs.replace(task, artifacts=(*others, artifact), version=event.position)
+    )
+
+
+def _critical_paths_set(world: "World", event: Event, data: CriticalPathsSet) -> None:  # noqa: ARG001
+    for task_id, minutes in data.minutes.items():
+        task = world.tasks.get(task_id)
+        if task is not None and not task.is_terminal:
+            world.put_task(msgspec.structs.replace(task, critical_path_min=minutes))
+
+
+APPLY = {
+    TaskCreated: _created,
+    TaskUpdated: _updated,
+    TaskCancelled: _cancelled,
+    TaskDeadLettered: _dead_lettered,
+    TaskReopened: _reopened,
+    TaskArchived: _archived,
+    DecisionLogged: _decision_logged,
+    ArtifactLogged: _artifact_logged,
+    CriticalPathsSet: _critical_paths_set,
+}

@@ -1,0 +1,377 @@
+"""The world: everything decisions read. A fold of the journal; ``apply`` only dispatches.
+
+Tables hold frozen structs and are what a snapshot stores. Indexes are derived from the tables by
+the ``put_`` methods, the only writers, and are rebuilt when a snapshot is loaded.
+"""
+
+import hashlib
+from collections import Counter, defaultdict
+from collections.abc import Iterable
+from typing import Any
+
+import msgspec
+
+from pm_agent.domain import access, agent, assignment, blocker, hold, instruction, project, task
+from pm_agent.domain.access import AccessToken
+from pm_agent.domain.agent import Agent, Signature
+from pm_agent.domain.assignment import Assignment
+from pm_agent.domain.blocker import Blocker
+from pm_agent.domain.envelope import DEFAULT_WORKSPACE, NO_USAGE, Event, EventData, Usage
+from pm_agent.domain.hold import Hold, Scope
+from pm_agent.domain.ids import AgentId, BlockerId, BodyRef, ProjectId, TaskId
+from pm_agent.domain.instruction import Instruction
+from pm_agent.domain.project import Project
+from pm_agent.domain.ready_set import ReadySet, created_s
+from pm_agent.domain.task import (
+    LEASED,
+    MAX_KEPT_ATTEMPTS,
+    Attempt,
+    AttemptOutcome,
+    Task,
+    Tombstone,
+)
+from pm_agent.domain.time import MINUTE_US
+from pm_agent.domain.track_record import NO_RECORD, TrackRecord, with_outcome
+
+NOUNS = (hold, task, agent, project, assignment, blocker, access, instruction)
+APPLIERS: dict[type[EventData], Any] = {
+    kind: applier for noun in NOUNS for kind, applier in noun.APPLY.items()
+}
+FAILED_OUTCOMES: frozenset[str] = frozenset({"rejected", "failed", "expired"})
+
+
+class Tables(msgspec.Struct, kw_only=True):
+    """What a snapshot stores. Everything else in the world follows from it."""
+
+    workspace_id: str = DEFAULT_WORKSPACE
+    position: int = 0
+    epoch: int = 0
+    now_us: int = 0  # instant of the last event
+    next_task_number: int = 1
+    next_blocker_number: int = 1
+    tasks_created: int = 0
+    tasks: dict[TaskId, Task] = {}
+    tombstones: dict[TaskId, Tombstone] = {}
+    agents: dict[AgentId, Agent] = {}
+    projects: dict[ProjectId, Project] = {}
+    assignments: dict[TaskId, Assignment] = {}
+    blockers: dict[BlockerId, Blocker] = {}
+    tokens: dict[str, AccessToken] = {}
+    instructions: dict[TaskId, Instruction] = {}
+    # agent id -> kind of task -> how it went
+    track_records: dict[AgentId, dict[str, TrackRecord]] = {}
+    workspace_holds: tuple[Hold, ...] = ()
+
+
+class World:
+    def __init__(self, tables: Tables | None = None) -> None:
+        t = self.tables = tables or Tables()
+        self.tasks = t.tasks
+        self.tombstones = t.tombstones
+        self.agents = t.agents
+        self.projects = t.projects
+        self.assignments = t.assignments
+        self.blockers = t.blockers
+        self.tokens = t.tokens
+        self.instructions = t.instructions
+        self.track_records = t.track_records
+        # Indexes, derived.
+        self.ready = ReadySet()
+        self.dependants: dict[TaskId, dict[TaskId, None]] = {}
+        self.counts: dict[ProjectId, Counter[str]] = defaultdict(Counter)  # tasks by state
+        self.reserved: Counter[ProjectId] = Counter()  # micro-dollars promised to running work
+        self.reserved_tokens: Counter[ProjectId] = Counter()
+        self.signatures: dict[Signature, dict[AgentId, None]] = {}
+        self.task_blockers: dict[TaskId, list[BlockerId]] = {}
+        self.task_keys: dict[tuple[ProjectId, str], TaskId] = {}
+        self.kind_numbers: dict[str, int] = {}
+        self.agent_numbers: dict[AgentId, int] = {}
+        self._rebuild_indexes()
+
+    # -- the fold ---------------------------------------------------------------------------
+
+    def apply(self, event: Event) -> None:
+        """Change the world by one event. Events come in order, each once."""
+        t = self.tables
+        assert event.position == t.position + 1, (event.position, t.position)
+        t.position = event.position
+        t.epoch = event.epoch
+        t.now_us = event.at_us
+        APPLIERS[type(event.data)](self, event, event.data)
+
+    @property
+    def position(self) -> int:
+        return self.tables.position
+
+    @property
+    def next_task_number(self) -> int:
+        return self.tables.next_task_number
+
+    @next_task_number.setter
+    def next_task_number(self, number: int) -> None:
+        self.tables.next_task_number = number
+
+    @property
+    def next_blocker_number(self) -> int:
+        return self.tables.next_blocker_number
+
+    @next_blocker_number.setter
+    def next_blocker_number(self, number: int) -> None:
+        self.tables.next_blocker_number = number
+
+    def fingerprint(self) -> str:
+        """SHA-256 of all tables in canonical JSON: equal worlds, equal fingerprints."""
+        return hashlib.sha256(msgspec.json.encode(self.tables, order="deterministic")).hexdigest()
+
+    # -- writers: the only places that change tables ------------------------------------------
+
+    def put_task(self, new: Task) -> None:
+        old = self.tasks.get(new.id)
+        self.tasks[new.id] = new
+        if old is None:
+            self.tables.tasks_created += 1
+            self.counts[new.project_id][new.state] += 1
+            if new.key:
+                self.task_keys[new.project_id, new.key] = new.id
+        elif old.state != new.state:
+            counts = self.counts[new.project_id]
+            counts[old.state] -= 1
+            counts[new.state] += 1
+        if new.is_ready:
+            self.ready.put(new, self._row(new))
+        elif old is not None and old.is_ready:
+            self.ready.remove(new.id)
+
+    def bury_task(self, task_id: TaskId) -> None:
+        """Keep only a tombstone of a terminal task."""
+        old = self.tasks.pop(task_id)
+        for dependency in old.dependencies:
+            waiting = self.dependants.get(dependency)
+            if waiting is not None:
+                waiting.pop(task_id, None)
+        self.dependants.pop(task_id, None)
+        self.instructions.pop(task_id, None)
+        for blocker_id in self.task_blockers.pop(task_id, ()):
+            del self.blockers[blocker_id]
+        if old.key:
+            self.task_keys.pop((old.project_id, old.key), None)
+        self.tombstones[task_id] = Tombstone(
+            old.project_id, old.state, old.lease_token, old.ended_at_us
+        )
+
+    def put_agent(self, new: Agent) -> None:
+        old = self.agents.get(new.id)
+        self.agents[new.id] = new
+        if old is None:
+            self.agent_numbers[new.id] = len(self.agent_numbers) + 1
+        elif old.signature != new.signature:
+            self.signatures[old.signature].pop(new.id, None)
+        if old is None or old.signature != new.signature:
+            self.signatures.setdefault(new.signature, {})[new.id] = None
+
+    def put_project(self, new: Project) -> None:
+        old = self.projects.get(new.id)
+        self.projects[new.id] = new
+        if old is not None and (old.max_in_progress, old.cost_cap_microusd, old.token_cap) != (
+            new.max_in_progress,
+            new.cost_cap_microusd,
+            new.token_cap,
+        ):
+            self.ready.refresh_project(new.id)
+
+    def put_assignment(self, new: Assignment) -> None:
+        old = self.assignments.get(new.task_id)
+        self.assignments[new.task_id] = new
+        self._count_reserved(old, new)
+        if old is None:
+            holder = self.agents[new.agent_id]
+            self.put_agent(msgspec.structs.replace(holder, active=(*holder.active, new.task_id)))
+
+    def put_blocker(self, new: Blocker) -> None:
+        if new.id not in self.blockers:
+            self.task_blockers.setdefault(new.task_id, []).append(new.id)
+        self.blockers[new.id] = new
+
+    def put_holds(self, scope: Scope, target_id: str, holds: tuple[Hold, ...]) -> None:
+        if scope == "workspace":
+            self.tables.workspace_holds = holds
+            if not holds:
+                self.ready.refresh_project(None)
+        elif scope == "project":
+            self.put_project(msgspec.structs.replace(self.projects[target_id], holds=holds))
+            if not holds:
+                self.ready.refresh_project(target_id)
+        elif scope == "agent":
+            self.put_agent(msgspec.structs.replace(self.agents[target_id], holds=holds))
+            if not holds:
+                self.ready.refresh_project(None)
+        else:
+            self.put_task(msgspec.structs.replace(self.tasks[target_id], holds=holds))
+
+    def add_usage(self, task_id: TaskId, agent_id: AgentId, usage: Usage) -> None:
+        if usage == NO_USAGE:
+            return
+        old_task = self.tasks[task_id]
+        replace = msgspec.structs.replace
+        self.put_task(replace(old_task, usage=old_task.usage.plus(usage)))
+        old_agent = self.agents[agent_id]
+        self.put_agent(replace(old_agent, usage=old_agent.usage.plus(usage)))
+        old_project = self.projects[old_task.project_id]
+        self.put_project(replace(old_project, usage=old_project.usage.plus(usage)))
+
+    def free_agent(self, task_id: TaskId, agent_id: AgentId) -> None:
+        """Take a task from the agent's active ones, which count against its capacity."""
+        holder = self.agents[agent_id]
+        if task_id in holder.active:
+            active = tuple(t for t in holder.active if t != task_id)
+            self.put_agent(msgspec.structs.replace(holder, active=active))
+
+    def end_attempt(
+        self, event: Event, task_id: TaskId, outcome: AttemptOutcome, note: BodyRef | None = None
+    ) -> None:
+        """End the live assignment, if any: record the attempt and return the task to open."""
+        ended = self.assignments.pop(task_id, None)
+        if ended is None:
+            return
+        self._count_reserved(ended, None)
+        self.free_agent(task_id, ended.agent_id)
+        old = self.tasks[task_id]
+        attempt = Attempt(
+            agent_id=ended.agent_id,
+            lease_token=ended.lease_token,
+            outcome=outcome,
+            started_at_us=ended.granted_at_us,
+            ended_at_us=event.at_us,
+            percent=ended.percent,
+            note=note or ended.note,
+            where=ended.where,
+        )
+        failed = outcome in FAILED_OUTCOMES
+        self.put_task(
+            msgspec.structs.replace(
+                old,
+                state="blocked" if self.open_blockers(task_id) else "open",
+                attempts=(*old.attempts, attempt)[-MAX_KEPT_ATTEMPTS:],
+                failures=old.failures + failed,
+                version=event.position,
+            )
+        )
+        if failed or outcome == "completed":
+            self._record_outcome(old.kind, ended, event.at_us, accepted=not failed)
+        at_limit = self.projects[old.project_id].max_in_progress
+        if at_limit:
+            self.ready.refresh_project(old.project_id)
+
+    def change_waiting(self, task_id: TaskId, delta: int) -> None:
+        """Count a dependency as accepted (-1) or no longer accepted (+1) in its dependants."""
+        for waiting_id in self.dependants.get(task_id, ()):
+            waiting = self.tasks[waiting_id]
+            self.put_task(
+                msgspec.structs.replace(waiting, waiting_on=waiting.waiting_on + delta)
+            )
+
+    def link_dependencies(
+        self, task_id: TaskId, old: tuple[TaskId, ...], new: tuple[TaskId, ...]
+    ) -> None:
+        for dependency in old:
+            self.dependants.get(dependency, {}).pop(task_id, None)
+        for dependency in new:
+            if dependency in self.tasks:
+                self.dependants.setdefault(dependency, {})[task_id] = None
+        for dependency in {*old, *new}:
+            if dependency in self.ready:
+                changed = self.tasks[dependency]
+                self.ready.put(changed, self._row(changed))
+
+    # -- readers ------------------------------------------------------------------------------
+
+    def count_unaccepted(self, dependencies: Iterable[TaskId]) -> int:
+        return sum(not self.is_accepted(dependency) for dependency in dependencies)
+
+    def is_accepted(self, task_id: TaskId) -> bool:
+        known = self.tasks.get(task_id) or self.tombstones.get(task_id)
+        return known is not None and known.state == "done"
+
+    def holds_of(self, scope: Scope, target_id: str) -> tuple[Hold, ...]:
+        if scope == "workspace":
+            return self.tables.workspace_holds
+        table: dict[str, Any] = {
+            "project": self.projects,
+            "agent": self.agents,
+            "task": self.tasks,
+        }[scope]
+        holds: tuple[Hold, ...] = table[target_id].holds
+        return holds
+
+    def open_blockers(self, task_id: TaskId) -> list[Blocker]:
+        known = (self.blockers[b] for b in self.task_blockers.get(task_id, ()))
+        return [b for b in known if b.is_open]
+
+    def n_leased(self, project_id: ProjectId) -> int:
+        counts = self.counts[project_id]
+        return sum(counts[state] for state in LEASED)
+
+    def record_of(self, agent_id: AgentId, kind: str) -> TrackRecord:
+        return self.track_records.get(agent_id, {}).get(kind, NO_RECORD)
+
+    def kind_number(self, kind: str) -> int:
+        return self.kind_numbers.setdefault(kind, len(self.kind_numbers))
+
+    # -- indexes ------------------------------------------------------------------------------
+
+    def _row(self, of: Task) -> tuple[float, ...]:
+        """One row of `ready_set.COLUMNS`."""
+        last = of.attempts[-1].agent_id if of.failures and of.attempts else None
+        waiting = self.dependants.get(of.id)
+        return (
+            created_s(of),
+            of.priority,
+            of.estimate_min,
+            of.level,
+            len(waiting) if waiting else 0,
+            of.critical_path_min,
+            self.kind_number(of.kind),
+            self.agent_numbers.get(last, 0) if last else 0,
+            of.failures,
+            len(of.dependencies),
+        )
+
+    def _record_outcome(
+        self, kind: str, ended: Assignment, ended_at_us: int, *, accepted: bool
+    ) -> None:
+        records = self.track_records.setdefault(ended.agent_id, {})
+        duration_min = (ended_at_us - ended.granted_at_us) / MINUTE_US
+        old = records.get(kind, NO_RECORD)
+        records[kind] = with_outcome(old, accepted=accepted, duration_min=duration_min)
+
+    def _count_reserved(self, old: Assignment | None, new: Assignment | None) -> None:
+        for held, sign in ((old, -1), (new, +1)):
+            if held is None or held.reserved == NO_USAGE:
+                continue
+            project_id = self.tasks[held.task_id].project_id
+            left = max(0, held.reserved.cost_microusd - held.usage.cost_microusd)
+            left_tokens = max(0, held.reserved.tokens - held.usage.tokens)
+            self.reserved[project_id] += sign * left
+            self.reserved_tokens[project_id] += sign * left_tokens
+
+    def _rebuild_indexes(self) -> None:
+        created = self.tables.tasks_created
+        for known_agent in list(self.agents.values()):
+            self.agent_numbers[known_agent.id] = len(self.agent_numbers) + 1
+            self.signatures.setdefault(known_agent.signature, {})[known_agent.id] = None
+        for known_blocker in self.blockers.values():
+            self.task_blockers.setdefault(known_blocker.task_id, []).append(known_blocker.id)
+        tasks = list(self.tasks.values())
+        for known in tasks:
+            for dependency in known.dependencies:
+                if dependency in self.tasks:
+                    self.dependants.setdefault(dependency, {})[known.id] = None
+        self.tasks.clear()
+        for known in tasks:
+            self.put_task(known)
+        for buried in self.tombstones.values():
+            self.counts[buried.project_id][buried.state] += 1
+        for held in self.assignments.values():
+            self._count_reserved(None, held)
+        self.ready.fresh.clear()
+        self.tables.tasks_created = created

@@ -1,0 +1,33 @@
+"""An assignment sets the alarm of its lease."""
+
+from collections.abc import Iterable, Iterator
+
+from pm_agent.domain.assignment import CheckLease, TaskAssigned
+from pm_agent.domain.envelope import SYSTEM, Event
+from pm_agent.domain.ids import TaskId
+from pm_agent.domain.world import World
+from pm_agent.kernel.effects import Alarm
+
+# The shortest wait after which a lease can end: that of an offered task nobody answers.
+FIRST_LOOK_US = 60_000_000
+
+
+def react(event: Event, world: World) -> Iterable[Alarm]:  # noqa: ARG001
+    data = event.data
+    if isinstance(data, TaskAssigned):
+        yield _alarm(event.at_us, data.task_id, data.lease_token)
+
+
+def alarms(world: World) -> Iterator[Alarm]:
+    for held in world.assignments.values():
+        yield _alarm(world.tables.now_us, held.task_id, held.lease_token)
+
+
+def _alarm(at_us: int, task_id: TaskId, lease_token: int) -> Alarm:
+    command = CheckLease(
+        request_id=f"system:lease:{task_id}:{lease_token}",
+        principal=SYSTEM,
+        task_id=task_id,
+        lease_token=lease_token,
+    )
+    return Alarm(at_us + FIRST_LOOK_US, command)

@@ -1,0 +1,47 @@
+"""Store what the writer wrote, if it is still wanted."""
+
+from pm_agent.domain.errors import Forbidden
+from pm_agent.domain.instruction import (
+    AbandonEffect,
+    EffectAbandoned,
+    InstructionsWritten,
+    StoreInstructions,
+)
+from pm_agent.domain.world import World
+from pm_agent.kernel.types import Context, Decision, Result
+
+
+class EffectResult(Result, frozen=True, kw_only=True):
+    effect_id: str
+    stored: bool
+
+
+def store(world: World, command: StoreInstructions, context: Context) -> Decision:  # noqa: ARG001
+    if command.principal.kind != "system":
+        message = "Only the system stores instructions."
+        raise Forbidden(message)
+    text = context.body(command.text)
+    if command.effect_id not in context.pending_effects or text is None:  # late, or a second time
+        return Decision(result=EffectResult(effect_id=command.effect_id, stored=False))
+    written = InstructionsWritten(
+        effect_id=command.effect_id,
+        task_id=command.task_id,
+        lease_token=command.lease_token,
+        text=text.ref,
+        writer=command.writer,
+    )
+    result = EffectResult(effect_id=command.effect_id, stored=True)
+    return Decision(events=[written], bodies=[text], result=result)
+
+
+def abandon(world: World, command: AbandonEffect, context: Context) -> Decision:  # noqa: ARG001
+    if command.principal.kind != "system":
+        message = "Only the system abandons effects."
+        raise Forbidden(message)
+    result = EffectResult(effect_id=command.effect_id, stored=False)
+    if command.effect_id not in context.pending_effects:
+        return Decision(result=result)
+    abandoned = EffectAbandoned(
+        effect_id=command.effect_id, task_id=command.task_id, reason=command.reason
+    )
+    return Decision(events=[abandoned], result=result)

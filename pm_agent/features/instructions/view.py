@@ -1,0 +1,83 @@
+"""The brief from which instructions are written: task, dependencies' results, what came before."""
+
+from collections.abc import Iterator
+
+from pm_agent.domain.task import PRIORITIES, Artifact, LoggedDecision, Task
+from pm_agent.domain.world import World
+from pm_agent.kernel.effects import Effect
+from pm_agent.ports import InstructionBrief
+
+ERASED = "(erased)"
+
+
+def body_refs(world: World, effect: Effect) -> list[str]:
+    """References of all texts that the brief needs."""
+    task = world.tasks[effect.task_id]
+    refs = [task.description]
+    refs += [artifact.note for _, artifact in handed_artifacts(world, task)]
+    refs += [logged.decision for _, logged in handed_decisions(world, task)]
+    refs += [attempt.note for attempt in task.attempts[-1:]]
+    return [ref for ref in refs if ref]
+
+
+def brief(world: World, effect: Effect, texts: dict[str, str]) -> InstructionBrief:
+    """Everything a writer may use, with erased texts marked as such."""
+    task = world.tasks[effect.task_id]
+    project = world.projects[task.project_id]
+    held = world.assignments.get(task.id)
+
+    def text(ref: str | None) -> str:
+        return texts.get(ref, ERASED) if ref else ""
+
+    return InstructionBrief(
+        task_id=task.id,
+        title=task.title,
+        description=text(task.description),
+        kind=task.kind,
+        priority=PRIORITIES[task.priority],
+        project=project.name,
+        completion=project.completion,
+        gate_argv=project.gate.argv,
+        acceptance_criteria=task.acceptance_criteria,
+        path_hints=task.path_hints,
+        artifacts=tuple(
+            (owner, a.name, a.uri, text(a.note)) for owner, a in handed_artifacts(world, task)
+        ),
+        decisions=tuple(
+            (owner, text(logged.decision)) for owner, logged in handed_decisions(world, task)
+        ),
+        recovery=recovery_lines(task, texts),
+        agent_name=world.agents[held.agent_id].name if held else "",
+        lease_token=effect.lease_token,
+    )
+
+
+def handed_artifacts(world: World, task: Task) -> Iterator[tuple[str, Artifact]]:
+    """Artifacts of the tasks this one depends on, with their task's id."""
+    for dependency in task.dependencies:
+        known = world.tasks.get(dependency)
+        for artifact in known.artifacts if known else ():
+            yield dependency, artifact
+
+
+def handed_decisions(world: World, task: Task) -> Iterator[tuple[str, LoggedDecision]]:
+    """Decisions logged on the tasks this one depends on, with their task's id."""
+    for dependency in task.dependencies:
+        known = world.tasks.get(dependency)
+        for logged in known.decisions if known else ():
+            yield dependency, logged
+
+
+def recovery_lines(task: Task, texts: dict[str, str]) -> tuple[str, ...]:
+    """What the last attempt left behind; empty on the first attempt."""
+    if not task.attempts:
+        return ()
+    last = task.attempts[-1]
+    lines = [f"Attempt {len(task.attempts)} by {last.agent_id} ended: {last.outcome}."]
+    if last.percent:
+        lines.append(f"It had reached {last.percent} %.")
+    if last.where:
+        lines.append(f"Its work lies at {last.where}.")
+    if last.note:
+        lines.append(f"Its last words: {texts.get(last.note, ERASED)}")
+    return tuple(lines)

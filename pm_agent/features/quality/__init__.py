@@ -1,0 +1,7 @@
+"""Quality: done is two facts, work handed in and work accepted.
+
+Commands: `CompleteTask`, then `AcceptCompletion` or `RejectCompletion` by the project's policy:
+``auto`` at once, ``command`` when the gate's fixed argv exits 0, ``person`` when somebody says so.
+Events: `CompletionSubmitted`, `CompletionAccepted`, `CompletionRejected`. Effect: `RunGate`. Only
+accepted work unblocks dependants; rejected work is a new attempt.
+"""

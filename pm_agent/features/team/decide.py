@@ -1,0 +1,91 @@
+"""Register agents and hear their heartbeats."""
+
+from pm_agent.domain.agent import AgentRegistered, HeartbeatAgent, RegisterAgent
+from pm_agent.domain.errors import InvalidInput
+from pm_agent.domain.task import Skill
+from pm_agent.domain.time import SECOND_US, iso
+from pm_agent.domain.world import World
+from pm_agent.kernel.fencing import require_agent, require_project, require_self
+from pm_agent.kernel.types import Context, Decision, Result
+
+HEARTBEAT_S = 30
+
+
+class RegisterResult(Result, frozen=True, kw_only=True):
+    agent_id: str
+    heartbeat_s: int
+    silence_s: int
+    active_tasks: list[str] = []
+
+
+class LeaseState(Result, frozen=True, kw_only=True):
+    task_id: str
+    lease_token: int
+    lease_until: str
+
+
+class HeartbeatResult(Result, frozen=True, kw_only=True):
+    agent_id: str
+    leases: list[LeaseState] = []
+
+
+def register(world: World, command: RegisterAgent, context: Context) -> Decision:
+    require_self(command.principal, command.agent_id)
+    for project_id in command.project_ids:
+        require_project(world, project_id)
+    if command.agent_id == "A-":
+        message = "An agent's name needs at least one letter or digit."
+        raise InvalidInput(message)
+    data = AgentRegistered(
+        agent_id=command.agent_id,
+        name=command.name,
+        skills=normal_skills(command.skills),
+        role=command.role,
+        kind=command.kind,
+        capacity=command.capacity,
+        project_ids=tuple(sorted(set(command.project_ids))),
+        sends_heartbeats=command.sends_heartbeats,
+    )
+    known = world.agents.get(command.agent_id)
+    is_same = known is not None and all(
+        getattr(known, field) == getattr(data, field)
+        for field in data.__struct_fields__
+        if field != "agent_id"
+    )
+    policy = context.policy
+    silence_us = (
+        policy.heartbeat_silence_us if command.sends_heartbeats else policy.request_silence_us
+    )
+    result = RegisterResult(
+        agent_id=command.agent_id,
+        heartbeat_s=HEARTBEAT_S,
+        silence_s=silence_us // SECOND_US,
+        active_tasks=list(known.active) if known else [],
+    )
+    return Decision(events=[] if is_same else [data], result=result)
+
+
+def heartbeat(world: World, command: HeartbeatAgent, context: Context) -> Decision:
+    require_self(command.principal, command.agent_id)
+    agent = require_agent(world, command.agent_id)
+    context.presence.hear(agent.id, context.now_us)
+    leases = []
+    for task_id in agent.active:
+        held = world.assignments[task_id]
+        leases.append(
+            LeaseState(
+                task_id=task_id,
+                lease_token=held.lease_token,
+                lease_until=iso(context.now_us + held.silence_us),
+            )
+        )
+    return Decision(result=HeartbeatResult(agent_id=agent.id, leases=leases))
+
+
+def normal_skills(skills: tuple[Skill, ...]) -> tuple[Skill, ...]:
+    """Lower-case names, one entry a skill at its highest level, sorted by name."""
+    levels: dict[str, int] = {}
+    for skill in skills:
+        name = skill.name.strip().lower()
+        levels[name] = max(levels.get(name, 0), skill.level)
+    return tuple(Skill(name, level) for name, level in sorted(levels.items()))

@@ -1,0 +1,1 @@
+"""The engine: commands in, events out, world kept. Sans-IO; knows no feature by name."""

@@ -1,0 +1,95 @@
+"""Effects and alarms: what events ask of the outside and of the clock.
+
+The outbox is itself a fold of the journal: the event that wants an effect puts it in, the event
+that answers it takes it out. So none exists without its cause, none is lost in a crash, and each is
+done at least once, with its id as idempotency key.
+"""
+
+import heapq
+
+import msgspec
+
+from pm_agent.domain.envelope import Command, Event
+from pm_agent.domain.ids import TaskId
+from pm_agent.domain.project import Gate
+
+
+class WriteInstructions(msgspec.Struct, frozen=True, tag=True):
+    """Write the text an agent gets with a task."""
+
+
+class RunGate(msgspec.Struct, frozen=True, tag=True):
+    """Run the project's fixed command on submitted work."""
+
+    gate: Gate
+
+
+Want = WriteInstructions | RunGate
+
+
+class Effect(msgspec.Struct, frozen=True):
+    effect_id: str  # "WriteInstructions:1042": what is wanted, and the position of its cause
+    task_id: TaskId
+    lease_token: int
+    want: Want
+
+
+class Alarm(msgspec.Struct, frozen=True):
+    """Send a command at an instant."""
+
+    at_us: int
+    command: Command
+
+
+def effect_of(event: Event, task_id: TaskId, lease_token: int, want: Want) -> Effect:
+    return Effect(f"{type(want).__name__}:{event.position}", task_id, lease_token, want)
+
+
+class Outbox:
+    """Effects asked for and not answered yet."""
+
+    def __init__(self, pending: dict[str, Effect] | None = None) -> None:
+        self.pending = pending if pending is not None else {}
+        self._of_task: dict[TaskId, dict[str, None]] = {}
+        for effect in self.pending.values():
+            self._of_task.setdefault(effect.task_id, {})[effect.effect_id] = None
+
+    def apply(self, event: Event) -> None:
+        """Take out what this event answers or makes pointless."""
+        data = event.data
+        effect_id = getattr(data, "effect_id", "")
+        if effect_id:
+            self._drop(effect_id)
+        if data.ends_attempt:
+            for stale in self._of_task.pop(data.task_id, {}):  # type: ignore[attr-defined]  # every event that ends an attempt names its task
+                self.pending.pop(stale, None)
+
+    def put(self, effect: Effect) -> None:
+        self.pending[effect.effect_id] = effect
+        self._of_task.setdefault(effect.task_id, {})[effect.effect_id] = None
+
+    def _drop(self, effect_id: str) -> None:
+        known = self.pending.pop(effect_id, None)
+        if known is not None:
+            self._of_task[known.task_id].pop(effect_id, None)
+
+
+class Alarms:
+    """Commands to be sent later, by instant. Late alarms are harmless: deciders look again."""
+
+    def __init__(self) -> None:
+        self._heap: list[tuple[int, int, Command]] = []
+        self._count = 0
+
+    def put(self, at_us: int, command: Command) -> None:
+        self._count += 1
+        heapq.heappush(self._heap, (at_us, self._count, command))
+
+    def due(self, now_us: int) -> list[Command]:
+        ready: list[Command] = []
+        while self._heap and self._heap[0][0] <= now_us:
+            ready.append(heapq.heappop(self._heap)[2])
+        return ready
+
+    def next_us(self) -> int | None:
+        return self._heap[0][0] if self._heap else None

@@ -1,0 +1,196 @@
+"""One step = one transaction: commands in order, each seeing the events of those before it.
+
+The engine decides and folds in memory; it writes nothing. A driver takes a step's batch to the
+journal and releases the replies only when it is durable. When that fails the engine is thrown away
+and a new one is built from the journal, so memory never runs ahead of the truth.
+"""
+
+from collections.abc import Iterable
+from random import Random
+
+import msgspec
+
+from pm_agent.domain.envelope import Body, Command, Event
+from pm_agent.domain.errors import PMError
+from pm_agent.domain.hold import directives_for
+from pm_agent.domain.world import World
+from pm_agent.kernel.chain import seal, unseal
+from pm_agent.kernel.effects import Alarm, Alarms, Effect, Outbox
+from pm_agent.kernel.idempotency import Requests, body_sha256
+from pm_agent.kernel.presence import Presence
+from pm_agent.kernel.types import Catalog, Context, Decision, ErrorInfo, Policy, Reply
+from pm_agent.ports import GENESIS, Batch, Head, Scorer, StoredEvent, StoredRequest
+
+MAX_BATCH = 256  # commands a step; beyond that the transaction itself becomes the tail
+
+_encode = msgspec.json.encode
+
+
+class Step(msgspec.Struct):
+    """What one step decided: the batch to write and the replies to release after it."""
+
+    replies: list[Reply] = []
+    events: list[Event] = []
+    stored: list[StoredEvent] = []
+    bodies: list[Body] = []
+    requests: list[StoredRequest] = []
+
+    def batch(self, epoch: int) -> Batch:
+        return Batch(epoch, self.stored, self.bodies, self.requests)
+
+
+class Engine:
+    """The decision core of one workspace.
+
+    Parameters
+    ----------
+    catalog
+        Which feature handles what.
+    scorer, policy
+        How candidates are scored, and the numbers decisions use.
+    seed
+        Of the random numbers decisions draw; each assignment records its own.
+    started_us
+        When this process took over; leases count silence from here at the earliest.
+    """
+
+    def __init__(  # noqa: PLR0913 - the parts a driver wires, each named
+        self,
+        catalog: Catalog,
+        scorer: Scorer,
+        policy: Policy,
+        *,
+        seed: int = 0,
+        started_us: int = 0,
+        world: World | None = None,
+        outbox: Outbox | None = None,
+        head: Head = Head(0, GENESIS, 0),
+    ) -> None:
+        self.catalog = catalog
+        self.scorer = scorer
+        self.policy = policy
+        self.world = world or World()
+        self.outbox = outbox or Outbox()
+        self.requests = Requests()
+        self.presence = Presence(started_us)
+        self.alarms = Alarms()
+        self.head_hash = head.hash
+        self.epoch = head.epoch
+        self._random = Random(seed)  # noqa: S311 - explores near-ties and salts bodies; no secret
+
+    # -- building from the journal ------------------------------------------------------------
+
+    def replay(self, stored: Iterable[StoredEvent]) -> None:
+        """Fold events that are durable already. Asks for effects, decides nothing."""
+        for one in stored:
+            self._fold(unseal(one), set_alarms=False)
+            self.head_hash = one.hash
+
+    def restore_requests(self, known: Iterable[StoredRequest]) -> None:
+        self.requests = Requests(known)
+
+    def set_alarms(self) -> None:
+        """After a replay: set the alarms that the world implies."""
+        for alarm in self.catalog.alarms(self.world):
+            self.alarms.put(alarm.at_us, alarm.command)
+
+    # -- deciding -----------------------------------------------------------------------------
+
+    def step(self, commands: list[Command], now_us: int) -> Step:
+        """Decide commands in order, then what the clock and waiting agents are owed."""
+        context = Context(
+            now_us=max(now_us, self.world.tables.now_us),  # event time never goes back
+            random=self._random,
+            scorer=self.scorer,
+            presence=self.presence,
+            policy=self.policy,
+            pending_effects=self.outbox.pending,
+        )
+        step = Step()
+        self.requests.forget(context.now_us)
+        for command in commands:
+            step.replies.append(self._answer(command, context, step))
+        for command in self.alarms.due(context.now_us):
+            self._decide(command, context, step, is_alarm=True)
+        for owed in self.catalog.settle(self.world, context):
+            self._decide(owed, context, step)
+        return step
+
+    def next_wakeup_us(self) -> int | None:
+        """When the clock alone will change something."""
+        return self.alarms.next_us()
+
+    def _answer(self, command: Command, context: Context, step: Step) -> Reply:
+        principal = command.principal
+        if principal.kind == "agent":
+            self.presence.hear(principal.id, context.now_us)
+        try:
+            known = self.requests.find(command)
+            if known is not None:
+                return Reply(
+                    request_id=command.request_id, position=known.position, result=known.reply
+                )
+            n_before = len(step.events)
+            decision = self._decide(command, context, step)
+        except PMError as error:
+            return Reply(
+                request_id=command.request_id,
+                position=self.world.position,
+                error=ErrorInfo.of(error),
+            )
+        position = self.world.position
+        result = _encode(decision.result)
+        if len(step.events) > n_before:
+            request = StoredRequest(
+                str(principal),
+                command.request_id,
+                body_sha256(command),
+                context.now_us,
+                position,
+                result,
+            )
+            self.requests.put(request)
+            step.requests.append(request)
+        told = directives_for(self.world, principal.id) if principal.kind == "agent" else ()
+        return Reply(
+            request_id=command.request_id, position=position, result=result, directives=told
+        )
+
+    def _decide(
+        self, command: Command, context: Context, step: Step, *, is_alarm: bool = False
+    ) -> Decision:
+        decision = self.catalog.deciders[type(command)](self.world, command, context)
+        principal = str(command.principal)
+        for data in decision.events:
+            event = Event(
+                self.world.position + 1,
+                context.now_us,
+                self.epoch,
+                principal,
+                command.request_id,
+                data,
+            )
+            self._fold(event, set_alarms=True)
+            sealed = seal(event, self.head_hash)
+            self.head_hash = sealed.hash
+            step.events.append(event)
+            step.stored.append(sealed)
+        step.bodies.extend(decision.bodies)
+        if decision.withdraw is not None:
+            self.presence.withdraw(decision.withdraw)
+        if decision.offer is not None:
+            self.presence.stand(self.world.agents[decision.offer.agent_id], decision.offer)
+        if is_alarm and decision.check_again_us is not None:
+            self.alarms.put(decision.check_again_us, command)
+        return decision
+
+    def _fold(self, event: Event, *, set_alarms: bool) -> None:
+        self.world.apply(event)
+        self.outbox.apply(event)
+        for reactor in self.catalog.reactors:
+            for wanted in reactor(event, self.world):
+                if isinstance(wanted, Effect):
+                    self.outbox.put(wanted)
+                elif set_alarms and isinstance(wanted, Alarm):
+                    self.alarms.put(wanted.at_us, wanted.command)
+

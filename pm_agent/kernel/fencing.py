@@ -1,0 +1,81 @@
+"""Who may write about a task: the agent that holds its current lease, and nobody else.
+
+Prevents the zombie write: an agent whose lease ran out while it slept must not change a task that
+somebody else holds now. The token is required on every write and compared for equality.
+"""
+
+from pm_agent.domain.agent import Agent
+from pm_agent.domain.assignment import Assignment
+from pm_agent.domain.envelope import Principal
+from pm_agent.domain.errors import (
+    AlreadyCompleted,
+    Forbidden,
+    NotAssigned,
+    NotAssignee,
+    StaleLease,
+    UnknownAgent,
+    UnknownProject,
+    UnknownTask,
+)
+from pm_agent.domain.ids import AgentId, ProjectId, TaskId
+from pm_agent.domain.project import Project
+from pm_agent.domain.task import Task
+from pm_agent.domain.world import World
+
+
+def require_task(world: World, task_id: TaskId) -> Task:
+    """Return the task, or refuse: unknown, or archived and so over for good."""
+    task = world.tasks.get(task_id)
+    if task is None:
+        if task_id in world.tombstones:
+            message = f"Task {task_id} ended and was archived."
+            raise AlreadyCompleted(message)
+        message = f"There is no task {task_id}."
+        raise UnknownTask(message)
+    return task
+
+
+def require_project(world: World, project_id: ProjectId) -> Project:
+    project = world.projects.get(project_id)
+    if project is None:
+        known = ", ".join(sorted(world.projects)[:5]) or "none yet"
+        message = f"There is no project {project_id}; there are: {known}."
+        raise UnknownProject(message)
+    return project
+
+
+def require_agent(world: World, agent_id: AgentId) -> Agent:
+    agent = world.agents.get(agent_id)
+    if agent is None:
+        message = f"There is no agent {agent_id}."
+        raise UnknownAgent(message)
+    return agent
+
+
+def require_self(principal: Principal, agent_id: AgentId) -> None:
+    """An agent acts for itself only; people and the system may act for any."""
+    if principal.kind == "agent" and principal.id != agent_id:
+        message = f"This token is of {principal.id} and cannot act for {agent_id}."
+        raise Forbidden(message, f"Use your own agent id, {principal.id}.")
+
+
+def require_lease(
+    world: World, principal: Principal, task_id: TaskId, lease_token: int
+) -> tuple[Task, Assignment]:
+    """Return the task and its assignment if the writer holds the current lease."""
+    task = require_task(world, task_id)
+    assignment = world.assignments.get(task_id)
+    if lease_token != task.lease_token:
+        holder = f"leased to {assignment.agent_id}" if assignment else f"in state {task.state}"
+        message = (
+            f"Lease token {lease_token} of task {task_id} is not the current one; the task is now "
+            f"{holder}."
+        )
+        raise StaleLease(message)
+    if assignment is None:
+        message = f"Task {task_id} is not assigned: its lease ended and it is {task.state}."
+        raise NotAssigned(message)
+    if principal.kind == "agent" and principal.id != assignment.agent_id:
+        message = f"Task {task_id} is assigned to {assignment.agent_id}, not to {principal.id}."
+        raise NotAssignee(message)
+    return task, assignment

@@ -1,0 +1,56 @@
+"""Request ids: a retry gets the first reply; the same id with another body is refused."""
+
+from collections import deque
+from collections.abc import Iterable
+from hashlib import sha256
+
+import msgspec
+
+from pm_agent.domain.envelope import Command
+from pm_agent.domain.errors import RequestIdReused
+from pm_agent.domain.time import DAY_US
+from pm_agent.ports import StoredRequest
+
+KEEP_US = DAY_US  # by event time
+
+_encode = msgspec.json.Encoder(order="deterministic").encode
+
+
+def body_sha256(command: Command) -> bytes:
+    """Digest of everything in the command; for one request id it must not change."""
+    return sha256(_encode(command)).digest()
+
+
+class Requests:
+    """Replies of the last 24 hours by principal and request id."""
+
+    def __init__(self, known: Iterable[StoredRequest] = ()) -> None:
+        self._replies: dict[tuple[str, str], StoredRequest] = {}
+        self._by_age: deque[StoredRequest] = deque()
+        for request in known:
+            self.put(request)
+
+    def find(self, command: Command) -> StoredRequest | None:
+        """Return the stored reply for this request, or None when it is new.
+
+        Raises
+        ------
+        RequestIdReused
+            The id came before with another body.
+        """
+        known = self._replies.get((str(command.principal), command.request_id))
+        if known is None:
+            return None
+        if known.body_sha256 != body_sha256(command):
+            message = f"Request id {command.request_id} was used before with another body."
+            raise RequestIdReused(message)
+        return known
+
+    def put(self, request: StoredRequest) -> None:
+        self._replies[request.principal, request.request_id] = request
+        self._by_age.append(request)
+
+    def forget(self, now_us: int) -> None:
+        while self._by_age and self._by_age[0].at_us < now_us - KEEP_US:
+            old = self._by_age.popleft()
+            self._replies.pop((old.principal, old.request_id), None)

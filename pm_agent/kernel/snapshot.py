@@ -1,0 +1,30 @@
+"""A saved world, so that a start replays only the tail. One of another schema is ignored."""
+
+import msgspec
+
+from pm_agent.domain.world import Tables, World
+from pm_agent.kernel.effects import Effect, Outbox
+from pm_agent.ports import StoredSnapshot
+
+# Raise with any change of a struct in the tables; old snapshots are then ignored, not migrated.
+SCHEMA_VERSION = 1
+
+
+class Saved(msgspec.Struct):
+    tables: Tables
+    effects: dict[str, Effect]
+
+
+_encode = msgspec.msgpack.Encoder().encode
+_decode = msgspec.msgpack.Decoder(Saved).decode
+
+
+def save(world: World, outbox: Outbox) -> StoredSnapshot:
+    return StoredSnapshot(
+        world.position, SCHEMA_VERSION, _encode(Saved(world.tables, outbox.pending))
+    )
+
+
+def load(snapshot: StoredSnapshot) -> tuple[World, Outbox]:
+    saved = _decode(snapshot.data)
+    return World(saved.tables), Outbox(saved.effects)

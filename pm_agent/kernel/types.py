@@ -1,0 +1,120 @@
+"""What passes between engine, features and drivers."""
+
+from collections.abc import Callable, Iterable
+from hashlib import sha256
+from random import Random
+from typing import Any, Protocol
+
+import msgspec
+
+from pm_agent.domain.envelope import Body, Command, Event, EventData
+from pm_agent.domain.errors import PMError
+from pm_agent.domain.ids import AgentId
+from pm_agent.domain.time import DAY_US, HOUR_US, MINUTE_US, SECOND_US
+from pm_agent.domain.world import World
+from pm_agent.kernel.effects import Alarm, Effect
+from pm_agent.kernel.presence import Offer, Presence
+from pm_agent.ports import Scorer
+
+
+class Policy(msgspec.Struct, frozen=True, kw_only=True):
+    """Numbers that decisions use. Events record what they led to, so replay needs none of them."""
+
+    # An agent that heartbeats signs every 30 s: four missed ones are silence.
+    heartbeat_silence_us: int = 120 * SECOND_US
+    # One that only speaks MCP is silent while it thinks; leases of 4 to 7 minutes were measured
+    # to die under living agents.
+    request_silence_us: int = 20 * MINUTE_US
+    max_declared_silence_us: int = 120 * MINUTE_US
+    budget_min_us: int = 30 * MINUTE_US
+    budget_max_us: int = 4 * HOUR_US
+    # A task given to a waiting agent must be answered: a waiter that vanished keeps it no longer.
+    confirm_us: int = 60 * SECOND_US
+    max_failures: int = 5  # then the task is dead-lettered
+    backoff_base_us: int = 5 * SECOND_US
+    backoff_max_us: int = 5 * MINUTE_US
+    archive_after_us: int = 7 * DAY_US
+    exploration: float = 0.03
+    near_tie: float = 0.02
+    shortlist: int = 100
+    # Predicted use of a claim, reserved against the project's caps.
+    tokens_per_estimated_min: int = 4_000
+    microusd_per_token: int = 3
+    default_estimate_min: int = 30
+
+
+class Context(msgspec.Struct, kw_only=True):
+    """All that a decision may use beside the world and the command."""
+
+    now_us: int
+    random: Random
+    scorer: Scorer
+    presence: Presence
+    policy: Policy
+    pending_effects: dict[str, Effect]
+    flags: dict[str, bool] = {}
+
+    def body(self, text: str) -> Body | None:
+        """Make a body with a fresh salt, or None for an empty text."""
+        if not text:
+            return None
+        salt = self.random.randbytes(16)
+        return Body(body_ref(salt, text), salt, text)
+
+
+def body_ref(salt: bytes, text: str) -> str:
+    """Reference of a text: hex SHA-256 over its salt and itself."""
+    return sha256(salt + text.encode()).hexdigest()
+
+
+class Result(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """What a command answers. Subclassed per command; field names are those of the API."""
+
+
+class Decision(msgspec.Struct, kw_only=True):
+    """What a decider found: facts, an answer, and changes of presence."""
+
+    result: Result
+    events: list[EventData] = []
+    bodies: list[Body] = []
+    offer: Offer | None = None  # a standing offer to leave
+    withdraw: AgentId | None = None  # whose standing offer to drop
+    check_again_us: int | None = None  # for a command that an alarm sent
+
+
+class ErrorInfo(msgspec.Struct, frozen=True):
+    code: str
+    message: str
+    next_step: str
+
+    @classmethod
+    def of(cls, error: PMError) -> "ErrorInfo":
+        return cls(error.code, error.message, error.next_step)
+
+
+class Reply(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """The answer to a command; released only when its events are durable."""
+
+    request_id: str
+    position: int  # read your own write: views at or past this have it
+    result: bytes = b""  # JSON of the command's Result
+    error: ErrorInfo | None = None
+    directives: tuple[str, ...] = ()  # what the agent must stop doing
+
+
+class Decider(Protocol):
+    def __call__(self, world: World, command: Any, context: Context, /) -> Decision: ...  # noqa: ANN401 - each decider takes its own command
+
+
+Reactor = Callable[[Event, World], Iterable[Effect | Alarm]]
+
+
+class Catalog(msgspec.Struct, frozen=True):
+    """Which feature handles what. Written out in ``pm_agent/catalog.py``."""
+
+    deciders: dict[type[Command], Decider]
+    reactors: tuple[Reactor, ...]
+    # After the commands of a step: what the system owes to waiting agents.
+    settle: Callable[[World, Context], list[Command]]
+    # Alarms that a world implies; for a world loaded from a snapshot.
+    alarms: Callable[[World], Iterable[Alarm]]

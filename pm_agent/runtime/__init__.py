@@ -1,0 +1,1 @@
+"""Asyncio drivers of the core, without Ray. ``actors/`` wraps them; ``--no-ray`` runs them bare."""

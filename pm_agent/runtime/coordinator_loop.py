@@ -1,0 +1,341 @@
+"""The coordinator: takes all commands that wait, decides them, commits once, then replies.
+
+While one commit is on its way to disk the next batch gathers; there is no timer and no added delay.
+On a failed or ambiguous append no reply is released: the engine is discarded and rebuilt from the
+journal, and until a probe append succeeds writes are refused while reads go on.
+"""
+
+import asyncio
+import logging
+from collections import deque
+from collections.abc import AsyncIterator, Callable
+from contextlib import suppress
+
+from pm_agent.domain.envelope import Body, Command
+from pm_agent.domain.errors import Fenced, JournalUnavailable, PMError, Unavailable
+from pm_agent.domain.ids import AgentId
+from pm_agent.domain.time import SECOND_US
+from pm_agent.features.instructions import view as instructions_view
+from pm_agent.features.quality import view as quality_view
+from pm_agent.kernel import snapshot as snapshots
+from pm_agent.kernel.effects import RunGate
+from pm_agent.kernel.engine import MAX_BATCH, Engine
+from pm_agent.kernel.idempotency import KEEP_US
+from pm_agent.kernel.types import Reply
+from pm_agent.ports import Clock, Head, Journal, StoredEvent, StoredSnapshot
+from pm_agent.runtime.backend import EffectJob, Feed, Health
+
+log = logging.getLogger(__name__)
+
+KEPT_EVENTS = 20_000  # for followers; older ones come from the journal
+FEED_EVENTS = 1_000  # at most, in one piece of news
+SNAPSHOT_EVERY = 20_000  # events
+EFFECT_LEASE_US = 120 * SECOND_US  # then an effect without an answer is handed out again
+MAX_WAITING = 20_000  # commands; beyond that new ones are refused
+PROBE_FIRST_S, PROBE_MAX_S = 0.1, 2.0
+LONGEST_SLEEP_S = 30.0
+
+Group = tuple[list[Command], list[AgentId], "asyncio.Future[list[Reply]]"]
+# (world and outbox from a snapshot or fresh, head) → engine
+BuildEngine = Callable[[StoredSnapshot | None, Head, int], Engine]
+
+
+class CoordinatorLoop:
+    """The single writer of one workspace, as an asyncio object.
+
+    Parameters
+    ----------
+    journal
+        Its truth.
+    build_engine
+        Makes an engine from a snapshot (or None), the journal's head and the present instant.
+    clock
+        Wall clock.
+    """
+
+    def __init__(self, journal: Journal, build_engine: BuildEngine, clock: Clock) -> None:
+        self._journal = journal
+        self._build_engine = build_engine
+        self._clock = clock
+        self._engine: Engine | None = None
+        self._epoch = 0
+        self._groups: deque[Group] = deque()
+        self._n_waiting = 0
+        self._wake = asyncio.Event()
+        self._news = asyncio.Condition()
+        self._recent: deque[StoredEvent] = deque(maxlen=KEPT_EVENTS)
+        self._recent_bodies: deque[tuple[int, Body]] = deque(maxlen=KEPT_EVENTS)
+        self._snapshot_at = 0
+        self._effects_taken: dict[str, int] = {}
+        self._why_closed = ""
+        self._task: asyncio.Task[None] | None = None
+        self._background: set[asyncio.Task[None]] = set()
+
+    # -- life ---------------------------------------------------------------------------------
+
+    async def start(self) -> None:
+        """Become the writer, rebuild the world, and begin to serve.
+
+        Raises
+        ------
+        StartError
+            The journal is locked, damaged, or of a newer version.
+        """
+        head = await self._journal.activate()
+        self._epoch = head.epoch
+        await self._rebuild()
+        self._task = asyncio.create_task(self._run(), name="coordinator")
+
+    async def stop(self) -> None:
+        """Finish what was taken, save a snapshot, and let the journal go."""
+        self._why_closed = self._why_closed or "The coordinator is stopping."
+        self._wake.set()
+        if self._task is not None:
+            await self._task
+        if self._engine is not None:
+            with suppress(PMError):
+                await self._journal.save_snapshot(self._saved(self._engine))
+        await self._journal.close()
+
+    @property
+    def engine(self) -> Engine:
+        """The live engine.
+
+        Raises
+        ------
+        JournalUnavailable
+            It is being rebuilt.
+        """
+        if self._engine is None:
+            raise JournalUnavailable
+        return self._engine
+
+    # -- what callers see ---------------------------------------------------------------------
+
+    async def submit(self, commands: list[Command], heard: list[AgentId]) -> list[Reply]:
+        if self._why_closed:
+            raise Fenced(self._why_closed)
+        if self._engine is None:
+            raise JournalUnavailable
+        if self._n_waiting > MAX_WAITING:
+            message = f"{self._n_waiting} commands wait for the coordinator."
+            raise Unavailable(message)
+        future: asyncio.Future[list[Reply]] = asyncio.get_running_loop().create_future()
+        self._groups.append((commands, heard, future))
+        self._n_waiting += len(commands)
+        self._wake.set()
+        return await future
+
+    async def follow(self, after: int) -> AsyncIterator[Feed]:
+        while True:
+            if self._recent and self._recent[0].position <= after + 1:
+                last = self._recent[-1].position
+                if last <= after:
+                    async with self._news:
+                        await self._news.wait()
+                    continue
+                skip = after + 1 - self._recent[0].position
+                events = [self._recent[i] for i in range(skip, len(self._recent))][:FEED_EVENTS]
+                upto = events[-1].position
+                bodies = [b for p, b in self._recent_bodies if after < p <= upto]
+            else:
+                events = await self._journal.read(after, FEED_EVENTS)
+                bodies = []  # fetched by reference when somebody asks
+                if not events:
+                    async with self._news:
+                        await self._news.wait()
+                    continue
+            after = events[-1].position
+            yield Feed(events, bodies)
+
+    async def snapshot(self) -> StoredSnapshot:
+        return self._saved(self.engine)
+
+    async def history(self, subject: str, limit: int) -> list[StoredEvent]:
+        return await self._journal.read_subject(subject, limit)
+
+    async def event_at(self, position: int) -> StoredEvent | None:
+        return await self._journal.read_at(position)
+
+    async def bodies(self, refs: list[str]) -> list[Body]:
+        return list((await self._journal.read_bodies(refs)).values())
+
+    async def take_effects(self, wait_s: float) -> list[EffectJob]:
+        deadline = asyncio.get_running_loop().time() + wait_s
+        while True:
+            jobs = await self._effect_jobs()
+            left_s = deadline - asyncio.get_running_loop().time()
+            if jobs or left_s <= 0:
+                return jobs
+            with suppress(TimeoutError):
+                async with asyncio.timeout(left_s), self._news:
+                    await self._news.wait()
+
+    async def health(self) -> Health:
+        engine = self._engine
+        return Health(
+            is_writable=engine is not None and not self._why_closed,
+            position=engine.world.position if engine else 0,
+            epoch=self._epoch,
+            n_waiting=self._n_waiting,
+            reason=self._why_closed or ("" if engine else "the journal cannot be written"),
+        )
+
+    # -- the loop -----------------------------------------------------------------------------
+
+    async def _run(self) -> None:
+        while True:
+            if not self._groups:
+                if self._why_closed:
+                    return
+                self._wake.clear()
+                with suppress(TimeoutError):
+                    await asyncio.wait_for(self._wake.wait(), self._sleep_s())
+            groups = self._take()
+            try:
+                await self._serve(groups)
+            except Fenced as error:
+                self._why_closed = error.message
+                self._refuse(groups, error)
+                self._refuse(list(self._groups), error)
+                self._groups.clear()
+                return
+            except JournalUnavailable as error:
+                log.warning("journal unavailable: %s", error.message)
+                self._engine = None
+                self._refuse(groups, error)
+                self._refuse(list(self._groups), error)
+                self._groups.clear()
+                self._n_waiting = 0
+                await self._recover()
+
+    def _take(self) -> list[Group]:
+        """All groups that wait, until they hold a full batch."""
+        groups: list[Group] = []
+        size = 0
+        while self._groups and (not groups or size + len(self._groups[0][0]) <= MAX_BATCH):
+            group = self._groups.popleft()
+            size += len(group[0])
+            groups.append(group)
+        self._n_waiting -= size
+        return groups
+
+    async def _serve(self, groups: list[Group]) -> None:
+        engine = self.engine
+        now_us = self._clock.now_us()
+        commands: list[Command] = []
+        for group_commands, heard, _ in groups:
+            commands += group_commands
+            for agent_id in heard:
+                engine.presence.hear(agent_id, now_us)
+        step = engine.step(commands, now_us)
+        if step.events:
+            await self._journal.append(step.batch(self._epoch))
+            await self._publish(step.stored, step.bodies)
+        start = 0
+        for group_commands, _, future in groups:
+            end = start + len(group_commands)
+            if not future.done():
+                future.set_result(step.replies[start:end])
+            start = end
+        if engine.world.position - self._snapshot_at >= SNAPSHOT_EVERY:
+            self._save_soon(self._saved(engine))
+
+    async def _publish(self, stored: list[StoredEvent], bodies: list[Body]) -> None:
+        self._recent.extend(stored)
+        position = stored[-1].position
+        self._recent_bodies.extend((position, body) for body in bodies)
+        async with self._news:
+            self._news.notify_all()
+
+    def _refuse(self, groups: list[Group], error: PMError) -> None:
+        for _, _, future in groups:
+            if not future.done():
+                future.set_exception(error)
+
+    def _sleep_s(self) -> float:
+        next_us = self.engine.next_wakeup_us()
+        if next_us is None:
+            return LONGEST_SLEEP_S
+        return min(max(next_us - self._clock.now_us(), 0) / SECOND_US + 0.001, LONGEST_SLEEP_S)
+
+    # -- rebuilding ---------------------------------------------------------------------------
+
+    async def _recover(self) -> None:
+        pause_s = PROBE_FIRST_S
+        while not self._why_closed:
+            try:
+                await self._journal.probe()
+                await self._rebuild()
+            except Fenced as error:
+                self._why_closed = error.message
+            except PMError as error:
+                log.warning("journal still unavailable: %s", error.message)
+                await asyncio.sleep(pause_s)
+                pause_s = min(pause_s * 2, PROBE_MAX_S)
+            else:
+                log.info("journal available again at position %d", self.engine.world.position)
+                return
+
+    async def _rebuild(self) -> None:
+        """Make the engine anew from the newest snapshot and the events after it."""
+        now_us = self._clock.now_us()
+        saved = await self._journal.load_snapshot(snapshots.SCHEMA_VERSION)
+        start = Head(0, b"", self._epoch)
+        if saved is not None:
+            sealed = await self._journal.read_at(saved.position)
+            if sealed is None:
+                saved = None
+            else:
+                start = Head(saved.position, sealed.hash, self._epoch)
+        engine = self._build_engine(saved, start, now_us)
+        while page := await self._journal.read(engine.world.position):
+            engine.replay(page)
+            self._recent.extend(e for e in page if self._is_next(e))
+        engine.restore_requests(await self._journal.read_requests(now_us - KEEP_US))
+        engine.set_alarms()
+        self._snapshot_at = saved.position if saved else 0
+        self._effects_taken.clear()
+        self._engine = engine
+
+    def _is_next(self, event: StoredEvent) -> bool:
+        return not self._recent or event.position == self._recent[-1].position + 1
+
+    def _saved(self, engine: Engine) -> StoredSnapshot:
+        return snapshots.save(engine.world, engine.outbox)
+
+    def _save_soon(self, saved: StoredSnapshot) -> None:
+        self._snapshot_at = saved.position
+        task = asyncio.create_task(self._save(saved))
+        self._background.add(task)
+        task.add_done_callback(self._background.discard)
+
+    async def _save(self, saved: StoredSnapshot) -> None:
+        try:
+            await self._journal.save_snapshot(saved)
+        except PMError as error:  # only a slower next start
+            log.warning("no snapshot: %s", error.message)
+
+    # -- effects ------------------------------------------------------------------------------
+
+    async def _effect_jobs(self) -> list[EffectJob]:
+        if self._engine is None:
+            return []
+        now_us = self._clock.now_us()
+        pending = self._engine.outbox.pending
+        self._effects_taken = {e: t for e, t in self._effects_taken.items() if e in pending}
+        jobs = []
+        world = self._engine.world
+        for effect in list(pending.values()):
+            if self._effects_taken.get(effect.effect_id, 0) > now_us:
+                continue
+            self._effects_taken[effect.effect_id] = now_us + EFFECT_LEASE_US
+            if isinstance(effect.want, RunGate):
+                request = quality_view.gate_request(world, effect)
+                jobs.append(EffectJob(effect, gate_request=request))
+            else:
+                refs = instructions_view.body_refs(world, effect)
+                found = await self._journal.read_bodies(refs)
+                texts = {ref: body.text for ref, body in found.items()}
+                jobs.append(EffectJob(effect, brief=instructions_view.brief(world, effect, texts)))
+        return jobs

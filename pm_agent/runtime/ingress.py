@@ -1,0 +1,327 @@
+"""The ingress: where requests become commands, replies are enriched, and waiting agents are parked.
+
+It keeps a replica of the world by following the coordinator, so queries cost no hop; and it sends
+commands in micro-batches: one call in flight, everything that waits meanwhile goes in the next.
+"""
+
+import asyncio
+import hashlib
+import logging
+from collections import OrderedDict
+from collections.abc import Iterable
+from contextlib import suppress
+
+import msgspec
+
+from pm_agent.domain.assignment import ClaimTask, TaskAssigned, WaitForTask, WithdrawOffer
+from pm_agent.domain.envelope import SYSTEM, Command, Event, Principal
+from pm_agent.domain.errors import Overloaded, PMError, Unauthenticated, Unavailable
+from pm_agent.domain.ids import AgentId
+from pm_agent.domain.time import SECOND_US
+from pm_agent.domain.world import World
+from pm_agent.kernel import snapshot as snapshots
+from pm_agent.kernel.chain import unseal
+from pm_agent.kernel.types import Reply
+from pm_agent.ports import Clock
+from pm_agent.runtime.backend import Coordinator, Feed, Health
+
+log = logging.getLogger(__name__)
+
+MAX_IN_BATCH = 256
+# Longer than a coordinator's restart; retries are safe because every command has a request id.
+GIVE_UP_S = 20.0
+RETRY_FIRST_S, RETRY_MAX_S = 0.05, 1.0
+KEPT_BODIES = 50_000
+EVENTS_A_SLICE = 200  # applied before other requests get a turn
+REACH_S = 2.0
+# More executing requests than this make HAProxy mode unfair (p99 of seconds was measured at 256);
+# the rest wait here in order.
+MAX_EXECUTING = 64
+MAX_QUEUED = 2_000
+
+
+class Ingress:
+    """One replica's door to the coordinator.
+
+    Attributes
+    ----------
+    world : World
+        Replica; read only. `reach` waits until it holds a position.
+    """
+
+    def __init__(self, coordinator: Coordinator, clock: Clock) -> None:
+        self.coordinator = coordinator
+        self.clock = clock
+        self.world = World()
+        self.is_stale = True
+        self._commands: list[tuple[Command, asyncio.Future[Reply]]] = []
+        self._heard: set[AgentId] = set()
+        self._sender: asyncio.Task[None] | None = None
+        self._follower: asyncio.Task[None] | None = None
+        self._bodies: OrderedDict[str, str] = OrderedDict()
+        self._reached: list[tuple[int, asyncio.Future[None]]] = []
+        # True: a task was offered; False: a newer wait of the same agent took over.
+        self._parked: dict[AgentId, asyncio.Future[bool]] = {}
+        self._admission = asyncio.Semaphore(MAX_EXECUTING)
+        self.n_queued = 0
+
+    # -- life ---------------------------------------------------------------------------------
+
+    async def start(self) -> None:
+        self._follower = asyncio.create_task(self._follow(), name="follower")
+
+    async def stop(self) -> None:
+        for task in (self._follower, self._sender):
+            if task is not None:
+                task.cancel()
+                with suppress(asyncio.CancelledError):
+                    await task
+
+    @property
+    def n_parked(self) -> int:
+        return len(self._parked)
+
+    def now_us(self) -> int:
+        return self.clock.now_us()
+
+    # -- who --------------------------------------------------------------------------------
+
+    def authenticate(self, secret: str) -> Principal:
+        """Return the owner of an access token.
+
+        Raises
+        ------
+        Unauthenticated
+            The token is missing or unknown.
+        """
+        if not secret:
+            message = "The request carries no access token."
+            raise Unauthenticated(message)
+        known = self.world.tokens.get(hashlib.sha256(secret.encode()).hexdigest())
+        if known is None:
+            message = "The access token is unknown or was revoked."
+            raise Unauthenticated(message)
+        return known.owner
+
+    def hear(self, principal: Principal) -> None:
+        """Note a sign of life that comes with a query; it goes with the next batch."""
+        if principal.kind == "agent":
+            self._heard.add(principal.id)
+            self._ensure_sender()
+
+    # -- admission ----------------------------------------------------------------------------
+
+    async def __aenter__(self) -> "Ingress":
+        """Wait for a turn, first come first served.
+
+        Raises
+        ------
+        Overloaded
+            Too many wait already.
+        """
+        if self.n_queued >= MAX_QUEUED:
+            message = f"{self.n_queued} requests wait already."
+            raise Overloaded(message)
+        self.n_queued += 1
+        try:
+            await self._admission.acquire()
+        finally:
+            self.n_queued -= 1
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        self._admission.release()
+
+    # -- commands -----------------------------------------------------------------------------
+
+    async def submit(self, command: Command) -> Reply:
+        """Send a command with the next batch and wait for its durable reply.
+
+        Raises
+        ------
+        Unavailable
+            The coordinator could not be reached; the same request may be sent again.
+        """
+        future: asyncio.Future[Reply] = asyncio.get_running_loop().create_future()
+        self._commands.append((command, future))
+        self._ensure_sender()
+        return await future
+
+    async def wait_for_task(self, command: WaitForTask) -> Reply:
+        """Claim, or park until a task is offered, the time is up or the caller goes away.
+
+        The task that wakes a waiter is leased to it already; claiming again fetches that lease, and
+        is the sign of life that confirms it. A waiter that vanished leaves the lease unconfirmed,
+        and it ends within a minute.
+        """
+        agent_id = command.agent_id
+        woken: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
+        before = self._parked.get(agent_id)
+        if before is not None and not before.done():
+            before.set_result(False)
+        self._parked[agent_id] = woken
+        try:
+            reply = await self.submit(command)
+            if reply.error is not None or b'"outcome":"waiting"' not in reply.result:
+                return reply
+            left_s = (command.until_us - self.clock.now_us()) / SECOND_US
+            with suppress(TimeoutError):
+                await asyncio.wait_for(woken, max(left_s, 0))
+        except asyncio.CancelledError:
+            self._submit_soon(_withdrawal(command))
+            raise
+        finally:
+            if self._parked.get(agent_id) is woken:
+                del self._parked[agent_id]
+        if not woken.done() or woken.cancelled() or not woken.result():
+            return reply
+        fetch = ClaimTask(
+            request_id=f"{command.request_id}:woken",
+            principal=command.principal,
+            agent_id=agent_id,
+            project_id=command.project_id,
+        )
+        return await self.submit(fetch)
+
+    # -- reading ------------------------------------------------------------------------------
+
+    async def reach(self, position: int) -> bool:
+        """Wait, at most two seconds, until the replica holds a position. False when it does not."""
+        if self.world.position >= position:
+            return True
+        future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._reached.append((position, future))
+        with suppress(TimeoutError):
+            await asyncio.wait_for(future, REACH_S)
+        return self.world.position >= position
+
+    async def texts(self, refs: Iterable[str | None]) -> dict[str, str]:
+        """Bodies by reference, from memory or the journal; erased ones are left out."""
+        wanted = {ref for ref in refs if ref}
+        found = {ref: self._bodies[ref] for ref in wanted if ref in self._bodies}
+        missing = [ref for ref in wanted if ref not in found]
+        if missing:
+            for body in await self.coordinator.bodies(missing):
+                found[body.ref] = body.text
+                self._keep(body.ref, body.text)
+        return found
+
+    async def history(self, subject: str, limit: int = 200) -> list[Event]:
+        return [unseal(stored) for stored in await self.coordinator.history(subject, limit)]
+
+    async def event_at(self, position: int) -> Event | None:
+        stored = await self.coordinator.event_at(position)
+        return unseal(stored) if stored else None
+
+    async def health(self) -> Health:
+        return await self.coordinator.health()
+
+    # -- sending ------------------------------------------------------------------------------
+
+    def _ensure_sender(self) -> None:
+        if self._sender is None or self._sender.done():
+            self._sender = asyncio.create_task(self._send(), name="sender")
+
+    def _submit_soon(self, command: Command) -> None:
+        future: asyncio.Future[Reply] = asyncio.get_running_loop().create_future()
+        future.add_done_callback(lambda f: f.cancelled() or f.exception())  # nobody waits for it
+        self._commands.append((command, future))
+        self._ensure_sender()
+
+    async def _send(self) -> None:
+        while self._commands or self._heard:
+            batch, self._commands = self._commands[:MAX_IN_BATCH], self._commands[MAX_IN_BATCH:]
+            heard, self._heard = list(self._heard), set()
+            try:
+                replies = await self._deliver([command for command, _ in batch], heard)
+            except PMError as error:
+                for _, future in batch:
+                    if not future.done():
+                        future.set_exception(error)
+                continue
+            for (_, future), reply in zip(batch, replies, strict=True):
+                if not future.done():
+                    future.set_result(reply)
+
+    async def _deliver(self, commands: list[Command], heard: list[AgentId]) -> list[Reply]:
+        """Send one batch, again and again while the coordinator is away."""
+        loop = asyncio.get_running_loop()
+        give_up = loop.time() + GIVE_UP_S
+        pause_s = RETRY_FIRST_S
+        while True:
+            try:
+                return await self.coordinator.submit(commands, heard)
+            except Unavailable as error:
+                if error.code == "journal_unavailable" or loop.time() + pause_s > give_up:
+                    raise
+            await asyncio.sleep(pause_s)
+            pause_s = min(pause_s * 2, RETRY_MAX_S)
+
+    # -- following ----------------------------------------------------------------------------
+
+    async def _follow(self) -> None:
+        pause_s = RETRY_FIRST_S
+        while True:
+            try:
+                if self.world.position == 0:
+                    saved = await self.coordinator.snapshot()
+                    self.world, _ = snapshots.load(saved)
+                    self._woken_by_position()
+                self.is_stale = False
+                async for feed in self.coordinator.follow(self.world.position):
+                    await self._take(feed)
+                    pause_s = RETRY_FIRST_S
+            except Unavailable as error:
+                log.info("coordinator away: %s", error.message)
+            self.is_stale = True
+            await asyncio.sleep(pause_s)
+            pause_s = min(pause_s * 2, RETRY_MAX_S)
+
+    async def _take(self, feed: Feed) -> None:
+        for body in feed.bodies:
+            self._keep(body.ref, body.text)
+        for index, stored in enumerate(feed.events):
+            if stored.position <= self.world.position:
+                continue
+            event = unseal(stored)
+            self.world.apply(event)
+            self.world.ready.fresh.clear()  # offers are the coordinator's matter
+            data = event.data
+            if isinstance(data, TaskAssigned) and data.is_offered:
+                waiter = self._parked.get(data.agent_id)
+                if waiter is not None and not waiter.done():
+                    waiter.set_result(True)
+            if index % EVENTS_A_SLICE == EVENTS_A_SLICE - 1:
+                self._woken_by_position()
+                await asyncio.sleep(0)
+        self._woken_by_position()
+
+    def _woken_by_position(self) -> None:
+        if not self._reached:
+            return
+        waiting = []
+        for position, future in self._reached:
+            if future.done():
+                continue
+            if position <= self.world.position:
+                future.set_result(None)
+            else:
+                waiting.append((position, future))
+        self._reached = waiting
+
+    def _keep(self, ref: str, text: str) -> None:
+        self._bodies[ref] = text
+        if len(self._bodies) > KEPT_BODIES:
+            self._bodies.popitem(last=False)
+
+
+def _withdrawal(command: WaitForTask) -> Command:
+    return WithdrawOffer(
+        request_id=f"{command.request_id}:gone", principal=SYSTEM, agent_id=command.agent_id
+    )
+
+
+def result_of(reply: Reply) -> dict[str, object]:
+    """Decode a reply's result."""
+    decoded: dict[str, object] = msgspec.json.decode(reply.result)
+    return decoded
