@@ -1,9 +1,9 @@
 """Which feature handles what. Explicit lists; nothing is discovered."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 from pm_agent.domain import access, agent, assignment, blocker, hold, instruction, project, task
-from pm_agent.domain.envelope import Command
+from pm_agent.domain.envelope import Command, EventData
 from pm_agent.domain.world import World
 from pm_agent.features.access import decide as access_decide
 from pm_agent.features.assignment import decide as assignment_decide
@@ -21,7 +21,7 @@ from pm_agent.features.quality import decide as quality_decide
 from pm_agent.features.quality import react as quality_react
 from pm_agent.features.team import decide as team_decide
 from pm_agent.kernel.effects import Alarm
-from pm_agent.kernel.types import Catalog, Decider
+from pm_agent.kernel.types import Catalog, Decider, Reactor
 
 DECIDERS: dict[type[Command], Decider] = {
     # backlog
@@ -72,15 +72,24 @@ def _alarms(world: World) -> Iterator[Alarm]:
     yield from holds_react.alarms(world)
 
 
+def _reactors() -> dict[type[EventData], tuple[Reactor, ...]]:
+    lists: tuple[Mapping[type[EventData], Reactor], ...] = (
+        assignment_react.REACTORS,
+        backlog_react.REACTORS,
+        holds_react.REACTORS,
+        instructions_react.REACTORS,
+        quality_react.REACTORS,
+    )
+    by_event: dict[type[EventData], tuple[Reactor, ...]] = {}
+    for reactors in lists:
+        for kind, reactor in reactors.items():
+            by_event[kind] = (*by_event.get(kind, ()), reactor)
+    return by_event
+
+
 CATALOG = Catalog(
     deciders=DECIDERS,
-    reactors=(
-        assignment_react.react,
-        backlog_react.react,
-        holds_react.react,
-        instructions_react.react,
-        quality_react.react,
-    ),
+    reactors=_reactors(),
     settle=assignment_decide.settle,
     alarms=_alarms,
 )

@@ -56,10 +56,11 @@ def rank_of(task: Task) -> int:
 class ReadyClass:
     """The ready tasks of one project that require the same skills."""
 
-    __slots__ = ("entries", "key", "n_heads", "slots")
+    __slots__ = ("entries", "key", "n_heads", "number", "slots")
 
-    def __init__(self, key: ClassKey) -> None:
+    def __init__(self, key: ClassKey, number: int) -> None:
         self.key = key
+        self.number = number
         self.entries: SortedList[Entry] = SortedList()
         self.slots: list[int] | None = None  # cached head, first n_heads of entries
         self.n_heads = 0
@@ -86,6 +87,16 @@ class ReadyClass:
         return all(levels.get(skill.name, 0) >= skill.level for skill in required)
 
 
+class Eligible:
+    """The classes open to agents of one signature, with what is worth computing once for each."""
+
+    __slots__ = ("classes", "fits")
+
+    def __init__(self, classes: list[ReadyClass]) -> None:
+        self.classes = classes
+        self.fits: dict[int, tuple[float, ...]] = {}  # by class number; filled by the reader
+
+
 class ReadySet:
     """All ready tasks by class, with the columns that scoring reads."""
 
@@ -95,7 +106,7 @@ class ReadySet:
         self.task_ids: list[TaskId] = [""] * 256
         self._free: list[int] = list(range(255, -1, -1))
         self._where: dict[TaskId, tuple[ReadyClass, Entry]] = {}
-        self._eligible: dict[Signature, list[ReadyClass]] = {}
+        self._eligible: dict[Signature, Eligible] = {}
         # Classes that gained a task since the standing offers were last looked at.
         self.fresh: dict[ClassKey, None] = {}
 
@@ -143,13 +154,13 @@ class ReadySet:
         owner.slots = None
         self._free.append(entry.slot)
 
-    def eligible(self, signature: Signature) -> list[ReadyClass]:
-        """Non-empty classes open to agents of this signature."""
+    def eligible(self, signature: Signature) -> Eligible:
+        """Classes open to agents of this signature, empty ones included."""
         known = self._eligible.get(signature)
         if known is None:
-            known = [c for c in self.classes.values() if c.admits(signature)]
+            known = Eligible([c for c in self.classes.values() if c.admits(signature)])
             self._eligible[signature] = known
-        return [c for c in known if c.entries]
+        return known
 
     def refresh_project(self, project_id: ProjectId | None) -> None:
         """Mark classes as fresh when a hold or a limit that kept them back is gone."""
@@ -158,10 +169,10 @@ class ReadySet:
                 self.fresh[key] = None
 
     def _new_class(self, key: ClassKey) -> ReadyClass:
-        owner = self.classes[key] = ReadyClass(key)
+        owner = self.classes[key] = ReadyClass(key, len(self.classes))
         for signature, known in self._eligible.items():
             if owner.admits(signature):
-                known.append(owner)
+                known.classes.append(owner)
         return owner
 
     def _grow(self) -> None:

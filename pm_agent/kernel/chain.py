@@ -6,24 +6,28 @@ through their salted hashes inside the events, so erasing a text breaks nothing.
 
 from hashlib import sha256
 
+import msgspec
+
 from pm_agent.domain.envelope import Event, subject_of
 from pm_agent.domain.upcast import decode_data, encode_data
 from pm_agent.ports import StoredEvent
 
+_encode = msgspec.json.encode
 
-def digest(previous: bytes, stored: StoredEvent) -> bytes:
-    """SHA-256 over the previous hash and every field of the event, unambiguously joined."""
-    head = (
-        f"{stored.position}\n{stored.at_us}\n{stored.epoch}\n{stored.kind}\n"
-        f"{stored.schema_version}\n{stored.principal}\n{stored.cause}\n{stored.subject}\n"
-    )
-    return sha256(previous + head.encode() + stored.payload).digest()
+
+def digest(previous: bytes, fields: tuple[object, ...], payload: bytes) -> bytes:
+    """SHA-256 over the previous hash, the fields before the payload, and the payload.
+
+    Fields are joined as JSON, so no two different events give the same bytes.
+    """
+    return sha256(previous + _encode(fields) + payload).digest()
 
 
 def seal(event: Event, previous: bytes) -> StoredEvent:
     """Encode an event and chain it to the hash before it."""
     data = event.data
-    open_event = StoredEvent(
+    payload = encode_data(data)
+    fields = (
         event.position,
         event.at_us,
         event.epoch,
@@ -32,21 +36,8 @@ def seal(event: Event, previous: bytes) -> StoredEvent:
         event.principal,
         event.cause,
         subject_of(data),
-        encode_data(data),
-        b"",
     )
-    return StoredEvent(
-        open_event.position,
-        open_event.at_us,
-        open_event.epoch,
-        open_event.kind,
-        open_event.schema_version,
-        open_event.principal,
-        open_event.cause,
-        open_event.subject,
-        open_event.payload,
-        digest(previous, open_event),
-    )
+    return StoredEvent(*fields, payload, digest(previous, fields, payload))
 
 
 def unseal(stored: StoredEvent) -> Event:
@@ -58,4 +49,14 @@ def unseal(stored: StoredEvent) -> Event:
 
 def is_intact(stored: StoredEvent, previous: bytes) -> bool:
     """Whether the event's hash is right for the hash before it."""
-    return digest(previous, stored) == stored.hash
+    fields = (
+        stored.position,
+        stored.at_us,
+        stored.epoch,
+        stored.kind,
+        stored.schema_version,
+        stored.principal,
+        stored.cause,
+        stored.subject,
+    )
+    return digest(previous, fields, stored.payload) == stored.hash

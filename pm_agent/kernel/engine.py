@@ -15,7 +15,7 @@ from pm_agent.domain.errors import PMError
 from pm_agent.domain.hold import directives_for
 from pm_agent.domain.world import World
 from pm_agent.kernel.chain import seal, unseal
-from pm_agent.kernel.effects import Alarm, Alarms, Effect, Outbox
+from pm_agent.kernel.effects import Alarms, Effect, Outbox
 from pm_agent.kernel.idempotency import Requests, body_sha256
 from pm_agent.kernel.presence import Presence
 from pm_agent.kernel.types import Catalog, Context, Decision, ErrorInfo, Policy, Reply
@@ -187,10 +187,10 @@ class Engine:
     def _fold(self, event: Event, *, set_alarms: bool) -> None:
         self.world.apply(event)
         self.outbox.apply(event)
-        for reactor in self.catalog.reactors:
-            for wanted in reactor(event, self.world):
-                if isinstance(wanted, Effect):
-                    self.outbox.put(wanted)
-                elif set_alarms and isinstance(wanted, Alarm):
-                    self.alarms.put(wanted.at_us, wanted.command)
+        for reactor in self.catalog.reactors.get(type(event.data), ()):
+            wanted = reactor(event, event.data, self.world)
+            if isinstance(wanted, Effect):
+                self.outbox.put(wanted)
+            elif set_alarms and wanted is not None:
+                self.alarms.put(wanted.at_us, wanted.command)
 

@@ -106,14 +106,14 @@ class Decider(Protocol):
     def __call__(self, world: World, command: Any, context: Context, /) -> Decision: ...  # noqa: ANN401 - each decider takes its own command
 
 
-Reactor = Callable[[Event, World], Iterable[Effect | Alarm]]
+Reactor = Callable[[Event, Any, World], Effect | Alarm | None]  # event, its data, world
 
 
 class Catalog(msgspec.Struct, frozen=True):
     """Which feature handles what. Written out in ``pm_agent/catalog.py``."""
 
     deciders: dict[type[Command], Decider]
-    reactors: tuple[Reactor, ...]
+    reactors: dict[type[EventData], tuple[Reactor, ...]]
     # After the commands of a step: what the system owes to waiting agents.
     settle: Callable[[World, Context], list[Command]]
     # Alarms that a world implies; for a world loaded from a snapshot.

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from pm_agent.domain.agent import Agent, Signature
 from pm_agent.domain.envelope import Usage
 from pm_agent.domain.ids import ProjectId, TaskId
-from pm_agent.domain.ready_set import COLUMNS, ReadyClass
+from pm_agent.domain.ready_set import COLUMNS, Eligible, ReadyClass
 from pm_agent.domain.time import HOUR_US, SECOND_US
 from pm_agent.domain.world import World
 from pm_agent.kernel.types import Policy
@@ -49,7 +49,8 @@ def shortlist(
     world: World, agent: Agent, project_id: ProjectId | None, policy: Policy, now_us: int
 ) -> Shortlist | None:
     """Candidates for one agent with their facts, or None when there are none."""
-    classes = _open_classes(world, agent, project_id)
+    eligible = world.ready.eligible(agent.signature)
+    classes = _open_classes(world, eligible, project_id)
     if not classes:
         return None
     n_eligible = sum(map(len, classes))
@@ -71,14 +72,19 @@ def shortlist(
         if not len(rows):
             return None
         ids = [task_id for task_id, kept in zip(ids, keep, strict=True) if kept]
-    facts = _facts(world, agent, classes, sizes, rows, now_us, keep)
+    fits = eligible.fits
+    for ready_class in classes:
+        if ready_class.number not in fits:
+            fits[ready_class.number] = _fit(agent.signature, ready_class)
+    fit = np.repeat([fits[c.number] for c in classes], sizes, axis=0)  # (n_tasks, 3)
+    facts = _facts(world, agent, fit if keep is None else fit[keep], rows, now_us)
     return Shortlist(ids, facts, n_eligible)
 
 
 def _open_classes(
-    world: World, agent: Agent, project_id: ProjectId | None
+    world: World, eligible: Eligible, project_id: ProjectId | None
 ) -> list[ReadyClass]:
-    classes = world.ready.eligible(agent.signature)
+    classes = [c for c in eligible.classes if c.entries]
     if project_id is not None:
         classes = [c for c in classes if c.key[0] == project_id]
     closed = {p for p in {c.key[0] for c in classes} if _is_closed(world, p)}
@@ -152,19 +158,13 @@ def predicted_usage(policy: Policy, estimate_min: int) -> Usage:
     return Usage(tokens, tokens * policy.microusd_per_token)
 
 
-def _facts(  # noqa: PLR0913 - the parts of one shortlist
+def _facts(
     world: World,
     agent: Agent,
-    classes: list[ReadyClass],
-    sizes: list[int],
-    rows: NDArray[np.float64],
+    fit: NDArray[np.float64],  # (n_tasks, 3)
+    rows: NDArray[np.float64],  # (n_tasks, n_columns)
     now_us: int,
-    keep: NDArray[np.bool_] | None,
 ) -> NDArray[np.float32]:
-    per_class = np.array([_fit(agent.signature, c) for c in classes])  # (n_classes, 3)
-    fit = np.repeat(per_class, sizes, axis=0)
-    if keep is not None:
-        fit = fit[keep]
     facts = np.empty((len(rows), len(FACTS)))
     facts[:, 0:3] = fit
     facts[:, 3] = _success(world, agent, rows[:, _C["kind"]])

@@ -1,6 +1,6 @@
 """An assignment sets the alarm of its lease."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 
 from pm_agent.domain.assignment import CheckLease, TaskAssigned
 from pm_agent.domain.envelope import SYSTEM, Event
@@ -12,10 +12,8 @@ from pm_agent.kernel.effects import Alarm
 FIRST_LOOK_US = 60_000_000
 
 
-def react(event: Event, world: World) -> Iterable[Alarm]:  # noqa: ARG001
-    data = event.data
-    if isinstance(data, TaskAssigned):
-        yield _alarm(event.at_us, data.task_id, data.lease_token)
+def watch_lease(event: Event, data: TaskAssigned, world: World) -> Alarm:  # noqa: ARG001
+    return _alarm(event.at_us, data.task_id, data.lease_token)
 
 
 def alarms(world: World) -> Iterator[Alarm]:
@@ -31,3 +29,6 @@ def _alarm(at_us: int, task_id: TaskId, lease_token: int) -> Alarm:
         lease_token=lease_token,
     )
     return Alarm(at_us + FIRST_LOOK_US, command)
+
+
+REACTORS = {TaskAssigned: watch_lease}

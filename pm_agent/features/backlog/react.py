@@ -1,6 +1,6 @@
 """A task that ended is archived some days later."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 
 from pm_agent.domain.assignment import CompletionAccepted
 from pm_agent.domain.envelope import SYSTEM, Event
@@ -14,10 +14,11 @@ from pm_agent.kernel.effects import Alarm
 FIRST_LOOK_US = 7 * DAY_US
 
 
-def react(event: Event, world: World) -> Iterable[Alarm]:  # noqa: ARG001
-    data = event.data
-    if isinstance(data, (CompletionAccepted, TaskCancelled, TaskDeadLettered)):
-        yield _alarm(event.at_us, data.task_id)
+Ended = CompletionAccepted | TaskCancelled | TaskDeadLettered
+
+
+def archive_later(event: Event, data: Ended, world: World) -> Alarm:  # noqa: ARG001
+    return _alarm(event.at_us, data.task_id)
 
 
 def alarms(world: World) -> Iterator[Alarm]:
@@ -31,3 +32,10 @@ def _alarm(ended_at_us: int, identifier: TaskId) -> Alarm:
         request_id=f"system:archive:{identifier}", principal=SYSTEM, task_id=identifier
     )
     return Alarm(ended_at_us + FIRST_LOOK_US, command)
+
+
+REACTORS = {
+    CompletionAccepted: archive_later,
+    TaskCancelled: archive_later,
+    TaskDeadLettered: archive_later,
+}

@@ -1,6 +1,6 @@
 """A hold with an end sets an alarm for it."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 
 from pm_agent.domain.envelope import SYSTEM, Event
 from pm_agent.domain.hold import Hold, HoldPlaced, LiftDueHold, Scope
@@ -8,10 +8,8 @@ from pm_agent.domain.world import World
 from pm_agent.kernel.effects import Alarm
 
 
-def react(event: Event, world: World) -> Iterable[Alarm]:  # noqa: ARG001
-    data = event.data
-    if isinstance(data, HoldPlaced) and data.until_us is not None:
-        yield _alarm(data.scope, data.target_id, data)
+def lift_later(event: Event, data: HoldPlaced, world: World) -> Alarm | None:  # noqa: ARG001
+    return _alarm(data.scope, data.target_id, data) if data.until_us is not None else None
 
 
 def alarms(world: World) -> Iterator[Alarm]:
@@ -41,3 +39,6 @@ def _alarm(scope: Scope, target_id: str, hold: Hold | HoldPlaced) -> Alarm:
         kind=hold.kind,
     )
     return Alarm(hold.until_us, command)
+
+
+REACTORS = {HoldPlaced: lift_later}
