@@ -1,4 +1,1 @@
-"""Ray shells around `pm_agent.runtime`: handles, restart, placement and isolation.
-
-What an actor does is decided in pm_agent; here is only how it lives in a Ray cluster.
-"""
+"""Ray shells around ``pm_agent.runtime``: names, handles, restarts, placement, isolation. No rules."""

@@ -10,7 +10,7 @@ from typing import Protocol
 import msgspec
 
 from pm_agent.domain.envelope import Body, Command
-from pm_agent.domain.ids import AgentId
+from pm_agent.domain.ids import AgentId, ProjectId
 from pm_agent.kernel.effects import Effect
 from pm_agent.kernel.types import Reply
 from pm_agent.ports import GateRequest, InstructionBrief, StoredEvent, StoredSnapshot
@@ -56,9 +56,11 @@ class Coordinator(Protocol):
         """Everything after a position, then what comes, until the caller stops."""
         ...
 
-    async def snapshot(self) -> StoredSnapshot:
-        """Return the present world."""
+    async def snapshot(self, project_id: ProjectId | None = None) -> StoredSnapshot:
+        """Return the present world, or the part of it that is one project's open work."""
         ...
+
+    async def projects(self) -> list[ProjectId]: ...
 
     async def history(self, subject: str, limit: int) -> list[StoredEvent]: ...
 

@@ -13,7 +13,7 @@ from contextlib import suppress
 
 from pm_agent.domain.envelope import Body, Command
 from pm_agent.domain.errors import Fenced, JournalUnavailable, PMError, Unavailable
-from pm_agent.domain.ids import AgentId
+from pm_agent.domain.ids import AgentId, ProjectId
 from pm_agent.domain.time import SECOND_US
 from pm_agent.features.instructions import view as instructions_view
 from pm_agent.features.quality import view as quality_view
@@ -148,8 +148,13 @@ class CoordinatorLoop:
             after = events[-1].position
             yield Feed(events, bodies)
 
-    async def snapshot(self) -> StoredSnapshot:
+    async def snapshot(self, project_id: ProjectId | None = None) -> StoredSnapshot:
+        if project_id is not None:
+            return snapshots.save_project(self.engine.world, project_id)
         return self._saved(self.engine)
+
+    async def projects(self) -> list[ProjectId]:
+        return list(self.engine.world.projects)
 
     async def history(self, subject: str, limit: int) -> list[StoredEvent]:
         return await self._journal.read_subject(subject, limit)

