@@ -22,7 +22,7 @@ from pm_agent.kernel.effects import RunGate
 from pm_agent.kernel.engine import MAX_BATCH, Engine
 from pm_agent.kernel.idempotency import KEEP_US
 from pm_agent.kernel.types import Reply
-from pm_agent.ports import Clock, Head, Journal, StoredEvent, StoredSnapshot
+from pm_agent.ports import GENESIS, Clock, Head, Journal, StoredEvent, StoredSnapshot
 from pm_agent.runtime.backend import EffectJob, Feed, Health
 
 log = logging.getLogger(__name__)
@@ -286,7 +286,7 @@ class CoordinatorLoop:
         """Make the engine anew from the newest snapshot and the events after it."""
         now_us = self._clock.now_us()
         saved = await self._journal.load_snapshot(snapshots.SCHEMA_VERSION)
-        start = Head(0, b"", self._epoch)
+        start = Head(0, GENESIS, self._epoch)
         if saved is not None:
             sealed = await self._journal.read_at(saved.position)
             if sealed is None:
