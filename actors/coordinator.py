@@ -5,6 +5,7 @@ old process was measured writing after its successor. The journal's epoch is wha
 """
 
 import asyncio
+import os
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -39,6 +40,9 @@ class CoordinatorActor:
     async def ready(self) -> None:
         """Return when the journal is replayed and commands are taken; raise if that fails."""
         await self._started()
+
+    async def pid(self) -> int:
+        return os.getpid()
 
     async def submit(self, payload: bytes) -> bytes:
         submission = wire.decode_submission(payload)
@@ -149,9 +153,9 @@ class RemoteCoordinator:
         except (RayActorError, ValueError) as error:  # it restarts, or its name is not there yet
             raise self._away(error) from error
         except RayError as error:
-            cause = getattr(error, "cause", None)
+            cause = wire.cause_of(error)
             if isinstance(cause, PMError):
-                raise type(cause)(cause.message, cause.next_step) from error
+                raise cause from error
             raise self._away(error) from error
         return raw
 

@@ -47,3 +47,11 @@ def raise_for(error: ErrorInfo) -> None:
     """Raise an error that came over the wire as what it was."""
     raise _ERRORS.get(error.code, PMError)(error.message, error.next_step)
 
+
+
+def cause_of(error: Exception) -> Exception:
+    """Return the refusal inside an error that Ray carried, or the error itself."""
+    cause = getattr(error, "cause", None)
+    if isinstance(cause, PMError):
+        return type(cause)(cause.message, cause.next_step)
+    return error

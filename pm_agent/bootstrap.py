@@ -4,6 +4,7 @@ The only module that chooses adapters.
 """
 
 import hashlib
+import importlib
 import os
 import secrets
 from pathlib import Path
@@ -14,6 +15,7 @@ from pm_agent.adapters.llm_rules import RuleBasedWriter
 from pm_agent.catalog import CATALOG
 from pm_agent.domain.access import IssueToken
 from pm_agent.domain.envelope import SYSTEM, Principal
+from pm_agent.domain.ids import agent_id
 from pm_agent.features.assignment.scoring import SCORERS
 from pm_agent.kernel import snapshot as snapshots
 from pm_agent.kernel.engine import Engine
@@ -23,8 +25,11 @@ from pm_agent.runtime.backend import Coordinator
 from pm_agent.runtime.clock import SystemClock
 from pm_agent.runtime.coordinator_loop import BuildEngine, CoordinatorLoop
 from pm_agent.runtime.effects import EffectRunner
+from pm_agent.runtime.executors import Executor, PythonExecutor, ShellExecutor
 from pm_agent.runtime.ingress import Ingress
-from pm_agent.settings import Settings
+from pm_agent.runtime.worker import Api, Worker
+from pm_agent.runtime.worktree import Worktree
+from pm_agent.settings import PythonSpec, Settings, ShellSpec, WorkerSpec
 
 ADMIN = Principal(kind="person", id="admin", role="admin")
 
@@ -85,6 +90,27 @@ def gate_runner() -> GateRunner:
     return CommandGate()
 
 
+def build_executor(spec: ShellSpec | PythonSpec) -> Executor:
+    """Executor of a managed worker, as configured."""
+    if spec.kind == "shell":
+        return ShellExecutor(spec.argv, timeout_s=spec.timeout_s)
+    module, _, function = spec.callable.partition(":")
+    return PythonExecutor(getattr(importlib.import_module(module), function))
+
+
+def build_worker(spec: WorkerSpec, api: Api) -> Worker:
+    """A managed worker on a client that carries its own token."""
+    return Worker(
+        api,
+        spec.name,
+        build_executor(spec.executor),
+        Worktree(spec.folder, spec.repository, main=spec.main, author=spec.name),
+        skills=[{"name": name, "level": level} for name, level in spec.skills.items()],
+        project_ids=spec.project_ids,
+        heartbeat_s=spec.heartbeat_s,
+    )
+
+
 def new_secret() -> str:
     """Return a fresh access token for an agent or a person."""
     return f"pma_{secrets.token_urlsafe(32)}"
@@ -104,6 +130,21 @@ def ensure_admin_secret(settings: Settings) -> str:
     handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     with os.fdopen(handle, "w") as file:
         file.write(secret + "\n")
+    return secret
+
+
+async def issue_agent_secret(coordinator: Coordinator, name: str) -> str:
+    """Make an access token for an agent that PM Agent runs itself."""
+    secret = new_secret()
+    digest = token_hash(secret)
+    command = IssueToken(
+        request_id=f"worker-token:{digest[:16]}",
+        principal=SYSTEM,
+        sha256=digest,
+        owner=Principal(kind="agent", id=agent_id(name), role="worker"),
+        label="managed worker",
+    )
+    await coordinator.submit([command], [])
     return secret
 
 

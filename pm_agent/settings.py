@@ -1,12 +1,61 @@
 """Settings from the environment (``PM_AGENT_*``), frozen. Every one has a sane default."""
 
+import tomllib
 from pathlib import Path
 from typing import Literal
 
-from pydantic import Field
+from pydantic import BaseModel, Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from pm_agent.domain.errors import StartError
 from pm_agent.kernel.types import Policy
+
+class ShellSpec(BaseModel, extra="forbid", frozen=True):
+    """An executor that runs a fixed command; no field of a task ever enters it."""
+
+    kind: Literal["shell"] = "shell"
+    argv: tuple[str, ...] = Field(min_length=1)
+    timeout_s: float = Field(default=4 * 3600.0, gt=0)
+
+
+class PythonSpec(BaseModel, extra="forbid", frozen=True):
+    """An executor that calls ``package.module:function`` of an installed package."""
+
+    kind: Literal["python"] = "python"
+    callable: str = Field(pattern=r"^[\w.]+:\w+$")
+
+
+class WorkerSpec(BaseModel, extra="forbid", frozen=True):
+    """One managed worker: an entry ``[[worker]]`` of the workers file."""
+
+    name: str = Field(min_length=1, max_length=60)
+    skills: dict[str, int] = Field(default={}, description="Skill to level, 1 to 5")
+    executor: ShellSpec | PythonSpec = Field(discriminator="kind")
+    folder: Path = Field(description="Its own folder; with a repository a git worktree of it")
+    repository: Path | None = None
+    main: str = "main"
+    project_ids: tuple[str, ...] = ()
+    isolation: Literal["host", "process"] = Field(
+        default="host", description="'process': a Ray actor process of its own, about 56 MiB"
+    )
+    heartbeat_s: float = Field(default=30.0, gt=0, le=60)
+
+
+def load_workers(path: Path) -> tuple[WorkerSpec, ...]:
+    """Read the managed workers of a TOML file.
+
+    Raises
+    ------
+    StartError
+        The file is missing or not as it should be; the message names the entry.
+    """
+    try:
+        entries = tomllib.loads(path.read_text()).get("worker", [])
+        return tuple(WorkerSpec.model_validate(entry) for entry in entries)
+    except (OSError, ValueError) as error:
+        message = f"The workers file {path} cannot be used: {error}"
+        raise StartError(message, "Correct it; the README shows an example.") from error
+
 
 ScorerName = Literal["priority", "factors"]
 

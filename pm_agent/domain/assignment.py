@@ -277,6 +277,7 @@ def _submitted(world: "World", event: Event, data: CompletionSubmitted) -> None:
         )
     )
     world.free_agent(task.id, data.agent_id)  # waiting for a verdict costs no capacity
+    world.make_room(task.project_id)
 
 
 def _accepted(world: "World", event: Event, data: CompletionAccepted) -> None:

@@ -53,6 +53,9 @@ class PMError(Exception):
         self.next_step = next_step or self.default_next_step
         super().__init__(f"{self.message} {self.next_step}")
 
+    def __reduce__(self) -> tuple[type["PMError"], tuple[str, str]]:
+        return type(self), (self.message, self.next_step)  # whole, when it crosses processes
+
 
 class InvalidInput(PMError):
     """The request is not well formed."""

@@ -16,7 +16,7 @@ from sortedcontainers import SortedList
 from pm_agent.domain.agent import Signature
 from pm_agent.domain.ids import ProjectId, TaskId
 from pm_agent.domain.task import Skill, Task
-from pm_agent.domain.time import HOUR_US, SECOND_US
+from pm_agent.domain.time import HOUR_US
 
 ClassKey = tuple[ProjectId, tuple[Skill, ...]]
 
@@ -26,17 +26,18 @@ AGING_US = 4 * HOUR_US
 # Work waiting behind a task lets it go before its equals, at most by one priority class.
 US_PER_CRITICAL_MINUTE = AGING_US // 480
 
+# What scoring reads of a task. The last columns are facts as they stand, the first three become
+# facts about one agent; so a head's rows can be copied into a matrix of facts in one go.
 COLUMNS = (
-    "created_s",
-    "priority",
-    "estimate_min",
-    "level",
-    "n_unblocks",
-    "critical_path_min",
     "kind",
-    "last_agent",
-    "failures",
+    "estimate_min",
+    "created_h",
+    "n_unblocks",
+    "critical_path_h",
     "n_dependencies",
+    "priority",
+    "level",
+    "failures",
 )
 N_COLUMNS = len(COLUMNS)
 
@@ -53,27 +54,33 @@ def rank_of(task: Task) -> int:
     return task.created_at_us - task.priority * AGING_US - behind
 
 
+class Head(NamedTuple):
+    """The first tasks of a class, gathered."""
+
+    n_asked: int
+    task_ids: list[TaskId]
+    rows: NDArray[np.float64]  # (n_tasks, n_columns)
+    last_agents: list[int]  # number of the agent whose attempt failed last, or 0
+    end: Entry | None  # entries after it change nothing here; None: there was room for more
+
+
 class ReadyClass:
     """The ready tasks of one project that require the same skills."""
 
-    __slots__ = ("entries", "key", "n_heads", "number", "slots")
+    __slots__ = ("entries", "head", "key", "n", "number")
 
     def __init__(self, key: ClassKey, number: int) -> None:
         self.key = key
         self.number = number
         self.entries: SortedList[Entry] = SortedList()
-        self.slots: list[int] | None = None  # cached head, first n_heads of entries
-        self.n_heads = 0
+        self.n = 0  # of entries
+        self.head: Head | None = None  # kept until one of its tasks changes: most claims find it
 
-    def __len__(self) -> int:
-        return len(self.entries)
-
-    def head_slots(self, n: int) -> list[int]:
-        """Rows of the first ``n`` entries."""
-        if self.slots is None or self.n_heads != n:
-            self.slots = [entry.slot for entry in islice(self.entries, n)]
-            self.n_heads = n
-        return self.slots
+    def touch(self, entry: Entry) -> None:
+        """Forget the gathered head if it holds, or would now hold, this entry."""
+        head = self.head
+        if head is not None and (head.end is None or entry <= head.end):
+            self.head = None
 
     def admits(self, signature: Signature) -> bool:
         """Whether an agent with these skills and projects may take a task of this class."""
@@ -90,11 +97,15 @@ class ReadyClass:
 class Eligible:
     """The classes open to agents of one signature, with what is worth computing once for each."""
 
-    __slots__ = ("classes", "fits")
+    __slots__ = ("classes", "fit", "fits", "layout")
 
     def __init__(self, classes: list[ReadyClass]) -> None:
         self.classes = classes
-        self.fits: dict[int, tuple[float, ...]] = {}  # by class number; filled by the reader
+        # Filled by the reader: how agents fit a class, by its number, and spread over the tasks
+        # of the heads last seen, (n_tasks, n_fits), as long as their classes and sizes stay.
+        self.fits: dict[int, tuple[float, ...]] = {}
+        self.layout: tuple[list[ReadyClass], list[int]] | None = None
+        self.fit: NDArray[np.float64] | None = None
 
 
 class ReadySet:
@@ -104,6 +115,7 @@ class ReadySet:
         self.classes: dict[ClassKey, ReadyClass] = {}
         self.columns: NDArray[np.float64] = np.zeros((256, N_COLUMNS))  # (n_slots, n_columns)
         self.task_ids: list[TaskId] = [""] * 256
+        self.last_agents: list[int] = [0] * 256
         self._free: list[int] = list(range(255, -1, -1))
         self._where: dict[TaskId, tuple[ReadyClass, Entry]] = {}
         self._eligible: dict[Signature, Eligible] = {}
@@ -119,15 +131,20 @@ class ReadySet:
     def __iter__(self) -> Iterator[TaskId]:
         return iter(self._where)
 
-    def put(self, task: Task, row: tuple[float, ...]) -> None:
-        """Add a task, or bring its place and row up to date."""
+    def put(self, task: Task, row: tuple[float, ...], last_agent: int) -> None:
+        """Add a task, or bring its place and row up to date.
+
+        ``last_agent`` is the number of the agent whose attempt at it failed last, or 0.
+        """
         key = (task.project_id, task.skills)
         rank = rank_of(task)
         known = self._where.get(task.id)
         if known is not None:
             ready_class, entry = known
-            if ready_class.key == key and entry.rank == rank:
+            if entry.rank == rank and ready_class.key == key:
                 self.columns[entry.slot] = row
+                self.last_agents[entry.slot] = last_agent
+                ready_class.touch(entry)
                 return
             self.remove(task.id)
         owner = self.classes.get(key)
@@ -138,9 +155,11 @@ class ReadySet:
         slot = self._free.pop()
         self.columns[slot] = row
         self.task_ids[slot] = task.id
+        self.last_agents[slot] = last_agent
         entry = Entry(rank, task.number, slot)
         owner.entries.add(entry)
-        owner.slots = None
+        owner.n += 1
+        owner.touch(entry)
         self._where[task.id] = (owner, entry)
         self.fresh[key] = None
 
@@ -151,8 +170,24 @@ class ReadySet:
             return
         owner, entry = known
         owner.entries.remove(entry)
-        owner.slots = None
+        owner.n -= 1
+        owner.touch(entry)
         self._free.append(entry.slot)
+
+    def head(self, of: ReadyClass, n: int) -> Head:
+        """The first ``n`` tasks of a class, or all it has."""
+        head = of.head
+        if head is None or head.n_asked != n:
+            entries = list(islice(of.entries, n))
+            slots = [entry.slot for entry in entries]
+            head = of.head = Head(
+                n_asked=n,
+                task_ids=[self.task_ids[slot] for slot in slots],
+                rows=self.columns[slots],
+                last_agents=[self.last_agents[slot] for slot in slots],
+                end=entries[-1] if len(entries) == n else None,
+            )
+        return head
 
     def eligible(self, signature: Signature) -> Eligible:
         """Classes open to agents of this signature, empty ones included."""
@@ -165,7 +200,7 @@ class ReadySet:
     def refresh_project(self, project_id: ProjectId | None) -> None:
         """Mark classes as fresh when a hold or a limit that kept them back is gone."""
         for key, ready_class in self.classes.items():
-            if ready_class.entries and project_id in (None, key[0]):
+            if ready_class.n and project_id in (None, key[0]):
                 self.fresh[key] = None
 
     def _new_class(self, key: ClassKey) -> ReadyClass:
@@ -179,8 +214,5 @@ class ReadySet:
         old = len(self.task_ids)
         self.columns = np.vstack([self.columns, np.zeros((old, N_COLUMNS))])
         self.task_ids.extend([""] * old)
+        self.last_agents.extend([0] * old)
         self._free.extend(range(2 * old - 1, old - 1, -1))
-
-
-def created_s(task: Task) -> float:
-    return task.created_at_us / SECOND_US

@@ -21,7 +21,7 @@ from pm_agent.domain.hold import Hold, Scope
 from pm_agent.domain.ids import AgentId, BlockerId, BodyRef, ProjectId, TaskId
 from pm_agent.domain.instruction import Instruction
 from pm_agent.domain.project import Project
-from pm_agent.domain.ready_set import ReadySet, created_s
+from pm_agent.domain.ready_set import ReadySet
 from pm_agent.domain.task import (
     LEASED,
     MAX_KEPT_ATTEMPTS,
@@ -30,7 +30,7 @@ from pm_agent.domain.task import (
     Task,
     Tombstone,
 )
-from pm_agent.domain.time import MINUTE_US
+from pm_agent.domain.time import HOUR_US, MINUTE_US
 from pm_agent.domain.track_record import NO_RECORD, TrackRecord, with_outcome
 
 NOUNS = (hold, task, agent, project, assignment, blocker, access, instruction)
@@ -138,17 +138,14 @@ class World:
             counts[old.state] -= 1
             counts[new.state] += 1
         if new.is_ready:
-            self.ready.put(new, self._row(new))
-        elif old is not None and old.is_ready:
+            self.ready.put(new, self._row(new), self._failed_last(new))
+        elif old is not None:
             self.ready.remove(new.id)
 
     def bury_task(self, task_id: TaskId) -> None:
         """Keep only a tombstone of a terminal task."""
         old = self.tasks.pop(task_id)
-        for dependency in old.dependencies:
-            waiting = self.dependants.get(dependency)
-            if waiting is not None:
-                waiting.pop(task_id, None)
+        self.link_dependencies(task_id, old.dependencies, ())
         self.dependants.pop(task_id, None)
         self.instructions.pop(task_id, None)
         for blocker_id in self.task_blockers.pop(task_id, ()):
@@ -258,9 +255,13 @@ class World:
         )
         if failed or outcome == "completed":
             self._record_outcome(old.kind, ended, event.at_us, accepted=not failed)
-        at_limit = self.projects[old.project_id].max_in_progress
-        if at_limit:
-            self.ready.refresh_project(old.project_id)
+        self.make_room(old.project_id)
+
+    def make_room(self, project_id: ProjectId) -> None:
+        """Mark a project's classes as fresh: running work gave back what a limit may have lacked."""
+        limited = self.projects[project_id]
+        if limited.max_in_progress or limited.cost_cap_microusd or limited.token_cap:
+            self.ready.refresh_project(project_id)
 
     def change_waiting(self, task_id: TaskId, delta: int) -> None:
         """Count a dependency as accepted (-1) or no longer accepted (+1) in its dependants."""
@@ -275,13 +276,13 @@ class World:
     ) -> None:
         for dependency in old:
             self.dependants.get(dependency, {}).pop(task_id, None)
-        for dependency in new:
-            if dependency in self.tasks:
+        for dependency in new:  # a task of the same import may be created after its dependant
+            if dependency not in self.tombstones:
                 self.dependants.setdefault(dependency, {})[task_id] = None
         for dependency in {*old, *new}:
             if dependency in self.ready:
                 changed = self.tasks[dependency]
-                self.ready.put(changed, self._row(changed))
+                self.ready.put(changed, self._row(changed), self._failed_last(changed))
 
     # -- readers ------------------------------------------------------------------------------
 
@@ -321,20 +322,22 @@ class World:
 
     def _row(self, of: Task) -> tuple[float, ...]:
         """One row of `ready_set.COLUMNS`."""
-        last = of.attempts[-1].agent_id if of.failures and of.attempts else None
         waiting = self.dependants.get(of.id)
         return (
-            created_s(of),
-            of.priority,
-            of.estimate_min,
-            of.level,
-            len(waiting) if waiting else 0,
-            of.critical_path_min,
             self.kind_number(of.kind),
-            self.agent_numbers.get(last, 0) if last else 0,
-            of.failures,
+            of.estimate_min,
+            of.created_at_us / HOUR_US,
+            len(waiting) if waiting else 0,
+            of.critical_path_min / 60,
             len(of.dependencies),
+            of.priority,
+            of.level,
+            of.failures,
         )
+
+    def _failed_last(self, of: Task) -> int:
+        """Number of the agent whose attempt at the task failed last, or 0."""
+        return self.agent_numbers[of.attempts[-1].agent_id] if of.failures and of.attempts else 0
 
     def _record_outcome(
         self, kind: str, ended: Assignment, ended_at_us: int, *, accepted: bool

@@ -2,6 +2,7 @@
 
 import msgspec
 
+from pm_agent.domain.ids import ProjectId
 from pm_agent.domain.world import Tables, World
 from pm_agent.kernel.effects import Effect, Outbox
 from pm_agent.ports import StoredSnapshot
@@ -23,6 +24,21 @@ def save(world: World, outbox: Outbox) -> StoredSnapshot:
     return StoredSnapshot(
         world.position, SCHEMA_VERSION, _encode(Saved(world.tables, outbox.pending))
     )
+
+
+def save_project(world: World, project_id: ProjectId) -> StoredSnapshot:
+    """Only one project and its tasks that have not ended; to compute on, never to replay from."""
+    tables = Tables(
+        workspace_id=world.tables.workspace_id,
+        position=world.position,
+        tasks={
+            t.id: t
+            for t in world.tasks.values()
+            if t.project_id == project_id and not t.is_terminal
+        },
+        projects={p.id: p for p in world.projects.values() if p.id == project_id},
+    )
+    return StoredSnapshot(world.position, SCHEMA_VERSION, _encode(Saved(tables, {})))
 
 
 def load(snapshot: StoredSnapshot) -> tuple[World, Outbox]:

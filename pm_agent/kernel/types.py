@@ -114,7 +114,7 @@ class Catalog(msgspec.Struct, frozen=True):
 
     deciders: dict[type[Command], Decider]
     reactors: dict[type[EventData], tuple[Reactor, ...]]
-    # After the commands of a step: what the system owes to waiting agents.
-    settle: Callable[[World, Context], list[Command]]
+    # After the commands of a step: what the system owes to waiting agents, one by one.
+    settle: Callable[[World, Context], Iterable[Command]]
     # Alarms that a world implies; for a world loaded from a snapshot.
     alarms: Callable[[World], Iterable[Alarm]]

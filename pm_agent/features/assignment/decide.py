@@ -1,5 +1,7 @@
 """Claim, wait, release, expire: the rules of who holds a task."""
 
+from collections.abc import Iterator
+
 import numpy as np
 
 from pm_agent.domain.agent import Agent
@@ -19,7 +21,7 @@ from pm_agent.domain.assignment import (
 )
 from pm_agent.domain.envelope import SYSTEM, Command, EventData
 from pm_agent.domain.errors import CapacityExceeded
-from pm_agent.domain.ids import ProjectId
+from pm_agent.domain.ids import AgentId, ProjectId
 from pm_agent.domain.task import LEASED, Task
 from pm_agent.domain.time import MINUTE_US, iso
 from pm_agent.domain.world import World
@@ -111,17 +113,19 @@ def withdraw(world: World, command: WithdrawOffer, context: Context) -> Decision
     return Decision(result=ClaimResult(outcome="none"), withdraw=command.agent_id)
 
 
-def settle(world: World, context: Context) -> list[Command]:
+def settle(world: World, context: Context) -> Iterator[Command]:
     """Match standing offers with classes that gained tasks: longest waiting first.
 
-    Returns claims in the agents' names; a claim that finds nothing leaves its offer standing.
+    Yields claims in the agents' names, each to be decided before the next is asked for: an agent
+    that may not take the task (on hold, failed at it last) leaves it to the one that waits behind
+    it. A claim that finds nothing leaves its offer standing.
     """
     if not world.ready.fresh:
-        return []
+        return
     fresh, world.ready.fresh = world.ready.fresh, {}
     if not context.presence.offers:
-        return []
-    owed: dict[str, Command] = {}
+        return
+    asked: set[AgentId] = set()
     for key in fresh:
         ready_class = world.ready.classes[key]
         waiting = [
@@ -129,18 +133,20 @@ def settle(world: World, context: Context) -> list[Command]:
             for signature in context.presence.signatures()
             if ready_class.admits(signature)
             for offer in context.presence.waiting(signature, context.now_us)
-            if offer.project_id in (None, key[0]) and offer.agent_id not in owed
+            if offer.project_id in (None, key[0]) and offer.agent_id not in asked
         ]
         waiting.sort(key=lambda offer: (offer.since_us, offer.agent_id))
-        for offer in waiting[: len(ready_class)]:
-            owed[offer.agent_id] = ClaimTask(
+        for offer in waiting:
+            if not ready_class.entries:
+                break
+            asked.add(offer.agent_id)
+            yield ClaimTask(
                 request_id=f"system:offer:{offer.agent_id}:{context.now_us}",
                 principal=SYSTEM,
                 agent_id=offer.agent_id,
                 project_id=offer.project_id,
                 is_offered=True,
             )
-    return list(owed.values())
 
 
 def release(world: World, command: ReleaseTask, context: Context) -> Decision:

@@ -1,0 +1,457 @@
+"""HTTP: the table of operations as REST, and what operators need beside it.
+
+FastAPI serves the documentation and the lifespan; the operations bypass it. Each request takes one
+short path: route, who, body, input, handler, bytes out. The hot path has no dependency injection
+and no response models.
+"""
+
+import asyncio
+import importlib.metadata
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
+from typing import Any, NamedTuple
+from urllib.parse import parse_qsl
+from uuid import uuid4
+
+import msgspec
+import pydantic_core
+from fastapi import FastAPI
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from pm_agent.api import openapi
+from pm_agent.api.auth import authenticate, authorise, bearer
+from pm_agent.api.errors import (
+    PROBLEM_TYPE,
+    MalformedJson,
+    MethodNotAllowed,
+    Problem,
+    TooLarge,
+    UnknownRoute,
+    headers_of,
+    problem_from,
+    problem_of,
+)
+from pm_agent.api.mcp import McpApp
+from pm_agent.api.metrics import Metrics
+from pm_agent.api.operations import OPERATIONS, Answer, Call, Operation
+from pm_agent.domain.errors import InvalidInput, PMError, Unavailable
+from pm_agent.runtime.ingress import Ingress
+
+MAX_BODY = 4 * 1024 * 1024
+MAX_IMPORT_BODY = 32 * 1024 * 1024
+MAX_POSITION_DIGITS = 15
+# Nginx's code for "the client went away"; for the metrics, nobody receives it.
+GONE = "client_gone"
+
+MakeIngress = Callable[[], Awaitable[Ingress]]
+Fields = dict[str, Any]
+
+
+class Headers(NamedTuple):
+    """The few request headers that operations read."""
+
+    authorization: str = ""
+    content_type: str = ""
+    content_length: str = ""
+    idempotency_key: str = ""
+    if_match: str = ""
+    x_pm_position: str = ""
+
+
+_WANTED = {name.replace("_", "-").encode(): name for name in Headers._fields}
+
+
+def headers_in(scope: Scope) -> Headers:
+    found = {
+        _WANTED[name]: value.decode("latin-1").strip()
+        for name, value in scope["headers"]
+        if name in _WANTED
+    }
+    return Headers(**found)
+
+
+# -- routes ---------------------------------------------------------------------------------------
+
+
+class Routes:
+    """Operations by path. A path's parameter is always one segment, so a dictionary finds it."""
+
+    def __init__(self, operations: tuple[Operation, ...]) -> None:
+        # (segments, None for a parameter) → method → operation
+        self._by_shape: dict[tuple[str | None, ...], dict[str, Operation]] = {}
+        for operation in operations:
+            shape = tuple(
+                None if part.startswith("{") else part for part in operation.path.split("/")[1:]
+            )
+            self._by_shape.setdefault(shape, {})[operation.method] = operation
+
+    def find(self, path: str, method: str) -> tuple[Operation, dict[str, str]]:
+        """Return the operation of a request and its path's parameters.
+
+        Raises
+        ------
+        UnknownRoute, MethodNotAllowed
+        """
+        parts = path.split("/")[1:]
+        methods = self._by_shape.get(tuple(parts)) or self._by_shape.get(
+            tuple(None if i == _PARAMETER else part for i, part in enumerate(parts))
+        )
+        if methods is None:
+            message = f"There is nothing at {path[:200]}."
+            raise UnknownRoute(message)
+        operation = methods.get(method)
+        if operation is None:
+            allowed = ", ".join(methods)
+            message = f"{method} is not possible here; the address takes {allowed}."
+            raise _Allowed(message, allowed)
+        names = openapi.path_fields(operation)
+        return operation, {names[0]: parts[_PARAMETER]} if names else {}
+
+
+_PARAMETER = 2  # /v1/tasks/{task_id}/...
+
+
+class _Allowed(MethodNotAllowed):
+    """As its parent, with the methods for the Allow header."""
+
+    def __init__(self, message: str, allowed: str) -> None:
+        self.allowed = allowed
+        super().__init__(message)
+
+
+# -- requests -------------------------------------------------------------------------------------
+
+
+async def read_body(receive: Receive, limit: int, declared: str) -> bytes:
+    """Read a request's body, refusing it as soon as it is known to be too large.
+
+    Raises
+    ------
+    TooLarge
+    """
+    message = f"The body is larger than {limit // (1024 * 1024)} MiB."
+    if declared.isdigit() and int(declared) > limit:
+        raise TooLarge(message)
+    chunks: list[bytes] = []
+    size = 0
+    while True:
+        part = await receive()
+        if part["type"] == "http.disconnect":
+            raise ClientGone
+        chunk: bytes = part.get("body", b"")
+        size += len(chunk)
+        if size > limit:
+            raise TooLarge(message)
+        chunks.append(chunk)
+        if not part.get("more_body", False):
+            return chunks[0] if len(chunks) == 1 else b"".join(chunks)
+
+
+class ClientGone(Exception):
+    """The client closed the connection before it got an answer."""
+
+
+def fields_in(operation: Operation, body: bytes, content_type: str) -> Fields:
+    """Return the fields of a body.
+
+    Raises
+    ------
+    MalformedJson, InvalidInput
+    """
+    if operation.takes_ndjson and content_type.partition(";")[0] == "application/x-ndjson":
+        lines = enumerate(body.splitlines(), start=1)
+        return {"tasks": [_json(line, f"Line {n}") for n, line in lines if line.strip()]}
+    if not body:
+        return {}
+    parsed = _json(body, "The body")
+    if isinstance(parsed, dict):
+        return parsed
+    if operation.takes_ndjson and isinstance(parsed, list):
+        return {"tasks": parsed}
+    message = "body: it is not a JSON object."
+    raise InvalidInput(message, 'Send an object, such as {"title": "..."}.')
+
+
+def _json(raw: bytes, what: str) -> Any:
+    try:
+        return pydantic_core.from_json(raw, allow_inf_nan=False)
+    except ValueError as error:
+        raise MalformedJson(f"{what} is not JSON: {error}.") from error
+
+
+def merge_headers(operation: Operation, fields: Fields, headers: Headers) -> None:
+    """Take request id and version from headers, where the body does not say them.
+
+    Raises
+    ------
+    InvalidInput
+        Header and body contradict each other.
+    """
+    if operation.read_only:
+        return
+    if headers.idempotency_key:
+        _merge(fields, "request_id", headers.idempotency_key, "Idempotency-Key")
+    if headers.if_match and headers.if_match != "*" and operation.name == "update_task":
+        tag = headers.if_match.removeprefix("W/").strip('"')
+        if not tag.isdigit():
+            message = f"If-Match: {headers.if_match[:40]} is not an ETag of ours."
+            raise InvalidInput(message, "Send the ETag of get_task_context, unchanged.")
+        _merge(fields, "expected_version", int(tag), "If-Match")
+
+
+def _merge(fields: Fields, name: str, value: str | int, where: str) -> None:
+    if fields.setdefault(name, value) != value:
+        message = f"{name}: the body says something else than {where}."
+        raise InvalidInput(message, "Say it in one place only.")
+
+
+# -- responses ------------------------------------------------------------------------------------
+
+_JSON_TYPE = (b"content-type", b"application/json")
+_PROBLEM_TYPE = (b"content-type", PROBLEM_TYPE.encode())
+HeaderList = list[tuple[bytes, bytes]]
+
+
+async def _send(send: Send, status: int, headers: HeaderList, body: bytes) -> None:
+    headers.append((b"content-length", b"%d" % len(body)))
+    await send({"type": "http.response.start", "status": status, "headers": headers})
+    await send({"type": "http.response.body", "body": body})
+
+
+async def send_problem(send: Send, problem: Problem, more: HeaderList | None = None) -> None:
+    headers = [_PROBLEM_TYPE, *headers_of(problem), *(more or [])]
+    await _send(send, problem.status, headers, msgspec.json.encode(problem))
+
+
+# -- the app --------------------------------------------------------------------------------------
+
+
+class HttpApp:
+    """The ASGI application of one replica.
+
+    Parameters
+    ----------
+    ingress
+        The door to the coordinator, or what makes it: with Ray Serve it can only be made inside
+        the replica.
+    mcp
+        Whether to serve MCP at ``/mcp`` too.
+    allowed_hosts
+        Host names under which MCP is served, beside the loopback ones.
+    """
+
+    def __init__(
+        self, ingress: Ingress | MakeIngress, *, mcp: bool, allowed_hosts: tuple[str, ...]
+    ) -> None:
+        self._given = ingress
+        self._ingress: Ingress | None = None
+        self._routes = Routes(OPERATIONS)
+        self.metrics = Metrics(lambda: self._ingress)
+        self._mcp = McpApp(self.ingress, self.metrics, allowed_hosts) if mcp else None
+        self.shell = self._make_shell()
+
+    def ingress(self) -> Ingress:
+        """Return the live ingress.
+
+        Raises
+        ------
+        Unavailable
+            The app has not started, or has stopped.
+        """
+        if self._ingress is None:
+            message = "This replica is not serving."
+            raise Unavailable(message)
+        return self._ingress
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self.shell(scope, receive, send)
+            return
+        path: str = scope["path"].removeprefix(scope.get("root_path", ""))
+        if path.startswith("/v1/"):
+            await self._serve(path, scope, receive, send)
+        elif self._mcp is not None and path in ("/mcp", "/mcp/"):
+            await self._mcp(scope, receive, send)
+        else:
+            await self.shell(scope, receive, send)
+
+    @asynccontextmanager
+    async def lifespan(self) -> AsyncIterator[None]:
+        """Serve from start to end: the ingress follows the coordinator, MCP runs its manager."""
+        given = self._given
+        ingress = given if isinstance(given, Ingress) else await given()
+        await ingress.start()
+        self._ingress = ingress
+        try:
+            async with AsyncExitStack() as stack:
+                if self._mcp is not None:
+                    await stack.enter_async_context(self._mcp.run())
+                yield
+        finally:
+            self._ingress = None
+            await ingress.stop()
+
+    # -- one operation ----------------------------------------------------------------------------
+
+    async def _serve(self, path: str, scope: Scope, receive: Receive, send: Send) -> None:
+        started = time.perf_counter()
+        name, code = "unknown", "ok"
+        try:
+            operation, fields = self._routes.find(path, scope["method"])
+            name = operation.name
+            answer = await self._answer(operation, fields, scope, receive)
+        except ClientGone:
+            code = GONE
+        except _Allowed as error:
+            code = error.code
+            await send_problem(send, problem_of(error), [(b"allow", error.allowed.encode())])
+        except Exception as error:  # noqa: BLE001 - a crash becomes a 500 with an id, and is logged
+            problem = problem_from(error, name)
+            code = problem.code
+            await send_problem(send, problem, self._position_headers())
+        else:
+            headers = [_JSON_TYPE, *self._position_headers(answer.position)]
+            if answer.version is not None:
+                headers.append((b"etag", b'"%d"' % answer.version))
+            await _send(send, operation.status, headers, answer.body)
+        finally:
+            self.metrics.count(name, "http", code, time.perf_counter() - started)
+
+    async def _answer(
+        self, operation: Operation, fields: Fields, scope: Scope, receive: Receive
+    ) -> Answer:
+        ingress = self.ingress()
+        headers = headers_in(scope)
+        position = _position(headers.x_pm_position)
+        # Who before what: nobody without a token gets 32 MiB read.
+        principal = await authenticate(ingress, bearer(headers.authorization), position)
+        authorise(principal, operation.roles, operation.name)
+        if operation.method in ("POST", "PATCH"):
+            limit = MAX_IMPORT_BODY if operation.takes_ndjson else MAX_BODY
+            body = await read_body(receive, limit, headers.content_length)
+            sent = fields_in(operation, body, headers.content_type)
+        else:
+            sent = dict(parse_qsl(scope["query_string"].decode("latin-1")))
+        for name, value in fields.items():
+            _merge(sent, name, value, "the path")
+        merge_headers(operation, sent, headers)
+        given = operation.input.model_validate(sent)
+        call = Call(ingress, principal, getattr(given, "request_id", None) or uuid4().hex)
+        if operation.parks:
+            return await _until_gone(operation.handler(call, given), receive)
+        async with ingress:
+            if operation.read_only and position:
+                await ingress.reach(position)
+            return await operation.handler(call, given)
+
+    def _position_headers(self, position: int | None = None) -> HeaderList:
+        if self._ingress is None:
+            return []
+        at = self._ingress.world.position if position is None else position
+        headers = [(b"x-pm-position", b"%d" % at)]
+        if self._ingress.is_stale:
+            headers.append((b"x-pm-stale", b"true"))
+        return headers
+
+    # -- beside the operations --------------------------------------------------------------------
+
+    def _make_shell(self) -> FastAPI:
+        @asynccontextmanager
+        async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+            async with self.lifespan():
+                yield
+
+        version = importlib.metadata.version("pm-agent")
+        shell = FastAPI(title="PM Agent", version=version, lifespan=lifespan)
+        described = openapi.document(version)
+        shell.openapi = lambda: described  # type: ignore[method-assign]  # FastAPI's documented hook
+        shell.add_route("/healthz", self._healthz, include_in_schema=False)
+        shell.add_route("/readyz", self._readyz, include_in_schema=False)
+        shell.add_route("/metrics", self._metrics_text, include_in_schema=False)
+        shell.add_exception_handler(404, _unknown_route)
+        shell.add_exception_handler(405, _method_not_allowed)
+        return shell
+
+    async def _healthz(self, request: Request) -> Response:  # noqa: ARG002
+        return JSONResponse({"status": "ok"})
+
+    async def _readyz(self, request: Request) -> Response:  # noqa: ARG002
+        try:
+            reason = await self._why_not_ready()
+        except PMError as error:
+            reason = error.message
+        if reason:
+            return JSONResponse({"status": "not ready", "reason": reason}, status_code=503)
+        return JSONResponse({"status": "ready"})
+
+    async def _why_not_ready(self) -> str:
+        ingress = self.ingress()
+        if ingress.is_stale:
+            return "this replica does not follow the coordinator"
+        health = await ingress.health()
+        return "" if health.is_writable else health.reason or "the coordinator cannot write"
+
+    async def _metrics_text(self, request: Request) -> Response:  # noqa: ARG002
+        return Response(self.metrics.text(), media_type="text/plain; version=0.0.4; charset=utf-8")
+
+
+def build_app(
+    ingress: Ingress | MakeIngress, *, mcp: bool = True, allowed_hosts: tuple[str, ...] = ()
+) -> HttpApp:
+    """Make the ASGI application of one replica; its lifespan starts and stops the ingress."""
+    return HttpApp(ingress, mcp=mcp, allowed_hosts=allowed_hosts)
+
+
+def _position(header: str) -> int:
+    is_number = header.isascii() and header.isdigit() and len(header) <= MAX_POSITION_DIGITS
+    return int(header) if is_number else 0
+
+
+async def _until_gone(answering: Awaitable[Answer], receive: Receive) -> Answer:
+    """Wait for a parked answer, and cancel it when the client goes away.
+
+    A waiter that is gone must not be offered a task: cancelling withdraws its offer.
+    """
+    answer = asyncio.ensure_future(answering)
+    gone = asyncio.create_task(_disconnected(receive))
+    try:
+        await asyncio.wait((answer, gone), return_when=asyncio.FIRST_COMPLETED)
+        if answer.done():
+            return answer.result()
+        raise ClientGone
+    finally:
+        for task in (answer, gone):
+            task.cancel()
+        await asyncio.gather(answer, gone, return_exceptions=True)
+
+
+async def _disconnected(receive: Receive) -> None:
+    message: Message = {"type": ""}
+    while message["type"] != "http.disconnect":
+        message = await receive()
+
+
+async def _unknown_route(request: Request, _: Exception) -> Response:
+    problem = problem_of(UnknownRoute(f"There is nothing at {request.url.path[:200]}."))
+    return _problem_response(problem)
+
+
+async def _method_not_allowed(request: Request, error: Exception) -> Response:
+    allowed = (getattr(error, "headers", None) or {}).get("Allow", "GET")
+    problem = problem_of(MethodNotAllowed(f"{request.method} is not possible here."))
+    return _problem_response(problem, {"Allow": allowed})
+
+
+def _problem_response(problem: Problem, headers: dict[str, str] | None = None) -> Response:
+    return Response(
+        msgspec.json.encode(problem),
+        status_code=problem.status,
+        media_type=PROBLEM_TYPE,
+        headers=headers,
+    )
+
+
+__all__ = ["ASGIApp", "HttpApp", "build_app"]

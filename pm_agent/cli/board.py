@@ -1,0 +1,187 @@
+"""``pm-agent status | tasks | agents | import``: the board as people read it."""
+
+import json
+import time
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.live import Live
+from rich.table import Table
+
+from pm_agent.cli.console import (
+    DataOption,
+    JsonOption,
+    TokenOption,
+    UrlOption,
+    err,
+    out,
+    print_json,
+    server,
+)
+
+STATES = ("ready", "open", "assigned", "blocked", "in_review", "done", "cancelled", "dead_letter")
+REFRESH_S = 1.0
+PAGE = 100
+
+Json = dict[str, Any]
+
+
+def status(
+    watch: Annotated[bool, typer.Option("--watch", "-w", help="Refresh until Ctrl-C.")] = False,
+    url: UrlOption = None,
+    token: TokenOption = None,
+    data: DataOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Show projects, counts by state and the team; with --watch as a live table."""
+    with server(url, token, data) as client:
+        first = client.get_status()
+        if as_json:
+            print_json(first)
+        elif not watch:
+            out.print(status_table(first))
+        else:
+            with Live(status_table(first), console=out, refresh_per_second=4) as live:
+                try:
+                    while True:
+                        time.sleep(REFRESH_S)
+                        live.update(status_table(client.get_status()))
+                except KeyboardInterrupt:
+                    pass
+
+
+def status_table(found: Json) -> Table:
+    """One row a project, with counts by state."""
+    title = (
+        f"workspace {found['workspace_id']} · {found['agents_working']} of {found['agents']} agents "
+        f"working · {found['parked']} waiting · {found['open_blockers']} open blockers · "
+        f"position {found['position']}"
+    )
+    table = Table(title=title, title_justify="left", box=None, pad_edge=False)
+    table.add_column("project")
+    for state in STATES:
+        table.add_column(state.replace("_", " "), justify="right")
+    table.add_column("holds")
+    for project in found["projects"]:
+        counts = project["tasks"]
+        table.add_row(
+            project["project_id"],
+            *(str(counts.get(state, 0)) for state in STATES),
+            ", ".join(hold["kind"] for hold in project.get("holds", ())),
+        )
+    return table
+
+
+def tasks(
+    state: Annotated[str | None, typer.Option(help="ready, open, assigned, done, …")] = None,
+    project: Annotated[str | None, typer.Option(help="Only this project.")] = None,
+    query: Annotated[str | None, typer.Option(help="Words in the title.")] = None,
+    url: UrlOption = None,
+    token: TokenOption = None,
+    data: DataOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """List tasks."""
+    filters: Json = {"limit": PAGE}
+    for name, value in (("state", state), ("project_id", project), ("query", query)):
+        if value is not None:
+            filters[name] = value
+    found: list[Json] = []
+    with server(url, token, data) as client:
+        while True:
+            page = client.search_tasks(**filters)
+            found += page["tasks"]
+            if not page.get("next_cursor"):
+                break
+            filters["cursor"] = page["next_cursor"]
+    if as_json:
+        print_json({"tasks": found})
+        return
+    table = Table(box=None, pad_edge=False)
+    for column in ("task", "state", "priority", "skills", "agent", "%", "waits for", "title"):
+        table.add_column(column)
+    for task in found:
+        skills = " ".join(f"{s['name']}:{s.get('level', 1)}" for s in task.get("skills", ()))
+        shown = "ready" if task.get("is_ready") else task["state"]
+        table.add_row(
+            task["task_id"],
+            shown + (" (held)" if task.get("holds") else ""),
+            task["priority"],
+            skills,
+            task.get("agent_id", ""),
+            str(task.get("percent", "") or ""),
+            " ".join(task.get("dependencies", ())) if task["state"] == "open" else "",
+            task["title"],
+        )
+    out.print(table)
+
+
+def agents(
+    url: UrlOption = None,
+    token: TokenOption = None,
+    data: DataOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """List agents with their work and record."""
+    found: list[Json] = []
+    filters: Json = {"limit": PAGE}
+    with server(url, token, data) as client:
+        while True:
+            page = client.list_agents(**filters)
+            found += page["agents"]
+            if not page.get("next_cursor"):
+                break
+            filters["cursor"] = page["next_cursor"]
+    if as_json:
+        print_json({"agents": found})
+    else:
+        out.print(agents_table(found))
+
+
+def agents_table(found: list[Json]) -> Table:
+    """One row an agent."""
+    table = Table(box=None, pad_edge=False)
+    for column in ("agent", "kind", "skills", "state", "capacity", "works on"):
+        table.add_column(column)
+    for agent in found:
+        skills = " ".join(f"{s['name']}:{s.get('level', 1)}" for s in agent.get("skills", ()))
+        table.add_row(
+            agent["agent_id"],
+            agent.get("kind", ""),
+            skills,
+            agent.get("state", ""),
+            str(agent.get("capacity", 1)),
+            " ".join(agent.get("active_tasks", ())),
+        )
+    return table
+
+
+def import_tasks(
+    file: Annotated[Path, typer.Argument(help="JSON list, {'tasks': […]}, or JSON lines.")],
+    project: Annotated[str, typer.Option(help="Project id or the name of a new one.")],
+    url: UrlOption = None,
+    token: TokenOption = None,
+    data: DataOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Import a backlog; the project is made when it does not exist."""
+    text = file.read_text()
+    try:
+        parsed = json.loads(text)
+    except ValueError:
+        try:
+            parsed = [json.loads(line) for line in text.splitlines() if line.strip()]
+        except ValueError as error:
+            err.print(f"[red]malformed_json[/]: {file}: {error}")
+            raise typer.Exit(1) from error
+    drafts = parsed["tasks"] if isinstance(parsed, dict) else parsed
+    with server(url, token, data) as client:
+        known = {p["project_id"] for p in client.get_status()["projects"]}
+        if project not in known:
+            project = client.create_project(name=project)["project_id"]
+        result = client.import_tasks(project, drafts)
+    if as_json:
+        print_json(result)
+    else:
+        out.print(f"{result['created']} tasks imported into {project}.")

@@ -1,0 +1,68 @@
+"""What all commands share: output for people and machines, errors, and the way to the server."""
+
+import json
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated, Any
+
+import msgspec
+import typer
+from rich.console import Console
+
+from pm_agent.client import ApiError, Client
+from pm_agent.domain.errors import PMError, StartError
+from pm_agent.settings import Settings
+
+out = Console()
+err = Console(stderr=True)
+
+JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON object for machines.")]
+DataOption = Annotated[
+    Path | None, typer.Option("--data", help="Folder of the journal. Default: ./.pm-agent")
+]
+UrlOption = Annotated[
+    str | None, typer.Option("--url", help="Server. Default: http://127.0.0.1:8470")
+]
+TokenOption = Annotated[
+    str | None, typer.Option("--token", help="Access token. Default: the administrator's file")
+]
+
+
+def settings_with(**given: Any) -> Settings:  # noqa: ANN401 - options of any command
+    """Settings from the environment, overridden by the options that were given."""
+    return Settings(**{name: value for name, value in given.items() if value is not None})
+
+
+@contextmanager
+def refusals() -> Iterator[None]:
+    """Turn refusals into one clear line and exit code 1."""
+    try:
+        yield
+    except (PMError, ApiError) as error:
+        err.print(f"[red]{error.code}[/]: {error.message}", highlight=False)
+        err.print(f"  → {error.next_step}", highlight=False)
+        raise typer.Exit(1) from error
+
+
+@contextmanager
+def server(url: str | None, token: str | None, data: Path | None) -> Iterator[Client]:
+    """Connect to the running server, with the administrator's token unless another is given."""
+    settings = settings_with(data=data)
+    with refusals():
+        if token is None:
+            path = settings.admin_token_path
+            if not path.exists():
+                message = f"No access token: {path} does not exist."
+                raise StartError(
+                    message, "Start the server with 'pm-agent up', or give --token or --data."
+                )
+            token = path.read_text().strip()
+        with Client(url or settings.url, token, patience_s=5.0) as client:
+            yield client
+
+
+def print_json(value: Any) -> None:  # noqa: ANN401 - any JSON
+    plain = msgspec.to_builtins(value)
+    sys.stdout.write(json.dumps(plain, indent=2, ensure_ascii=False) + "\n")

@@ -1,0 +1,179 @@
+"""``pm-agent up``: start the server, embedded Ray included, and run until told to stop."""
+
+import asyncio
+import signal
+import socket
+import time
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+import uvicorn
+
+from pm_agent.api.http import build_app
+from pm_agent.bootstrap import (
+    admit_admin,
+    build_coordinator,
+    build_effect_runner,
+    build_ingress,
+    ensure_admin_secret,
+)
+from pm_agent.cli.console import DataOption, out, refusals, settings_with
+from pm_agent.domain.errors import PortInUse
+from pm_agent.settings import Settings, WorkerSpec, load_workers
+
+STOP_S = 10.0
+
+
+def up(
+    data: DataOption = None,
+    host: Annotated[str | None, typer.Option(help="Address to listen on.")] = None,
+    port: Annotated[int | None, typer.Option(help="Port of HTTP and MCP.")] = None,
+    workers: Annotated[Path | None, typer.Option(help="TOML file of managed workers.")] = None,
+    scorer: Annotated[str | None, typer.Option(help="factors or priority.")] = None,
+    no_ray: Annotated[bool, typer.Option("--no-ray", help="One process, without Ray.")] = False,
+) -> None:
+    """Start PM Agent and serve until Ctrl-C."""
+    settings = settings_with(data=data, host=host, port=port, workers=workers, scorer=scorer)
+    with refusals():
+        if no_ray:
+            asyncio.run(_run_bare(settings))
+        else:
+            with running_on_ray(settings):
+                _announce(settings, "Ray Serve with HAProxy" if settings.haproxy else "Ray Serve")
+                _wait_for_signal()
+            out.print("stopped")
+
+
+@contextmanager
+def running_on_ray(settings: Settings) -> Iterator[list[Any]]:
+    """Run the whole product on Ray inside the block; yields the handles of the hosts."""
+    specs = load_workers(settings.workers) if settings.workers else ()
+    require_free_port(settings)
+    settings = settings.model_copy(update={"data": settings.data.resolve()})
+    ensure_admin_secret(settings)
+    from actors import cluster  # noqa: PLC0415 - only this command needs Ray
+
+    cluster.start(settings)
+    try:
+        yield _deploy(settings, specs)
+        _undeploy(settings, specs)
+    finally:
+        cluster.stop()
+
+
+def require_free_port(settings: Settings) -> None:
+    """Refuse early and clearly when the port is taken."""
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((settings.host, settings.port))
+        except OSError as error:
+            message = f"Port {settings.port} on {settings.host} cannot be used: {error.strerror}."
+            raise PortInUse(message) from error
+
+
+def _deploy(settings: Settings, specs: tuple[WorkerSpec, ...]) -> list[Any]:
+    import ray  # noqa: PLC0415 - after its flags are set
+    from ray import serve  # noqa: PLC0415
+    from ray.serve.config import HTTPOptions  # noqa: PLC0415
+    from ray.serve.schema import LoggingConfig  # noqa: PLC0415
+
+    import serve_app  # noqa: PLC0415
+    from actors import coordinator, host  # noqa: PLC0415
+    from actors.wire import cause_of  # noqa: PLC0415
+
+    handle = coordinator.launch(settings)
+    try:
+        ray.get(handle.ready.remote())
+    except ray.exceptions.RayTaskError as error:
+        raise cause_of(error) from error
+    quiet = LoggingConfig(enable_access_log=False, log_level="WARNING")
+    serve.start(
+        http_options=HTTPOptions(host=settings.host, port=settings.port), logging_config=quiet
+    )
+    serve.run(
+        serve_app.application(settings),
+        name="pm-agent",
+        route_prefix="/",
+        logging_config=quiet,
+    )
+    handles = host.launch(settings, specs)
+    ray.get([h.ready.remote() for h in handles])
+    return handles
+
+
+def _undeploy(settings: Settings, specs: tuple[WorkerSpec, ...]) -> None:
+    import ray  # noqa: PLC0415 - as above
+    from ray import serve  # noqa: PLC0415
+
+    from actors import coordinator, host  # noqa: PLC0415
+
+    hosts = [h.stop.remote() for h in host.launch(settings, specs)]
+    ray.wait(hosts, num_returns=len(hosts), timeout=STOP_S)
+    serve.shutdown()
+    ray.wait([coordinator.launch(settings).stop.remote()], timeout=STOP_S)
+
+
+async def _run_bare(settings: Settings) -> None:
+    require_free_port(settings)
+    async with running_bare(settings) as app:
+        config = uvicorn.Config(
+            app,
+            host=settings.host,
+            port=settings.port,
+            access_log=False,
+            log_level="warning",
+            timeout_graceful_shutdown=2,
+        )
+        _announce(settings, "one process, without Ray")
+        await uvicorn.Server(config).serve()
+
+
+@asynccontextmanager
+async def running_bare(settings: Settings) -> AsyncIterator[Any]:
+    """The same runtime objects in this process; yields the ASGI app."""
+    from actors.portfolio import PortfolioManager  # noqa: PLC0415 - plain objects, no Ray
+    from actors.worker import WorkerAgent  # noqa: PLC0415
+    from pm_agent.runtime.host import Host  # noqa: PLC0415
+
+    specs = load_workers(settings.workers) if settings.workers else ()
+    secret = ensure_admin_secret(settings)
+    coordinator = build_coordinator(settings)
+    await coordinator.start()
+    await admit_admin(coordinator, secret)
+    host = Host(
+        coordinator,
+        build_effect_runner(coordinator),
+        lambda project_id: PortfolioManager(coordinator, project_id),
+    )
+    await host.start()
+    for spec in specs:
+        host.mailboxes.activate(
+            f"worker:{spec.name}",
+            lambda spec=spec: WorkerAgent(coordinator, settings.url, spec),
+        )
+    try:
+        yield build_app(build_ingress(coordinator), allowed_hosts=settings.allowed_hosts)
+    finally:
+        await host.stop()
+        await coordinator.stop()
+
+
+def _announce(settings: Settings, how: str) -> None:
+    out.print(f"[bold green]PM Agent is up[/] ({how})")
+    out.print(f"  HTTP     {settings.url}/v1   docs at {settings.url}/docs")
+    out.print(f"  MCP      {settings.url}/mcp")
+    out.print(f"  journal  {settings.journal_path}")
+    out.print(f"  token    {settings.admin_token_path} (administrator)")
+    out.print("  agents   pm-agent token NAME makes a token and shows how to connect")
+
+
+def _wait_for_signal() -> None:
+    told: list[int] = []
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda n, _: told.append(n))
+    while not told:
+        time.sleep(0.2)

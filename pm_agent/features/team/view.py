@@ -1,0 +1,155 @@
+"""What people and agents read of agents: what each holds, can do and has done."""
+
+from pm_agent.domain.agent import Agent
+from pm_agent.domain.errors import InvalidInput
+from pm_agent.domain.ids import AgentId, ProjectId
+from pm_agent.domain.task import Skill
+from pm_agent.domain.time import iso
+from pm_agent.domain.world import World
+from pm_agent.kernel.fencing import require_agent, require_project
+from pm_agent.kernel.types import Result
+
+MICRO = 1_000_000
+
+
+class HeldTask(Result, frozen=True, kw_only=True):
+    task_id: str
+    title: str
+    state: str
+    lease_token: int
+    percent: int
+    granted_at: str
+    heard_at: str
+
+
+class TrackView(Result, frozen=True, kw_only=True):
+    """Recent outcomes on one kind of task; older ones count less and less."""
+
+    accepted: float
+    failed: float
+    success: float  # smoothed share of accepted attempts, 0..1
+    duration_min: float  # mean of accepted attempts
+
+
+class AgentItem(Result, frozen=True, kw_only=True):
+    agent_id: str
+    name: str
+    role: str
+    kind: str
+    state: str  # held, full, working or free
+    capacity: int
+    skills: list[Skill] = []
+    project_ids: list[str] = []
+    active_tasks: list[str] = []
+
+
+class AgentPage(Result, frozen=True, kw_only=True):
+    agents: list[AgentItem]
+    next_cursor: str = ""  # empty on the last page
+
+
+class AgentStatus(AgentItem, frozen=True, kw_only=True):
+    registered_at: str
+    sends_heartbeats: bool
+    tasks: list[HeldTask] = []
+    in_review: list[str] = []
+    track_record: dict[str, TrackView] = {}
+    holds: list[str] = []
+    tokens: int = 0
+    cost_usd: float = 0.0
+
+
+def agent_status(world: World, agent_id: AgentId) -> AgentStatus:
+    """Return one agent with its work and its record.
+
+    Raises
+    ------
+    UnknownAgent
+    """
+    agent = require_agent(world, agent_id)
+    return AgentStatus(
+        **_fields(agent),
+        registered_at=iso(agent.registered_at_us),
+        sends_heartbeats=agent.sends_heartbeats,
+        tasks=[_held(world, task_id) for task_id in agent.active],
+        in_review=[
+            held.task_id
+            for held in world.assignments.values()
+            if held.agent_id == agent.id and world.tasks[held.task_id].state == "in_review"
+        ],
+        track_record={
+            kind: TrackView(
+                accepted=round(record.accepted, 2),
+                failed=round(record.failed, 2),
+                success=round(record.success, 3),
+                duration_min=round(record.duration_min, 1),
+            )
+            for kind, record in world.track_records.get(agent.id, {}).items()
+        },
+        holds=[hold.kind for hold in agent.holds],
+        tokens=agent.usage.tokens,
+        cost_usd=agent.usage.cost_microusd / MICRO,
+    )
+
+
+def list_agents(
+    world: World, *, project_id: ProjectId | None = None, cursor: str = "", limit: int = 20
+) -> AgentPage:
+    """Agents in the order of their registration, a page at a time.
+
+    Raises
+    ------
+    UnknownProject, InvalidInput
+    """
+    if project_id is not None:
+        require_project(world, project_id)
+    if cursor and cursor not in world.agent_numbers:
+        message = f"cursor: {cursor[:40]!r} is not a cursor."
+        raise InvalidInput(message, "Send next_cursor of the page before, unchanged, or none.")
+    after = world.agent_numbers.get(cursor, 0)
+    items: list[AgentItem] = []
+    for agent in world.agents.values():
+        if world.agent_numbers[agent.id] <= after:
+            continue
+        if project_id is not None and agent.project_ids and project_id not in agent.project_ids:
+            continue
+        if len(items) == limit:
+            return AgentPage(agents=items, next_cursor=items[-1].agent_id)
+        items.append(AgentItem(**_fields(agent)))
+    return AgentPage(agents=items)
+
+
+def _fields(agent: Agent) -> dict[str, object]:
+    return {
+        "agent_id": agent.id,
+        "name": agent.name,
+        "role": agent.role,
+        "kind": agent.kind,
+        "state": _state(agent),
+        "capacity": agent.capacity,
+        "skills": list(agent.skills),
+        "project_ids": list(agent.project_ids),
+        "active_tasks": list(agent.active),
+    }
+
+
+def _state(agent: Agent) -> str:
+    if agent.holds:
+        return "held"
+    if len(agent.active) >= agent.capacity:
+        return "full"
+    return "working" if agent.active else "free"
+
+
+def _held(world: World, task_id: str) -> HeldTask:
+    task = world.tasks[task_id]
+    held = world.assignments[task_id]
+    return HeldTask(
+        task_id=task_id,
+        title=task.title,
+        state=task.state,
+        lease_token=held.lease_token,
+        percent=held.percent,
+        granted_at=iso(held.granted_at_us),
+        heard_at=iso(held.heard_at_us),
+    )

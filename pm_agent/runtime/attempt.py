@@ -1,0 +1,290 @@
+"""One execution of a task by a managed worker: what is reported, and what ends it early."""
+
+import asyncio
+import logging
+import time
+from collections.abc import Awaitable, Callable, Iterable, Mapping
+from inspect import iscoroutine
+from typing import Any, Literal, Protocol
+
+from pm_agent.runtime.executors import Executor, Outcome
+from pm_agent.runtime.worktree import Worktree
+
+log = logging.getLogger(__name__)
+
+Json = dict[str, Any]
+Ending = Literal["", "stopped", "released", "lost"]
+
+# Faster reports tell nobody more, and each is a durable event.
+PROGRESS_EVERY_S = 0.25
+LONGEST_NOTE = 4_000
+
+# Refusals that say: the task is not ours, whatever we think.
+LOST = frozenset(
+    {"stale_lease", "not_assigned", "not_assignee", "already_completed", "unknown_task"}
+)
+
+_SEVERITIES = ("low", "medium", "high")
+
+
+class Api(Protocol):
+    """What a worker needs of a client; `pm_agent.client.AsyncClient` has it."""
+
+    refused: type[Exception]  # raised for refusals, with a ``code``
+
+    def register_agent(
+        self,
+        name: str,
+        *,
+        skills: Iterable[str | Mapping[str, Any]],
+        kind: Literal["remote", "managed"],
+        sends_heartbeats: bool,
+        project_ids: Iterable[str],
+    ) -> Awaitable[Json]: ...
+
+    def heartbeat_agent(self, agent_id: str) -> Awaitable[Json]: ...
+
+    def get_agent_status(self, agent_id: str) -> Awaitable[Json]: ...
+
+    def get_task_context(
+        self, task_id: str, *, response_format: Literal["concise", "detailed"]
+    ) -> Awaitable[Json]: ...
+
+    def wait_for_task(self, agent_id: str) -> Awaitable[Json]: ...
+
+    def report_task_progress(
+        self,
+        task_id: str,
+        *,
+        lease_token: int,
+        percent: int,
+        note: str = ...,
+        where: str = ...,
+        usage: Json | None = ...,
+    ) -> Awaitable[Json]: ...
+
+    def complete_task(
+        self, task_id: str, *, lease_token: int, summary: str, evidence: Json, usage: Json
+    ) -> Awaitable[Json]: ...
+
+    def release_task(
+        self,
+        task_id: str,
+        *,
+        lease_token: int,
+        reason: Literal["released", "failed", "blocked", "stopped"],
+        note: str,
+    ) -> Awaitable[Json]: ...
+
+    def report_blocker(
+        self,
+        task_id: str,
+        *,
+        lease_token: int,
+        description: str,
+        severity: Literal["low", "medium", "high"],
+    ) -> Awaitable[Json]: ...
+
+    def log_decision(self, task_id: str, *, decision: str, lease_token: int) -> Awaitable[Json]: ...
+
+    def log_artifact(
+        self, task_id: str, *, name: str, uri: str, note: str, lease_token: int
+    ) -> Awaitable[Json]: ...
+
+
+class Attempt:
+    """One execution of one task; the `Report` of its executor.
+
+    Parameters
+    ----------
+    api
+        Client with the worker's token.
+    task_id, lease_token
+        What is executed, and the proof that it is ours.
+    obey
+        Takes every reply, which may carry an order to stop.
+    blocker_poll_s
+        Seconds between looks at an open blocker.
+
+    Attributes
+    ----------
+    ending : str
+        Why it was ended early; empty when it was not.
+    last_note : str
+        The last words about the work.
+    """
+
+    def __init__(
+        self,
+        api: Api,
+        task_id: str,
+        lease_token: int,
+        obey: Callable[[Json], None],
+        blocker_poll_s: float,
+    ) -> None:
+        self._api = api
+        self.task_id = task_id
+        self.lease_token = lease_token
+        self._obey = obey
+        self._blocker_poll_s = blocker_poll_s
+        self.began_s = time.monotonic()
+        self.ending: Ending = ""
+        self.last_note = ""
+        self._tokens, self._cost_usd = 0, 0.0
+        self._reported_s = 0.0
+        self._running: asyncio.Task[Outcome] | None = None
+        self._is_over = False
+
+    async def run(self, executor: Executor, worktree: Worktree, task: Json) -> Outcome | None:
+        """Execute, and commit what was done; None when the attempt was ended early."""
+        work = self._work(executor, worktree, {**task, "task_id": self.task_id})
+        self._running = asyncio.create_task(work, name=self.task_id)
+        try:
+            return await self._running
+        except asyncio.CancelledError:
+            if not self.ending:  # it is the worker that is cancelled
+                self._running.cancel()
+                await asyncio.gather(self._running, return_exceptions=True)
+                raise
+            return None
+        except Exception as error:  # of git, the disk, or an executor
+            log.exception("execution of %s", self.task_id)
+            return Outcome(is_done=False, reason=f"{type(error).__name__}: {error}")
+        finally:
+            self._is_over = True
+
+    async def _work(self, executor: Executor, worktree: Worktree, task: Json) -> Outcome:
+        folder = await worktree.prepare(self.task_id, self.lease_token)
+        outcome = await executor.run(task, folder, self)
+        if not outcome.is_done:
+            return outcome
+        commit, branch = await worktree.commit(self.task_id, self.lease_token, outcome.summary)
+        made = {"commit": commit, "branch": branch} if commit else {}
+        return Outcome(is_done=True, summary=outcome.summary, evidence={**outcome.evidence, **made})
+
+    def end(self, ending: Ending) -> None:
+        """End the execution now."""
+        if self._is_over or self.ending:
+            return
+        self.ending = ending
+        if self._running is not None:
+            self._running.cancel()
+
+    def check_lease(self, leases: list[Json]) -> None:
+        """End the execution when the task is not among the leases that a heartbeat renewed."""
+        held = {str(lease.get("task_id")): lease.get("lease_token") for lease in leases}
+        if held.get(self.task_id) != self.lease_token:
+            self.end("lost")
+
+    def take_usage(self) -> Json:
+        """Return what was used since the last report."""
+        used = {"tokens": self._tokens, "cost_usd": self._cost_usd}
+        self._tokens, self._cost_usd = 0, 0.0
+        return used
+
+    # -- the report ---------------------------------------------------------------------------
+
+    async def progress(self, percent: int, note: str = "") -> None:
+        self.last_note = note or self.last_note
+        now = time.monotonic()
+        if now - self._reported_s < PROGRESS_EVERY_S:
+            self._require_life()
+            return
+        self._reported_s = now
+        await self._say(
+            self._api.report_task_progress(
+                self.task_id,
+                lease_token=self.lease_token,
+                percent=percent,
+                note=note[:LONGEST_NOTE],
+                usage=self.take_usage(),
+            )
+        )
+
+    async def decision(self, text: str) -> None:
+        if text.strip():
+            await self._say(
+                self._api.log_decision(
+                    self.task_id, decision=text[:LONGEST_NOTE], lease_token=self.lease_token
+                )
+            )
+
+    async def artifact(self, name: str, uri: str, note: str = "") -> None:
+        await self._say(
+            self._api.log_artifact(
+                self.task_id,
+                name=name[:200],
+                uri=uri[:2_000],
+                note=note[:LONGEST_NOTE],
+                lease_token=self.lease_token,
+            )
+        )
+
+    async def usage(self, tokens: int, cost_usd: float = 0.0) -> None:
+        self._require_life()
+        self._tokens += tokens
+        self._cost_usd += cost_usd
+
+    async def blocker(self, description: str, severity: str = "medium") -> str:
+        """Report a blocker, unless an attempt before did, and wait until it is resolved."""
+        description = description.strip()[:LONGEST_NOTE] or "The executor is blocked."
+        is_reported = False
+        while True:
+            context = await self._say(
+                self._api.get_task_context(self.task_id, response_format="detailed")
+            )
+            for known in (context or {}).get("closed_blockers") or ():
+                if known.get("description") == description:
+                    return str(known.get("resolution") or "")
+            is_open = any(
+                known.get("description") == description
+                for known in (context or {}).get("blockers") or ()
+            )
+            if context is not None and not (is_open or is_reported):
+                said = await self._say(
+                    self._api.report_blocker(
+                        self.task_id,
+                        lease_token=self.lease_token,
+                        description=description,
+                        severity=severity if severity in _SEVERITIES else "medium",  # type: ignore[arg-type]  # checked here
+                    )
+                )
+                is_reported = said is not None
+            await asyncio.sleep(self._blocker_poll_s)
+
+    async def _say(self, call: Awaitable[Json]) -> Json | None:
+        """Make a call about the task. A lost lease ends the execution; other refusals do not."""
+        if (self._is_over or self.ending) and iscoroutine(call):
+            call.close()
+        self._require_life()
+        try:
+            reply = await call
+        except self._api.refused as error:
+            log.info("about %s: %s", self.task_id, error)
+            if code_of(error) in LOST:
+                self.end("lost")
+                await asyncio.sleep(0)  # where the cancellation arrives
+            return None
+        self._obey(reply)
+        return reply
+
+    def _require_life(self) -> None:
+        if self._is_over or self.ending:
+            raise RuntimeError(f"The attempt at {self.task_id} is over.")
+
+
+def code_of(error: Exception) -> str:
+    """Return a refusal's stable code; empty when it has none."""
+    return str(getattr(error, "code", ""))
+
+
+def evidence_of(given: Json) -> Json:
+    """Return the parts of an executor's evidence that the API takes, within its limits."""
+    links = given.get("links")
+    return {
+        "commit": str(given.get("commit") or "")[:100],
+        "branch": str(given.get("branch") or "")[:200],
+        "links": [str(link)[:2_000] for link in links if link][:50]
+        if isinstance(links, list)
+        else [],
+    }

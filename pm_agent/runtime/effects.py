@@ -1,0 +1,179 @@
+"""The effect runner: performs what events ask of the outside, and answers with commands.
+
+An effect is done at least once; its id makes the answer idempotent. Effects run beside each other
+within limits, and one that fails leaves the others alone. Instructions that cannot be written are
+abandoned, as the task can be done without; a gate that cannot be run is a no.
+"""
+
+import asyncio
+import logging
+from collections import defaultdict
+
+from pm_agent.domain.assignment import AcceptCompletion, RejectCompletion
+from pm_agent.domain.envelope import SYSTEM, Command
+from pm_agent.domain.errors import Unavailable
+from pm_agent.domain.instruction import AbandonEffect, StoreInstructions
+from pm_agent.kernel.effects import Effect, RunGate
+from pm_agent.ports import GateRequest, GateRunner, InstructionBrief, LanguageModel
+from pm_agent.runtime.backend import Coordinator, EffectJob
+
+log = logging.getLogger(__name__)
+
+TAKE_S = 30.0
+MAX_WRITERS = 8  # instructions written at once
+MAX_GATES = 4  # gates at once; those of one folder run one after the other
+N_TRIES = 3  # of a language model
+RETRY_FIRST_S, RETRY_MAX_S = 0.1, 5.0
+
+
+class EffectRunner:
+    """Performs effects until it is cancelled.
+
+    Parameters
+    ----------
+    coordinator
+        Hands out effects and takes the answers.
+    language_model
+        Writes instructions.
+    gate_runner
+        Judges completions under the policy ``command``.
+    """
+
+    def __init__(
+        self, coordinator: Coordinator, language_model: LanguageModel, gate_runner: GateRunner
+    ) -> None:
+        self._coordinator = coordinator
+        self._language_model = language_model
+        self._gate_runner = gate_runner
+        self._running: dict[str, asyncio.Task[None]] = {}
+        self._writers = asyncio.Semaphore(MAX_WRITERS)
+        self._gates = asyncio.Semaphore(MAX_GATES)
+        self._folders: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
+        self.n_done = 0
+        self.n_failed = 0
+
+    async def run(self) -> None:
+        """Take and perform effects; cancel it to end it, and everything it started."""
+        try:
+            pause_s = RETRY_FIRST_S
+            while True:
+                try:
+                    jobs = await self._coordinator.take_effects(TAKE_S)
+                except Unavailable as error:
+                    log.info("coordinator away: %s", error.message)
+                    await asyncio.sleep(pause_s)
+                    pause_s = min(pause_s * 2, RETRY_MAX_S)
+                    continue
+                pause_s = RETRY_FIRST_S
+                for job in jobs:
+                    self._start(job)
+                await asyncio.sleep(0)
+        finally:
+            running = list(self._running.values())
+            for task in running:
+                task.cancel()
+            await asyncio.gather(*running, return_exceptions=True)
+
+    def _start(self, job: EffectJob) -> None:
+        effect_id = job.effect.effect_id
+        if effect_id in self._running:  # a long gate is handed out again while it runs
+            return
+        task = asyncio.create_task(self._perform(job), name=effect_id)
+        self._running[effect_id] = task
+        task.add_done_callback(lambda _: self._running.pop(effect_id, None))
+
+    async def _perform(self, job: EffectJob) -> None:
+        effect = job.effect
+        try:
+            if job.gate_request is not None and isinstance(effect.want, RunGate):
+                command = await self._judge(effect, effect.want, job.gate_request)
+            elif job.brief is not None:
+                command = await self._write(effect, job.brief)
+            else:
+                command = _abandon(effect, "Nothing is known about what it wants.")
+            await self._answer(command)
+        except Exception:  # it is handed out again; the others go on
+            self.n_failed += 1
+            log.exception("effect %s", effect.effect_id)
+
+    async def _write(self, effect: Effect, brief: InstructionBrief) -> Command:
+        async with self._writers:
+            for n_failures in range(N_TRIES):
+                try:
+                    written = await self._language_model.write_instructions(brief)
+                except Exception as error:  # noqa: BLE001 - whatever the adapter raises
+                    # Its message may quote the prompt, so only its name goes on.
+                    reason = f"{type(error).__name__} while writing instructions"
+                    log.warning("%s for %s", reason, effect.task_id)
+                    await asyncio.sleep(RETRY_FIRST_S * 2**n_failures)
+                else:
+                    return StoreInstructions(
+                        request_id=_request_id(effect),
+                        principal=SYSTEM,
+                        effect_id=effect.effect_id,
+                        task_id=effect.task_id,
+                        lease_token=effect.lease_token,
+                        text=written.text,
+                        writer=written.writer,
+                    )
+        self.n_failed += 1
+        return _abandon(effect, reason)
+
+    async def _judge(self, effect: Effect, want: RunGate, request: GateRequest) -> Command:
+        async with self._folders[want.gate.cwd], self._gates:
+            try:
+                verdict = await self._gate_runner.run(want.gate, request)
+            except Exception as error:  # fail closed
+                log.exception("gate of %s", effect.task_id)
+                self.n_failed += 1
+                reasons: tuple[str, ...] = (f"The gate broke: {type(error).__name__}.",)
+                passed, report = False, ""
+            else:
+                passed, reasons, report = verdict
+        if passed:
+            return AcceptCompletion(
+                request_id=_request_id(effect),
+                principal=SYSTEM,
+                effect_id=effect.effect_id,
+                task_id=effect.task_id,
+                lease_token=effect.lease_token,
+                report=report,
+            )
+        return RejectCompletion(
+            request_id=_request_id(effect),
+            principal=SYSTEM,
+            effect_id=effect.effect_id,
+            task_id=effect.task_id,
+            lease_token=effect.lease_token,
+            reasons=reasons or ("The gate said no without a reason.",),
+            report=report,
+        )
+
+    async def _answer(self, command: Command) -> None:
+        """Submit an answer, again and again while the coordinator is away."""
+        pause_s = RETRY_FIRST_S
+        while True:
+            try:
+                (reply,) = await self._coordinator.submit([command], [])
+            except Unavailable:
+                await asyncio.sleep(pause_s)
+                pause_s = min(pause_s * 2, RETRY_MAX_S)
+                continue
+            if reply.error is not None:  # answered before, or gone on since: nothing to repair
+                log.info("%s was refused: %s", command.request_id, reply.error.message)
+            self.n_done += 1
+            return
+
+
+def _abandon(effect: Effect, reason: str) -> AbandonEffect:
+    return AbandonEffect(
+        request_id=_request_id(effect),
+        principal=SYSTEM,
+        effect_id=effect.effect_id,
+        task_id=effect.task_id,
+        reason=reason,
+    )
+
+
+def _request_id(effect: Effect) -> str:
+    return f"effect:{effect.effect_id}"

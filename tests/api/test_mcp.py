@@ -1,0 +1,216 @@
+import asyncio
+import json
+import socket
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import httpx
+import httpx2
+import pytest
+import uvicorn
+from mcp.client import Client
+from mcp.client.streamable_http import streamable_http_client
+
+from pm_agent.api.operations import OPERATIONS
+from tests.api.conftest import ADMIN, LEAD, Stack, running
+
+ERAS = ("legacy", "2026-07-28")
+
+
+class Served:
+    """The stack behind a real socket, as agents reach it."""
+
+    def __init__(self, stack: Stack, port: int) -> None:
+        self.stack = stack
+        self.url = f"http://127.0.0.1:{port}/mcp"
+
+    @asynccontextmanager
+    async def client(self, token: str, era: str = ERAS[1]) -> AsyncIterator[Client]:
+        headers = {"Authorization": f"Bearer {token}"}
+        async with httpx2.AsyncClient(headers=headers, timeout=60) as http:
+            transport = streamable_http_client(self.url, http_client=http)
+            async with Client(transport, mode=era) as client:
+                yield client
+
+
+@asynccontextmanager
+async def served() -> AsyncIterator[Served]:
+    async with running() as stack:
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            port = free.getsockname()[1]
+        config = uvicorn.Config(stack.app, port=port, log_level="warning", lifespan="off")
+        server = uvicorn.Server(config)
+        serving = asyncio.create_task(server.serve())
+        while not server.started:
+            await asyncio.sleep(0.01)
+        try:
+            yield Served(stack, port)
+        finally:
+            server.should_exit = True
+            await serving
+
+
+async def call(client: Client, tool: str, **arguments: Any) -> dict[str, Any]:
+    result = await client.call_tool(tool, arguments)
+    assert not result.is_error, result.content
+    assert json.loads(result.content[0].text) == result.structured_content
+    return result.structured_content
+
+
+async def refused(client: Client, tool: str, **arguments: Any) -> dict[str, Any]:
+    result = await client.call_tool(tool, arguments)
+    assert result.is_error
+    problem: dict[str, Any] = result.structured_content
+    assert problem["next_step"]
+    assert result.content[0].text.startswith(f"{problem['code']}: ")
+    return problem
+
+
+@pytest.mark.parametrize("era", ERAS)
+async def test_an_agent_goes_from_registration_to_done(era: str) -> None:
+    async with served() as server:
+        stack = server.stack
+        await stack.project()
+        task_id = await stack.task(description="Add a login page.", skills=["python"])
+        _, token = await stack.agent("Ada")
+        async with server.client(token, era) as client:
+            registered = await call(client, "register_agent", name="Ada", skills=["python"])
+            assert registered["agent_id"] == "A-ada"
+            assert "access_token" not in registered
+            claimed = await call(client, "wait_for_task", timeout_s=5)
+            assert claimed["outcome"] == "assigned"
+            assert claimed["task"]["description"] == "Add a login page."
+            mine = {"task_id": task_id, "lease_token": claimed["lease_token"]}
+            await call(
+                client, "report_task_progress", **mine, percent=40, usage={"cost_usd": 0.25}
+            )
+            await call(client, "log_decision", **mine, decision="Use cookies.")
+            await call(client, "log_artifact", **mine, name="branch", uri="git:login")
+            stopped = await call(client, "report_blocker", **mine, description="No secret.")
+            await call(
+                client, "resolve_blocker", blocker_id=stopped["blocker_id"], resolution="In vault."
+            )
+            context = await call(client, "get_task_context", task_id=task_id)
+            assert context["cost_usd"] == 0.25
+            assert context["closed_blockers"][0]["resolution"] == "In vault."
+            done = await call(client, "complete_task", **mine, summary="Done.")
+            assert done["state"] == "done"
+            assert (await call(client, "get_agent_status"))["state"] == "free"
+            assert (await call(client, "explain_assignment", task_id=task_id))["recomputed"]
+
+
+@pytest.mark.parametrize("era", ERAS)
+async def test_tools_are_listed_by_the_role_of_the_token(era: str) -> None:
+    async with served() as server:
+        _, worker = await server.stack.agent("Ada")
+        async with server.client(worker, era) as client:
+            listed = (await client.list_tools()).tools
+        async with server.client(LEAD, era) as client:
+            for_lead = [tool.name for tool in (await client.list_tools()).tools]
+    names = [tool.name for tool in listed]
+    assert for_lead == [o.name for o in OPERATIONS if o.in_mcp]
+    assert set(for_lead) - set(names) == {"update_task"}
+    for tool in listed:
+        assert tool.description
+        assert tool.output_schema is not None
+        assert tool.annotations is not None
+        assert tool.annotations.open_world_hint is False
+
+
+async def test_a_hidden_tool_is_refused_all_the_same() -> None:
+    async with served() as server:
+        await server.stack.project()
+        task_id = await server.stack.task()
+        _, worker = await server.stack.agent("Ada")
+        before = server.stack.position
+        async with server.client(worker) as client:
+            problem = await refused(client, "update_task", task_id=task_id, title="Mine")
+            assert problem["code"] == "forbidden"
+            problem = await refused(client, "issue_token", owner={"kind": "person", "id": "eve"})
+            assert problem["code"] == "not_found"
+        assert server.stack.position == before
+
+
+async def test_refusals_name_the_field_and_the_next_step() -> None:
+    async with served() as server:
+        await server.stack.project()
+        await server.stack.task()
+        agent_id, token = await server.stack.agent("Ada")
+        before = server.stack.position
+        async with server.client(token) as client:
+            problem = await refused(client, "report_task_progress", task_id="T-1", percent=101)
+            assert problem["code"] == "invalid_input"
+            assert {e["field"] for e in problem["errors"]} == {"lease_token", "percent"}
+            problem = await refused(client, "get_task_context", task_id="T-99")
+            assert problem["code"] == "unknown_task"
+            problem = await refused(client, "request_next_task", agent_id="A-bob")
+            assert problem["code"] == "forbidden"
+            assert agent_id in problem["next_step"]
+        async with server.client(ADMIN) as client:
+            problem = await refused(client, "request_next_task")
+            assert problem["code"] == "invalid_input"
+        assert server.stack.position == before
+
+
+async def test_a_waiting_agent_is_woken_by_a_new_task() -> None:
+    async with served() as server:
+        await server.stack.project()
+        _, token = await server.stack.agent("Ada")
+        async with server.client(token) as client:
+            waiting = asyncio.create_task(call(client, "wait_for_task", timeout_s=20))
+            while not server.stack.ingress.n_parked:
+                await asyncio.sleep(0.01)
+            task_id = await server.stack.task()
+            async with asyncio.timeout(5):
+                claimed = await waiting
+        assert claimed["task_id"] == task_id
+        assert claimed["task"]["title"] == "Build it"
+
+
+@pytest.mark.parametrize("era", ERAS)
+async def test_a_long_wait_reports_progress(era: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("pm_agent.api.mcp.PROGRESS_EVERY_S", 0.1)
+    told = []
+
+    async def note(progress: float, total: float | None, message: str | None) -> None:
+        told.append((progress, total, message))
+
+    async with served() as server:
+        _, token = await server.stack.agent("Ada")
+        async with server.client(token, era) as client:
+            result = await client.call_tool(
+                "wait_for_task", {"timeout_s": 1}, progress_callback=note
+            )
+        assert result.structured_content["outcome"] == "waiting"
+    assert told
+    assert told[0] == (1, None, "Waiting for a task.")
+
+
+async def test_without_a_token_nothing_is_served() -> None:
+    async with served() as server, httpx.AsyncClient() as http:
+        for headers in ({}, {"Authorization": "Bearer wrong"}, {"Authorization": "Basic x"}):
+            response = await http.post(server.url, json={}, headers=headers)
+            assert response.status_code == 401
+            assert response.headers["www-authenticate"].startswith("Bearer")
+            assert response.json()["code"] == "unauthenticated"
+
+
+async def test_a_foreign_host_name_is_refused() -> None:
+    async with served() as server, httpx.AsyncClient() as http:
+        headers = {"Authorization": f"Bearer {ADMIN}", "Host": "evil.example"}
+        response = await http.post(server.url, json={}, headers=headers)
+        assert response.status_code == 421
+
+
+async def test_both_spellings_of_the_address_work_without_redirect() -> None:
+    listing = {"jsonrpc": "2.0", "id": 1, "method": "tools/list"}
+    headers = {
+        "Authorization": f"Bearer {ADMIN}",
+        "Accept": "application/json, text/event-stream",
+    }
+    async with served() as server, httpx.AsyncClient() as http:
+        for url in (server.url, server.url + "/"):
+            response = await http.post(url, json=listing, headers=headers)
+            assert response.status_code == 200

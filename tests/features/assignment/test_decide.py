@@ -1,0 +1,628 @@
+"""Who gets which task, under which lease, and how a lease ends."""
+
+import random
+
+import pytest
+
+from pm_agent.domain.assignment import AssignmentExpired, TaskAssigned, TaskReleased, WithdrawOffer
+from pm_agent.domain.envelope import Usage
+from pm_agent.domain.hold import HoldLifted, HoldPlaced
+from pm_agent.domain.project import UpdateProject
+from pm_agent.domain.task import Skill, TaskDeadLettered, TaskDraft
+from pm_agent.domain.time import HOUR_US, MINUTE_US, SECOND_US
+from pm_agent.features.assignment.decide import attempt_budget_us
+from pm_agent.features.assignment.scoring import FactorsScorer
+from pm_agent.kernel.types import Policy
+from tests.scenario import (
+    ADA,
+    BOB,
+    EVE,
+    PERSON,
+    WEB,
+    Scenario,
+    a_project,
+    an_agent,
+    an_import,
+    claim,
+    complete,
+    heartbeat,
+    lift_hold,
+    of_person,
+    place_hold,
+    progress,
+    reject,
+    release,
+    report_blocker,
+    request_id,
+    resolve_blocker,
+    wait,
+)
+
+
+def outcome_of(scenario: Scenario, agent_id: str = ADA, project_id: str | None = None) -> str:
+    scenario.when(claim(agent_id, project_id))
+    return str(scenario.result["outcome"])
+
+
+# -- what an agent may take -----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("has", "needs", "may"),
+    [
+        ((), (), True),
+        ((Skill("rust", 3),), (), True),
+        ((Skill("rust", 3),), (Skill("rust", 3),), True),
+        ((Skill("rust", 2),), (Skill("rust", 3),), False),
+        ((), (Skill("rust", 1),), False),
+        ((Skill("api", 5), Skill("rust", 5)), (Skill("api", 2), Skill("rust", 2)), True),
+        ((Skill("api", 5),), (Skill("api", 2), Skill("rust", 1)), False),
+    ],
+)
+def test_an_agent_takes_only_tasks_whose_skills_and_levels_it_has(
+    empty: Scenario,
+    has: tuple[Skill, ...],
+    needs: tuple[Skill, ...],
+    may: bool,  # noqa: FBT001
+) -> None:
+    empty.given(a_project(), an_agent(skills=has))
+    empty.new_task(skills=needs)
+    assert outcome_of(empty) == ("assigned" if may else "none")
+
+
+def test_skills_are_compared_in_lower_case(empty: Scenario) -> None:
+    empty.given(a_project(), an_agent(skills=(Skill("RUST", 3),)))
+    empty.new_task(skills=(Skill("Rust", 3),))
+    assert outcome_of(empty) == "assigned"
+
+
+def test_an_agent_of_some_projects_takes_tasks_of_no_other(empty: Scenario) -> None:
+    empty.given(a_project(), a_project("P-app"), an_agent(project_ids=("P-app",)))
+    empty.new_task()
+    assert outcome_of(empty) == "none"
+    app = empty.new_task(project_id="P-app")
+    assert empty.assigned().task_id == app
+
+
+def test_a_claim_may_name_its_project(empty: Scenario) -> None:
+    empty.given(a_project(), a_project("P-app"), an_agent())
+    empty.new_task(priority=3)
+    app = empty.new_task(project_id="P-app")
+    assert empty.assigned(project_id="P-app").task_id == app
+    empty.when(claim(project_id="P-none")).then_refused("unknown_project")
+
+
+def test_an_agent_claims_for_itself_only(team: Scenario) -> None:
+    team.given(an_agent(BOB))
+    team.new_task()
+    team.when(of_person(claim(BOB), claim(ADA).principal)).then_refused("forbidden")
+    team.when(of_person(claim(BOB))).then(TaskAssigned)
+    team.when(claim("A-nobody")).then_refused("unknown_agent")
+
+
+@pytest.mark.parametrize(
+    ("scope", "target"), [("workspace", "main"), ("project", WEB), ("agent", ADA), ("task", "T-1")]
+)
+def test_a_hold_on_any_scope_keeps_its_tasks_back(team: Scenario, scope: str, target: str) -> None:
+    team.new_task()
+    team.given(place_hold(scope, target))
+    assert outcome_of(team) == "none"
+    team.given(lift_hold(scope, target))
+    assert outcome_of(team) == "assigned"
+
+
+def test_a_hold_on_another_project_agent_or_task_keeps_nothing_back(team: Scenario) -> None:
+    team.given(a_project("P-app"), an_agent(BOB))
+    team.new_task()
+    other = team.new_task()
+    for scope, target in (("project", "P-app"), ("agent", BOB), ("task", other)):
+        team.given(place_hold(scope, target))
+    assert team.assigned().task_id == "T-1"
+
+
+def test_an_agent_holds_no_more_than_its_capacity(empty: Scenario) -> None:
+    empty.given(a_project(), an_agent(capacity=2))
+    for _ in range(3):
+        empty.new_task()
+    empty.assigned()
+    second = empty.assigned()
+    empty.when(claim()).then_refused("capacity_exceeded")
+    empty.given(complete(second.task_id, second.lease_token))
+    empty.assigned()
+
+
+def test_a_capacity_lowered_later_takes_nothing_away(empty: Scenario) -> None:
+    empty.given(a_project(), an_agent(capacity=2))
+    for _ in range(3):
+        empty.new_task()
+    empty.assigned()
+    empty.assigned()
+    empty.given(an_agent(capacity=1))
+    assert len(empty.world.agents[ADA].active) == 2
+    empty.when(claim()).then_refused("capacity_exceeded")
+
+
+def test_a_project_has_no_more_in_progress_than_its_limit(empty: Scenario) -> None:
+    empty.given(a_project(max_in_progress=1), an_agent(), an_agent(BOB))
+    first = empty.new_task()
+    empty.new_task()
+    empty.assigned()
+    assert outcome_of(empty, BOB) == "none"
+    empty.given(complete(first, 1))
+    assert outcome_of(empty, BOB) == "assigned"
+
+
+def test_a_claim_reserves_its_predicted_use_against_the_caps(empty: Scenario) -> None:
+    per_task = 30 * empty.policy.tokens_per_estimated_min
+    empty.given(a_project(token_cap=2 * per_task + 99), an_agent(capacity=9))
+    for _ in range(3):
+        empty.new_task(estimate_min=30)
+    empty.assigned()
+    second = empty.assigned()
+    assert second.reserved.tokens == per_task
+    assert outcome_of(empty) == "none"
+    empty.given(complete(second.task_id, second.lease_token, usage=Usage(tokens=10)))
+    assert outcome_of(empty) == "assigned"  # what was promised and not used is free again
+
+
+def test_a_cost_cap_counts_like_a_token_cap(empty: Scenario) -> None:
+    per_task = 30 * empty.policy.tokens_per_estimated_min * empty.policy.microusd_per_token
+    empty.given(a_project(cost_cap_microusd=per_task), an_agent(capacity=9))
+    empty.new_task(estimate_min=30)
+    empty.new_task(estimate_min=30)
+    empty.assigned()
+    assert outcome_of(empty) == "none"
+
+
+def test_a_task_too_large_for_what_is_left_lets_a_small_one_go_first(empty: Scenario) -> None:
+    per_minute = empty.policy.tokens_per_estimated_min
+    empty.given(a_project(token_cap=20 * per_minute), an_agent())
+    empty.new_task(estimate_min=480, priority=3)
+    small = empty.new_task(estimate_min=10, priority=0)
+    assert empty.assigned().task_id == small
+
+
+def test_use_that_reaches_a_cap_places_a_hold_and_lets_running_work_finish(
+    empty: Scenario,
+) -> None:
+    empty.given(a_project(token_cap=1_000_000), an_agent(), an_agent(BOB))
+    for _ in range(3):
+        empty.new_task(estimate_min=10)
+    mine, other = empty.assigned(), empty.assigned(BOB)
+    empty.given(progress(mine.task_id, mine.lease_token, usage=Usage(tokens=1_000_000)))
+    held = empty.of_kind(HoldPlaced)[0]
+    assert (held.scope, held.target_id, held.kind) == ("project", WEB, "budget")
+    assert "token cap" in held.reason
+    empty.given(complete(mine.task_id, mine.lease_token, usage=Usage(tokens=5)))
+    assert empty.of_kind(HoldPlaced) == []  # once is enough
+    empty.given(complete(other.task_id, other.lease_token, BOB))
+    assert outcome_of(empty) == "none"
+
+
+# -- which one it gets ------------------------------------------------------------------------------
+
+
+def test_higher_priority_goes_first(team: Scenario) -> None:
+    team.new_task(priority=1)
+    urgent = team.new_task(priority=3)
+    assert team.assigned().task_id == urgent
+
+
+def test_a_task_that_waited_four_hours_longer_goes_before_one_priority_more(
+    team: Scenario,
+) -> None:
+    old = team.new_task(priority=1)
+    team.after(hours=4.1)
+    team.new_task(priority=2)
+    assert team.assigned().task_id == old
+
+
+def test_work_that_much_waits_for_goes_before_its_equals(empty: Scenario) -> None:
+    scenario = Scenario(scorer=FactorsScorer())
+    scenario.given(a_project(), an_agent())
+    scenario.new_task()
+    head = scenario.new_task()
+    for _ in range(5):
+        scenario.new_task(dependencies=(head,))
+    assert scenario.assigned().task_id == head
+    scenario.verify()
+
+
+def test_the_same_agent_does_not_get_a_task_twice_in_a_row_after_it_failed(
+    team: Scenario,
+) -> None:
+    team.given(an_agent(BOB))
+    task = team.new_task()
+    given = team.assigned()
+    team.given(release(task, given.lease_token, reason="failed"))
+    team.after(minutes=6)
+    assert outcome_of(team, ADA) == "none"
+    assert team.assigned(BOB).task_id == task
+
+
+def test_the_same_agent_gets_it_again_when_nobody_else_can_do_it(empty: Scenario) -> None:
+    empty.given(a_project(), an_agent(skills=(Skill("rust", 3),)), an_agent(BOB))
+    task = empty.new_task(skills=(Skill("rust", 3),))
+    given = empty.assigned()
+    empty.given(release(task, given.lease_token, reason="failed"))
+    empty.after(minutes=6)
+    assert empty.assigned(ADA).task_id == task
+
+
+def test_giving_a_task_back_is_no_failure(team: Scenario) -> None:
+    team.given(an_agent(BOB))
+    task = team.new_task()
+    given = team.assigned()
+    team.when(release(task, given.lease_token, note="not mine")).then(TaskReleased)
+    assert team.task(task).failures == 0
+    assert team.assigned(ADA).task_id == task
+
+
+def test_failed_attempts_wait_longer_each_time_and_end_as_dead_letter(team: Scenario) -> None:
+    team.given(an_agent(BOB))
+    task = team.new_task()
+    policy = team.policy
+    for n in range(1, policy.max_failures):
+        agent = (ADA, BOB)[n % 2]
+        given = team.assigned(agent)
+        team.when(release(task, given.lease_token, agent, reason="failed"))
+        team.then(TaskReleased, HoldPlaced)
+        until_us = team.of_kind(HoldPlaced)[0].until_us
+        longest = min(policy.backoff_max_us, policy.backoff_base_us << n)
+        assert team.now_us <= until_us <= team.now_us + longest
+        team.after(seconds=longest / SECOND_US)
+        assert team.of_kind(HoldLifted) != []
+    given = team.assigned(ADA if team.world.tasks[task].attempts[-1].agent_id == BOB else BOB)
+    team.when(release(task, given.lease_token, given.agent_id, reason="failed"))
+    team.then(TaskReleased, TaskDeadLettered)
+    assert team.result["state"] == "dead_letter"
+    assert task not in team.world.ready
+
+
+def test_the_shortlist_stays_small_however_long_the_backlog(team: Scenario) -> None:
+    team.given(an_import(*(TaskDraft(title=f"t{i}") for i in range(400))))
+    record = team.assigned().decision
+    assert record.n_eligible == 400
+    assert len(record.candidates) == team.policy.shortlist
+
+
+def test_the_shortlist_stays_small_however_many_kinds_of_tasks(empty: Scenario) -> None:
+    rng = random.Random(5)
+    known = tuple(Skill(f"s{i:02}", 5) for i in range(12))
+    empty.given(a_project(), an_agent(skills=known))
+    drafts = [
+        TaskDraft(title=f"t{i}", skills=tuple(rng.sample(known, 3)), priority=rng.randrange(4))
+        for i in range(600)
+    ]
+    empty.given(an_import(*drafts))
+    record = empty.assigned().decision
+    assert record.n_eligible == 600
+    assert len(record.candidates) <= 32 * 4
+    assert empty.task(empty.world.agents[ADA].active[0]).priority == 3
+
+
+# -- standing offers --------------------------------------------------------------------------------
+
+
+def until(scenario: Scenario, minutes: float = 10) -> int:
+    return scenario.now_us + int(minutes * MINUTE_US)
+
+
+def test_an_agent_that_waits_gets_the_task_when_it_comes(team: Scenario) -> None:
+    team.when(wait(ADA, until(team)))
+    assert team.result["outcome"] == "waiting"
+    task = team.new_task()
+    assert team.state(task) == "assigned"
+    assert team.world.assignments[task].is_offered
+
+
+def test_who_waits_longest_is_served_first(team: Scenario) -> None:
+    team.given(an_agent(BOB), an_agent(EVE))
+    for agent in (EVE, ADA, BOB):
+        team.given(wait(agent, until(team)))
+        team.after(seconds=5)
+    got = [team.world.assignments[team.new_task()].agent_id for _ in range(3)]
+    assert got == [EVE, ADA, BOB]
+
+
+def test_a_task_is_not_offered_to_who_stopped_waiting(team: Scenario) -> None:
+    team.given(wait(ADA, until(team, 1)))
+    team.after(minutes=2)
+    assert team.state(team.new_task()) == "open"
+
+
+def test_a_withdrawn_offer_gets_nothing(team: Scenario) -> None:
+    team.given(wait(ADA, until(team)))
+    team.given(WithdrawOffer(request_id=request_id(), principal=claim().principal, agent_id=ADA))
+    assert team.state(team.new_task()) == "open"
+
+
+def test_an_offered_task_is_given_again_to_the_agent_that_asks_again(team: Scenario) -> None:
+    team.given(wait(ADA, until(team)))
+    task = team.new_task()
+    team.after(seconds=20)
+    team.when(claim()).then()
+    assert (team.result["task_id"], team.result["lease_token"]) == (task, 1)
+    team.when(wait(ADA, until(team))).then()
+    assert team.result["task_id"] == task
+    team.after(minutes=5).then()
+    assert team.state(task) == "assigned"
+
+
+def test_an_offered_task_that_nobody_confirms_is_free_after_a_minute_without_a_failure(
+    team: Scenario,
+) -> None:
+    team.given(wait(ADA, until(team)))
+    team.after(seconds=1)
+    task = team.new_task()
+    team.after(seconds=59).then()
+    team.after(seconds=2).then(AssignmentExpired)
+    assert team.of_kind(AssignmentExpired)[0].reason == "unconfirmed"
+    assert team.task(task).failures == 0
+    assert task in team.world.ready
+
+
+def test_a_word_about_the_task_confirms_the_offer(team: Scenario) -> None:
+    team.given(wait(ADA, until(team)))
+    team.after(seconds=1)
+    task = team.new_task()
+    team.given(progress(task, 1))
+    assert not team.world.assignments[task].is_offered
+    team.after(minutes=5).then()
+
+
+def test_one_task_goes_to_one_of_many_that_wait(team: Scenario) -> None:
+    team.given(an_agent(BOB), wait(ADA, until(team)), wait(BOB, until(team)))
+    team.new_task()
+    assert len(team.world.assignments) == 1
+    team.new_task()
+    assert len(team.world.assignments) == 2
+
+
+def test_who_waits_for_one_project_gets_no_other(team: Scenario) -> None:
+    team.given(a_project("P-app"), wait(ADA, until(team), "P-app"))
+    team.new_task()
+    assert team.world.assignments == {}
+    team.new_task(project_id="P-app")
+    assert len(team.world.assignments) == 1
+
+
+@pytest.mark.parametrize(
+    ("scope", "target"), [("workspace", "main"), ("project", WEB), ("agent", ADA), ("task", "T-1")]
+)
+def test_a_lifted_hold_serves_who_waits(team: Scenario, scope: str, target: str) -> None:
+    task = team.new_task()
+    team.given(place_hold(scope, target), wait(ADA, until(team)))
+    assert team.state(task) == "open"
+    team.given(lift_hold(scope, target))
+    assert team.state(task) == "assigned"
+
+
+def test_a_raised_limit_serves_who_waits(empty: Scenario) -> None:
+    empty.given(a_project(max_in_progress=1), an_agent(), an_agent(BOB))
+    empty.new_task()
+    second = empty.new_task()
+    empty.assigned()
+    empty.given(wait(BOB, until(empty)))
+    assert empty.state(second) == "open"
+    empty.given(
+        UpdateProject(request_id=request_id(), principal=PERSON, project_id=WEB, max_in_progress=2)
+    )
+    assert empty.state(second) == "assigned"
+
+
+def test_work_handed_in_for_review_makes_room_under_the_limit(empty: Scenario) -> None:
+    empty.given(a_project(max_in_progress=1, completion="person"), an_agent(), an_agent(BOB))
+    empty.new_task()
+    second = empty.new_task()
+    empty.assigned()
+    empty.given(wait(BOB, until(empty)))
+    empty.given(complete("T-1", 1))
+    assert empty.state(second) == "assigned"
+
+
+def test_use_that_was_promised_and_not_needed_serves_who_waits(empty: Scenario) -> None:
+    per_task = 30 * empty.policy.tokens_per_estimated_min
+    rust = (Skill("rust", 1),)
+    empty.given(a_project(token_cap=per_task + 100), an_agent(), an_agent(BOB, skills=rust))
+    empty.new_task(estimate_min=30)
+    second = empty.new_task(estimate_min=30, skills=rust)
+    empty.assigned()
+    empty.given(wait(BOB, until(empty)))
+    assert empty.state(second) == "open"
+    empty.given(complete("T-1", 1, usage=Usage(tokens=50)))
+    assert empty.state(second) == "assigned"
+
+
+def test_who_may_not_take_a_task_does_not_keep_it_from_the_next_that_waits(
+    team: Scenario,
+) -> None:
+    team.given(an_agent(BOB))
+    task = team.new_task()
+    given = team.assigned()
+    team.given(release(task, given.lease_token, reason="failed"))
+    team.given(wait(ADA, until(team, 20)))
+    team.after(seconds=1)
+    team.given(wait(BOB, until(team, 20)))
+    team.after(seconds=20)
+    assert team.of_kind(TaskAssigned)[0].agent_id == BOB
+
+
+def test_an_agent_on_hold_does_not_keep_a_task_from_the_next_that_waits(team: Scenario) -> None:
+    team.given(an_agent(BOB), place_hold("agent", ADA))
+    team.given(wait(ADA, until(team)), wait(BOB, until(team)))
+    task = team.new_task()
+    assert team.world.assignments[task].agent_id == BOB
+
+
+# -- leases: two clocks -------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def beating(empty: Scenario) -> Scenario:
+    """A-ada heartbeats and holds T-1."""
+    empty.given(a_project(), an_agent(sends_heartbeats=True))
+    empty.new_task()
+    empty.assigned()
+    return empty
+
+
+@pytest.fixture
+def quiet(team: Scenario) -> Scenario:
+    """A-ada speaks MCP only and holds T-1."""
+    team.new_task()
+    team.assigned()
+    return team
+
+
+def expiry(scenario: Scenario) -> str:
+    found = scenario.of_kind(AssignmentExpired)
+    return str(found[0].reason) if found else ""
+
+
+def test_a_heartbeating_agent_is_lost_after_two_minutes_of_silence(beating: Scenario) -> None:
+    beating.after(seconds=119).then()
+    beating.after(seconds=2)
+    assert expiry(beating) == "agent_silent"
+    assert beating.task("T-1").failures == 1
+    assert beating.task("T-1").attempts[-1].outcome == "expired"
+
+
+def test_heartbeats_keep_a_lease(beating: Scenario) -> None:
+    for _ in range(20):
+        beating.after(seconds=90).then()
+        beating.given(heartbeat())
+    assert beating.state("T-1") == "assigned"
+
+
+def test_an_agent_that_only_speaks_mcp_may_think_for_twenty_minutes(quiet: Scenario) -> None:
+    quiet.after(minutes=19.9).then()
+    quiet.after(minutes=0.2)
+    assert expiry(quiet) == "agent_silent"
+
+
+def test_any_request_of_the_agent_is_a_sign_of_life(quiet: Scenario) -> None:
+    quiet.after(minutes=19)
+    quiet.when(claim()).then_refused("capacity_exceeded")
+    quiet.after(minutes=19).then()
+    quiet.after(minutes=2)
+    assert expiry(quiet) == "agent_silent"
+
+
+def test_a_living_agent_that_says_nothing_about_its_task_loses_it(empty: Scenario) -> None:
+    empty.given(a_project(), an_agent(sends_heartbeats=True))
+    empty.new_task(estimate_min=5)
+    assert empty.assigned().budget_us == 30 * MINUTE_US
+    reasons = []
+    for _ in range(31):
+        empty.after(minutes=1)
+        reasons.append(expiry(empty))
+        empty.when(heartbeat())
+    assert [r for r in reasons if r] == ["task_silent"]
+
+
+def test_progress_renews_the_budget_of_the_task(empty: Scenario) -> None:
+    empty.given(a_project(), an_agent(sends_heartbeats=True))
+    empty.new_task(estimate_min=5)
+    empty.assigned()
+    for minute in range(60):
+        empty.after(minutes=1).then()
+        empty.given(progress("T-1", 1) if minute == 25 else heartbeat())
+        if minute == 54:
+            break
+    empty.after(minutes=1)
+    assert expiry(empty) == "task_silent"
+
+
+def test_a_declared_silence_is_granted_up_to_two_hours(quiet: Scenario) -> None:
+    quiet.given(progress("T-1", 1, expect_silence_s=3600))
+    quiet.after(minutes=59).then()
+    quiet.given(progress("T-1", 1, expect_silence_s=100_000))
+    quiet.after(minutes=119).then()
+    quiet.after(minutes=2)
+    assert expiry(quiet) == "agent_silent"
+
+
+def test_a_declared_silence_never_shortens_the_allowance(quiet: Scenario) -> None:
+    quiet.given(progress("T-1", 1, expect_silence_s=1))
+    quiet.after(minutes=19).then()
+
+
+def test_work_in_review_never_expires(empty: Scenario) -> None:
+    empty.given(a_project(completion="person"), an_agent())
+    empty.new_task()
+    empty.assigned()
+    empty.given(complete("T-1", 1))
+    empty.after(days=3).then()
+    assert empty.state("T-1") == "in_review"
+
+
+def test_a_rejection_after_long_review_ends_the_attempt_only(empty: Scenario) -> None:
+    empty.given(a_project(completion="person"), an_agent())
+    empty.new_task()
+    empty.assigned()
+    empty.given(complete("T-1", 1))
+    empty.after(days=3)
+    empty.given(reject("T-1"))
+    empty.after(minutes=6)
+    assert expiry(empty) == ""
+
+
+@pytest.mark.parametrize("snapshot_at", [None, 2])
+def test_after_a_recovery_silence_counts_from_the_start_of_the_process(
+    beating: Scenario, snapshot_at: int | None
+) -> None:
+    beating.now_us += 10 * HOUR_US  # nobody could be heard meanwhile
+    beating.restart(snapshot_at=snapshot_at)
+    beating.after(seconds=119).then()
+    beating.after(seconds=2)
+    assert expiry(beating) == "agent_silent"
+
+
+def test_after_a_recovery_an_unanswered_offer_is_given_again_or_runs_out(team: Scenario) -> None:
+    team.given(wait(ADA, until(team)))
+    team.after(seconds=1)
+    task = team.new_task()
+    team.now_us += HOUR_US
+    team.restart()
+    team.after(seconds=30).then()
+    team.when(claim()).then()
+    assert team.result["task_id"] == task
+    team.after(minutes=10).then()
+
+
+def test_the_next_attempt_carries_a_higher_token_and_what_was_left(quiet: Scenario) -> None:
+    quiet.given(an_agent(BOB))
+    quiet.given(progress("T-1", 1, percent=60, note="parser done", where="task/T-1/a1"))
+    quiet.after(minutes=30)
+    assert expiry(quiet) == "agent_silent"
+    given = quiet.assigned(BOB)
+    assert (given.lease_token, given.attempt) == (2, 2)
+    last = quiet.task("T-1").attempts[-1]
+    assert (last.agent_id, last.percent, last.where) == (ADA, 60, "task/T-1/a1")
+    assert last.note is not None
+    assert quiet.texts[last.note] == "parser done"
+
+
+@pytest.mark.parametrize(
+    ("estimate_min", "minutes"), [(0, 180), (1, 30), (5, 30), (20, 120), (40, 240), (480, 240)]
+)
+def test_a_budget_is_twice_a_pessimistic_duration_between_bounds(
+    estimate_min: int, minutes: int
+) -> None:
+    assert attempt_budget_us(Policy(), estimate_min) == minutes * MINUTE_US
+
+
+def test_a_blocker_resolved_late_gives_a_full_budget_again(empty: Scenario) -> None:
+    empty.given(a_project(), an_agent(sends_heartbeats=True))
+    empty.new_task(estimate_min=5)
+    empty.assigned()
+    empty.given(report_blocker("T-1", 1))
+    for _ in range(60):
+        empty.after(minutes=1)
+        empty.given(heartbeat())
+    empty.given(resolve_blocker("B-1"))
+    for _ in range(29):
+        empty.after(minutes=1).then()
+        empty.given(heartbeat())
+    assert empty.state("T-1") == "assigned"

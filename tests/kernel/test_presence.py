@@ -1,0 +1,51 @@
+"""Signs of life and standing offers."""
+
+from pm_agent.domain.agent import Agent
+from pm_agent.domain.task import Skill
+from pm_agent.kernel.presence import Offer, Presence
+
+ADA = Agent(id="A-ada", name="ada")
+BOB = Agent(id="A-bob", name="bob", skills=(Skill("rust", 2),))
+EVE = Agent(id="A-eve", name="eve")
+
+
+def test_who_was_never_heard_is_as_old_as_the_process() -> None:
+    presence = Presence(started_us=100)
+    assert presence.heard_at("A-ada") == 100
+    presence.hear("A-ada", 150)
+    assert presence.heard_at("A-ada") == 150
+
+
+def test_offers_stand_by_signature_longest_waiting_first() -> None:
+    presence = Presence()
+    presence.stand(EVE, Offer("A-eve", 1, 90))
+    presence.stand(BOB, Offer("A-bob", 2, 90))
+    presence.stand(ADA, Offer("A-ada", 3, 90))
+    assert presence.signatures() == [EVE.signature, BOB.signature]
+    assert [o.agent_id for o in presence.waiting(ADA.signature, 10)] == ["A-eve", "A-ada"]
+
+
+def test_an_agent_has_one_offer() -> None:
+    presence = Presence()
+    presence.stand(ADA, Offer("A-ada", 1, 90))
+    presence.stand(ADA, Offer("A-ada", 5, 95))
+    assert [o.until_us for o in presence.waiting(ADA.signature, 10)] == [95]
+    presence.withdraw("A-ada")
+    presence.withdraw("A-ada")
+    assert presence.offers == {}
+    assert presence.signatures() == []
+
+
+def test_offers_that_ran_out_are_dropped_on_the_way() -> None:
+    presence = Presence()
+    presence.stand(ADA, Offer("A-ada", 1, 50))
+    presence.stand(EVE, Offer("A-eve", 2, 90))
+    assert [o.agent_id for o in presence.waiting(ADA.signature, 50)] == ["A-eve"]
+    assert list(presence.offers) == ["A-eve"]
+
+
+def test_an_offer_is_found_again_after_the_profile_changed() -> None:
+    presence = Presence()
+    presence.stand(BOB, Offer("A-bob", 1, 90))
+    presence.withdraw("A-bob")  # by then the agent may have other skills
+    assert presence.signatures() == []
