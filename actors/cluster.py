@@ -6,6 +6,7 @@ when they are imported.
 
 import os
 import secrets
+import signal
 import socket
 import sys
 import tempfile
@@ -15,6 +16,7 @@ from pathlib import Path
 from pm_agent.domain.errors import HAProxyMissing, RayNotAvailable
 from pm_agent.settings import Settings
 
+MARK = "PM_AGENT_RUN"
 NAMESPACE = "pm-agent"
 OBJECT_STORE_BYTES = 80_000_000  # nothing large passes through it; 75 MB is Ray's least
 
@@ -56,6 +58,7 @@ def prepare_environment(settings: Settings) -> None:
     os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
     sys.dont_write_bytecode = False
     if settings.ray_address == "local":
+        os.environ[MARK] = secrets.token_hex(8)
         # A secret of this cluster alone; half-set environments fail with Unauthenticated.
         os.environ["RAY_AUTH_MODE"] = "token"
         os.environ["RAY_AUTH_TOKEN"] = secrets.token_hex(32)
@@ -106,10 +109,30 @@ def start(settings: Settings) -> None:
 
 
 def stop() -> None:
-    """Leave Ray; an embedded one ends with all its processes."""
+    """Leave Ray; an embedded one ends with all its processes, orphans included."""
     import ray  # noqa: PLC0415 - as in `start`
 
     ray.shutdown()
+    end_leftovers()
+
+
+def end_leftovers() -> None:
+    """End processes that our Ray started and that outlived it, as HAProxy was seen to do.
+
+    They are known by a mark in their environment, which nobody else's process carries.
+    """
+    mark = os.environ.get(MARK)
+    if not mark or not Path("/proc").is_dir():
+        return
+    wanted = f"{MARK}={mark}".encode()
+    for entry in Path("/proc").iterdir():
+        if not entry.name.isdigit() or int(entry.name) == os.getpid():
+            continue
+        try:
+            if wanted in (entry / "environ").read_bytes().split(b"\0"):
+                os.kill(int(entry.name), signal.SIGKILL)
+        except OSError:  # gone meanwhile, or not ours to read
+            continue
 
 
 def free_port() -> int:

@@ -95,7 +95,7 @@ class CoordinatorActor:
             return self._loop
         async with self._starting:
             if self._loop is None:
-                loop = build_coordinator(self._settings)
+                loop = build_coordinator(self._settings, on_crash=_end_process)
                 await loop.start()
                 await admit_admin(loop, ensure_admin_secret(self._settings))
                 self._loop = loop
@@ -167,6 +167,11 @@ class RemoteCoordinator:
     def _away(self, error: Exception) -> Unavailable:
         self._handle = None
         return Unavailable(f"The coordinator is away: {type(error).__name__}.")
+
+
+def _end_process() -> None:
+    """Die at once: Ray starts a new process, which rebuilds the world from the journal."""
+    os._exit(70)
 
 
 def actor_name(workspace: str) -> str:

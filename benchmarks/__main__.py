@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import Annotated
 
+import msgspec
 import typer
 
 from benchmarks.report import Plan, Report, as_json, show
@@ -16,7 +17,7 @@ app = typer.Typer(
 
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object instead of tables.")]
 Seconds = Annotated[
-    float | None, typer.Option(min=0.1, help="Length of one timed window; 4, quick 1.5.")
+    float | None, typer.Option(min=0.1, help="Length of one timed window; 4, quick 1.")
 ]
 Runs = Annotated[int | None, typer.Option(min=1, help="Windows per case; 3, quick 1.")]
 Quick = Annotated[bool, typer.Option("--quick", help="A rough figure in well under a minute.")]
@@ -28,6 +29,7 @@ Data = Annotated[
 
 @app.callback()
 def main(context: typer.Context) -> None:
+    """List the benchmarks when none is named."""
     if context.invoked_subcommand is None:
         typer.echo(context.get_help())
 
@@ -48,8 +50,8 @@ def kernel(
 
 
 def _plan(seconds: float | None, runs: int | None, *, is_quick: bool) -> Plan:
-    least = Plan(seconds=1.5, runs=1) if is_quick else Plan()
-    return Plan(seconds=seconds or least.seconds, runs=runs or least.runs, is_quick=is_quick)
+    usual = Plan(seconds=1.0, runs=1, warm_up_s=0.5, is_quick=True) if is_quick else Plan()
+    return msgspec.structs.replace(usual, seconds=seconds or usual.seconds, runs=runs or usual.runs)
 
 
 def _print(report: Report, *, is_json: bool) -> None:

@@ -14,11 +14,11 @@ Instructions are not written here: the effects that ask for them are decided, no
 import asyncio
 import gc
 import time
-from collections.abc import AsyncIterator, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from random import Random
-from typing import Any
+from typing import Any, cast
 
 import msgspec
 
@@ -45,9 +45,10 @@ from pm_agent.domain.envelope import Command, Principal
 from pm_agent.domain.project import CreateProject
 from pm_agent.domain.task import CreateTask, ImportTasks, Skill, TaskDraft
 from pm_agent.features.assignment.decide import ClaimResult
-from pm_agent.features.assignment.scoring import SCORERS
+from pm_agent.features.assignment.scoring import FactorsScorer
 from pm_agent.kernel.engine import Engine, Step
 from pm_agent.kernel.types import Policy
+from pm_agent.ports import Scorer
 from pm_agent.runtime.clock import SystemClock
 from pm_agent.runtime.coordinator_loop import CoordinatorLoop
 from pm_agent.settings import Settings
@@ -55,7 +56,6 @@ from pm_agent.settings import Settings
 PROJECT = "P-benchmark"
 AGENTS = (1_000, 50)
 CAPACITY = 3
-WARM_UP_S = 1.0
 FIRST_BACKLOG = 20_000
 SPARE = 1.6  # a run's backlog over what the run before would have used up
 IMPORT = 10_000  # tasks in one import, the most that the API takes
@@ -69,7 +69,8 @@ RARE_SHARE = 0.001  # of the tasks, next to 3 % for each common skill
 RARE = Skill("rare", 1)
 CHUNK = 20_000
 
-PEERS = {
+OpenPeer = Callable[[Path], AbstractAsyncContextManager[TaskQueue[Any]]]
+PEERS: dict[str, tuple[Callable[[], str], OpenPeer]] = {
     "postgres": (peers_postgres.missing, peers_postgres.postgres),
     "valkey": (peers_valkey.missing, peers_valkey.valkey),
 }
@@ -201,7 +202,7 @@ async def _lifecycles(plan: Plan, folder: Path, report: Report) -> None:
             for turn in range(plan.runs + 1):
                 for name, queue in queues.items():
                     known = runs.setdefault((name, n_agents), [])
-                    seconds = plan.seconds if turn else WARM_UP_S
+                    seconds = plan.seconds if turn else plan.warm_up_s
                     what = f"run {turn} of {plan.runs}" if turn else "warm-up"
                     progress(f"kernel: {name}, {n_agents} agents, {what}")
                     await queue.refill(_needed(known, seconds))
@@ -212,7 +213,7 @@ async def _lifecycles(plan: Plan, folder: Path, report: Report) -> None:
             report.cases.append(middle([run.as_case(case, n_agents) for run in known[1:]]))
         else:
             figures = middle([run.as_case(f"{name}_{case}", n_agents) for run in known[1:]])
-            report.peers.append({"case": "", "peer": name} | figures)
+            report.peers.append({**figures, "peer": name})
     for n_agents in AGENTS:
         ours = number(report.cases, f"lifecycle_{n_agents}", "lifecycles_per_s")
         suffix = "" if n_agents == max(AGENTS) else f"_{n_agents}"
@@ -326,7 +327,7 @@ class Board:
 async def _growth(plan: Plan, folder: Path, report: Report) -> None:
     sizes = QUICK_SIZES if plan.is_quick else SIZES
     journal = SQLiteJournal(folder / "growth.db")
-    build = engine_builder(Policy(), SCORERS["factors"](), seed=1)
+    build = engine_builder(Policy(), cast("Scorer", FactorsScorer()), seed=1)
     try:
         engine = build(None, await journal.activate(), SystemClock().now_us())
         board = Board(engine, journal)

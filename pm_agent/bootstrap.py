@@ -7,6 +7,7 @@ import hashlib
 import importlib
 import os
 import secrets
+from collections.abc import Callable
 from pathlib import Path
 
 from pm_agent.adapters.gates_command import CommandGate
@@ -66,11 +67,13 @@ def engine_builder(
     return build
 
 
-def build_coordinator(settings: Settings, clock: Clock | None = None) -> CoordinatorLoop:
+def build_coordinator(
+    settings: Settings, clock: Clock | None = None, on_crash: Callable[[], None] = lambda: None
+) -> CoordinatorLoop:
     """Coordinator on the journal that the settings name; not started yet."""
     scorer = SCORERS[settings.scorer]()
     build = engine_builder(settings.policy, scorer, seed=settings.seed)
-    return CoordinatorLoop(open_journal(settings), build, clock or SystemClock())
+    return CoordinatorLoop(open_journal(settings), build, clock or SystemClock(), on_crash)
 
 
 def build_ingress(coordinator: Coordinator) -> Ingress:

@@ -139,25 +139,26 @@ class Clock(Protocol):
 
 
 class Scores(NamedTuple):
-    values: NDArray[np.float32]  # (n_tasks,)
-    factors: NDArray[np.float32]  # (n_tasks, n_factors), each 0..1
+    values: NDArray[np.float64]  # (n_tasks,)
+    factors: NDArray[np.float64]  # (n_tasks, n_factors), each 0..1
 
 
 class Scorer(Protocol):
     """Pure arithmetic: facts about candidate tasks for one agent → scores, with their factors."""
 
     policy: str
-    version: str
+    version: str  # names all of the following too: a new version when any of them changes
+    fact_names: tuple[str, ...]
     factor_names: tuple[str, ...]
     weights: tuple[float, ...]
 
-    def score(self, facts: NDArray[np.float32]) -> Scores:
+    def score(self, facts: NDArray[np.float64]) -> Scores:
         """Score candidates.
 
         Parameters
         ----------
         facts : array, shape (n_tasks, n_facts)
-            Columns as in `pm_agent.features.assignment.facts.FACTS`.
+            Columns as in ``fact_names``.
         """
         ...
 

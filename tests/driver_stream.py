@@ -4,7 +4,8 @@
 their instants. Any driver may play them again: `through_engine` steps an engine by a virtual clock,
 `through_coordinator` speaks to whatever fulfils `pm_agent.runtime.backend.Coordinator`. `shape`
 leaves out of an event what two drivers may rightly have differently: ids of requests and texts,
-instants and what follows from them (ages, scores), seeds and the epoch.
+instants and what follows from them (ages, scores), seeds and the epoch. Backoff is drawn at random,
+so a stream recorded ``with_time`` needs engines of the same seed.
 """
 
 import re

@@ -73,7 +73,9 @@ class InternalError(PMError):
     """Something went wrong inside."""
 
     code = "internal_error"
-    default_next_step = "Try again with the same request id; if it persists, tell an operator the id."
+    default_next_step = (
+        "Try again with the same request id; if it persists, tell an operator the id."
+    )
 
 
 class Refused(Exception):

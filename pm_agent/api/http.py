@@ -19,7 +19,7 @@ import pydantic_core
 from fastapi import FastAPI
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from starlette.types import Message, Receive, Scope, Send
 
 from pm_agent.api import openapi
 from pm_agent.api.auth import authenticate, authorise, bearer
@@ -99,7 +99,7 @@ class Routes:
         methods = self._by_shape.get(tuple(parts)) or self._by_shape.get(
             tuple(None if i == _PARAMETER else part for i, part in enumerate(parts))
         )
-        if methods is None:
+        if methods is None or not parts[-1]:
             message = f"There is nothing at {path[:200]}."
             raise UnknownRoute(message)
         operation = methods.get(method)
@@ -452,6 +452,3 @@ def _problem_response(problem: Problem, headers: dict[str, str] | None = None) -
         media_type=PROBLEM_TYPE,
         headers=headers,
     )
-
-
-__all__ = ["ASGIApp", "HttpApp", "build_app"]

@@ -113,9 +113,7 @@ def _parameters(operation: Operation, schema: Json) -> list[Json]:
     found.append({"name": "X-PM-Position", "in": "header", "required": False, "schema": integer})
     if not operation.read_only:
         text = {"type": "string", "maxLength": 128}
-        found.append(
-            {"name": "Idempotency-Key", "in": "header", "required": False, "schema": text}
-        )
+        found.append({"name": "Idempotency-Key", "in": "header", "required": False, "schema": text})
     if operation.name == "update_task":
         found.append(
             {"name": "If-Match", "in": "header", "required": False, "schema": {"type": "string"}}

@@ -101,9 +101,7 @@ class Call:
         return self.ingress.world
 
     def command(self, kind: type[C], given: BaseModel) -> C:
-        return to_command(
-            kind, given, self.principal, self.request_id, self.ingress.now_us()
-        )
+        return to_command(kind, given, self.principal, self.request_id, self.ingress.now_us())
 
     async def submit(self, command: Command) -> Reply:
         return accepted(await self.ingress.submit(command))
@@ -262,7 +260,9 @@ async def _claimed(call: Call, reply: Reply) -> Answer:
     held = call.world.assignments.get(claim.task_id)
     if held is None or held.lease_token < claim.lease_token:
         await call.ingress.reach(reply.position)
-    if claim.task_id not in call.world.tasks:  # the replica lags far behind, or the task is archived
+    if (
+        claim.task_id not in call.world.tasks
+    ):  # the replica lags far behind, or the task is archived
         return call.reply(reply, claim)
     texts = await call.ingress.texts(backlog_view.context_refs(call.world, claim.task_id))
     task_now = call.world.tasks[claim.task_id]

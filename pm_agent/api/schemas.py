@@ -160,7 +160,9 @@ class OwnerInput(Input):
     """Who a token belongs to."""
 
     kind: Literal["agent", "person"] = Field(description="An agent or a person.")
-    id: str = Field(min_length=1, max_length=64, description="Agent id ('A-ada') or a person's name.")
+    id: str = Field(
+        min_length=1, max_length=64, description="Agent id ('A-ada') or a person's name."
+    )
     role: Literal["worker", "lead", "admin"] = Field(
         "worker", description="What it may do: work; also plan; also manage tokens."
     )
@@ -203,7 +205,9 @@ class TaskFields(Input):
         default_factory=list, max_length=MAX_LIST, description="What must be true when it is done."
     )
     path_hints: list[Annotated[str, Field(max_length=500)]] = Field(
-        default_factory=list, max_length=MAX_LIST, description="Files or folders it is likely about."
+        default_factory=list,
+        max_length=MAX_LIST,
+        description="Files or folders it is likely about.",
     )
     dependencies: list[ItemId] = Field(
         default_factory=list,
@@ -222,7 +226,9 @@ class RegisterAgentInput(Write):
     """Input of register_agent."""
 
     name: str = Field(
-        min_length=1, max_length=100, description="Your name, such as 'Ada'. The id follows from it."
+        min_length=1,
+        max_length=100,
+        description="Your name, such as 'Ada'. The id follows from it.",
     )
     skills: AgentSkills = Field(
         default_factory=list,
@@ -503,7 +509,7 @@ class SearchTasksInput(Query):
     query: str = Field(
         "",
         max_length=200,
-        description="Words that title, key, labels or id must contain; descriptions are not searched.",
+        description="Words that title, key or labels must contain, or a task id; descriptions are not searched.",
     )
     state: (
         Literal[
@@ -616,5 +622,6 @@ class RevokeTokenInput(Write):
     """Input of revoke_token."""
 
     sha256: str = Field(
-        pattern="^[0-9a-f]{64}$", description="The token's SHA-256 in hex, as issue_token returned it."
+        pattern="^[0-9a-f]{64}$",
+        description="The token's SHA-256 in hex, as issue_token returned it.",
     )

@@ -3,6 +3,7 @@
 import asyncio
 import signal
 import socket
+import threading
 import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
@@ -59,9 +60,15 @@ def running_on_ray(settings: Settings) -> Iterator[list[Any]]:
     cluster.start(settings)
     try:
         yield _deploy(settings, specs)
-        _undeploy(settings, specs)
+        # Ctrl-C reaches Ray's own processes too, so an orderly end may find nobody to talk to.
+        undeploying = threading.Thread(target=_undeploy, args=(settings, specs), daemon=True)
+        undeploying.start()
+        undeploying.join(STOP_S)
     finally:
-        cluster.stop()
+        leaving = threading.Thread(target=cluster.stop, daemon=True)
+        leaving.start()
+        leaving.join(STOP_S)
+        cluster.end_leftovers()
 
 
 def require_free_port(settings: Settings) -> None:

@@ -38,17 +38,12 @@ class Assignment(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     decided_at: int = 0  # journal position of the decision record
 
 
-class Explained(msgspec.Struct, frozen=True):
-    """One candidate with what its score was made of, in the order of the record's names."""
-
-    task_id: TaskId
-    score: float
-    factors: tuple[float, ...]
-    facts: tuple[float, ...]
-
-
 class DecisionRecord(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """Why this task: enough to recompute the choice without the world or a model."""
+    """Why this task: enough to recompute the choice without the world or a model.
+
+    Most of a journal's bytes are these records, so they are lean: lists side by side, and no names,
+    which follow from the scorer's version.
+    """
 
     policy: str
     version: str
@@ -57,12 +52,11 @@ class DecisionRecord(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Tr
     near_tie: float  # how far below the best a near-tie may be
     propensity: float  # probability with which this choice was made
     n_eligible: int  # ready tasks the agent could take, before the shortlist
-    candidates: tuple[TaskId, ...]
-    scores: tuple[float, ...]
-    fact_names: tuple[str, ...]
-    factor_names: tuple[str, ...]
-    weights: tuple[float, ...]
-    explained: tuple[Explained, ...]  # the chosen first, then the next eight
+    candidates: list[TaskId]
+    scores: list[float]
+    explained: list[int]  # indexes of candidates: the chosen first, then the next eight
+    factors: list[list[float]]  # of the explained, in the order of the scorer's names
+    facts: list[list[float]]
     heard_at_us: int = 0  # the agent's last sign of life that the decision relied on
 
 

@@ -28,6 +28,7 @@
     │   ├── JournalUnavailable  journal_unavailable
     │   ├── Overloaded          overloaded
     │   └── Fenced              fenced
+    ├── DecisionFailed          decision_failed
     └── StartError              start_failed
         ├── JournalLocked       journal_locked
         ├── JournalCorrupt      journal_corrupt
@@ -234,6 +235,13 @@ class Fenced(Unavailable):
 
     code = "fenced"
     default_next_step = "Send the request again: it will reach the newer coordinator."
+
+
+class DecisionFailed(PMError):
+    """The coordinator could not decide this request; it changed nothing."""
+
+    code = "decision_failed"
+    default_next_step = "Do not repeat it; report it with the coordinator's log to its maintainers."
 
 
 class StartError(PMError):

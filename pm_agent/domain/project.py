@@ -36,6 +36,13 @@ class Project(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     usage: Usage = NO_USAGE
     retry_after_s: int = 30  # hint for agents that found nothing; set by the portfolio manager
 
+    @property
+    def is_limited(self) -> bool:
+        """Whether anything of the project's own may keep its ready tasks back."""
+        return bool(
+            self.holds or self.max_in_progress or self.cost_cap_microusd or self.token_cap
+        )
+
 
 def cap_reached(project: Project, added: Usage) -> str:
     """Name the cap that the project's use reaches with ``added``, or return an empty string."""

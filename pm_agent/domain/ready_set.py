@@ -31,7 +31,7 @@ US_PER_CRITICAL_MINUTE = AGING_US // 480
 COLUMNS = (
     "kind",
     "estimate_min",
-    "created_h",
+    "created_us",  # exact: below 2**53 until the year 2255
     "n_unblocks",
     "critical_path_h",
     "n_dependencies",

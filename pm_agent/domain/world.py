@@ -30,7 +30,7 @@ from pm_agent.domain.task import (
     Task,
     Tombstone,
 )
-from pm_agent.domain.time import HOUR_US, MINUTE_US
+from pm_agent.domain.time import MINUTE_US
 from pm_agent.domain.track_record import NO_RECORD, TrackRecord, with_outcome
 
 NOUNS = (hold, task, agent, project, assignment, blocker, access, instruction)
@@ -81,6 +81,7 @@ class World:
         self.counts: dict[ProjectId, Counter[str]] = defaultdict(Counter)  # tasks by state
         self.reserved: Counter[ProjectId] = Counter()  # micro-dollars promised to running work
         self.reserved_tokens: Counter[ProjectId] = Counter()
+        self.limited: dict[ProjectId, None] = {}  # projects with a hold, a limit or a cap
         self.signatures: dict[Signature, dict[AgentId, None]] = {}
         self.task_blockers: dict[TaskId, list[BlockerId]] = {}
         self.task_keys: dict[tuple[ProjectId, str], TaskId] = {}
@@ -169,6 +170,10 @@ class World:
     def put_project(self, new: Project) -> None:
         old = self.projects.get(new.id)
         self.projects[new.id] = new
+        if new.is_limited:
+            self.limited[new.id] = None
+        else:
+            self.limited.pop(new.id, None)
         if old is not None and (old.max_in_progress, old.cost_cap_microusd, old.token_cap) != (
             new.max_in_progress,
             new.cost_cap_microusd,
@@ -326,7 +331,7 @@ class World:
         return (
             self.kind_number(of.kind),
             of.estimate_min,
-            of.created_at_us / HOUR_US,
+            of.created_at_us,
             len(waiting) if waiting else 0,
             of.critical_path_min / 60,
             len(of.dependencies),
@@ -337,7 +342,9 @@ class World:
 
     def _failed_last(self, of: Task) -> int:
         """Number of the agent whose attempt at the task failed last, or 0."""
-        return self.agent_numbers[of.attempts[-1].agent_id] if of.failures and of.attempts else 0
+        if not of.failures or not of.attempts:
+            return 0
+        return self.agent_numbers.get(of.attempts[-1].agent_id, 0)
 
     def _record_outcome(
         self, kind: str, ended: Assignment, ended_at_us: int, *, accepted: bool
@@ -364,6 +371,9 @@ class World:
             self.signatures.setdefault(known_agent.signature, {})[known_agent.id] = None
         for known_blocker in self.blockers.values():
             self.task_blockers.setdefault(known_blocker.task_id, []).append(known_blocker.id)
+        for known_project in self.projects.values():
+            if known_project.is_limited:
+                self.limited[known_project.id] = None
         tasks = list(self.tasks.values())
         for known in tasks:
             for dependency in known.dependencies:

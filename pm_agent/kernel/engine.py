@@ -6,12 +6,13 @@ and a new one is built from the journal, so memory never runs ahead of the truth
 """
 
 from collections.abc import Iterable
+from contextlib import suppress
 from random import Random
 
 import msgspec
 
 from pm_agent.domain.envelope import Body, Command, Event
-from pm_agent.domain.errors import PMError
+from pm_agent.domain.errors import DecisionFailed, PMError
 from pm_agent.domain.hold import directives_for
 from pm_agent.domain.world import World
 from pm_agent.kernel.chain import seal, unseal
@@ -34,6 +35,7 @@ class Step(msgspec.Struct):
     stored: list[StoredEvent] = []
     bodies: list[Body] = []
     requests: list[StoredRequest] = []
+    failures: list[Exception] = []  # bugs met by single commands; for the driver's log
 
     def batch(self, epoch: int) -> Batch:
         return Batch(epoch, self.stored, self.bodies, self.requests)
@@ -111,9 +113,9 @@ class Engine:
         for command in commands:
             step.replies.append(self._answer(command, context, step))
         for command in self.alarms.due(context.now_us):
-            self._decide(command, context, step, is_alarm=True)
+            self._do_owed(command, context, step, is_alarm=True)
         for owed in self.catalog.settle(self.world, context):
-            self._decide(owed, context, step)
+            self._do_owed(owed, context, step)
         return step
 
     def next_wakeup_us(self) -> int | None:
@@ -156,10 +158,31 @@ class Engine:
             request_id=command.request_id, position=position, result=result, directives=told
         )
 
+    def _do_owed(
+        self, command: Command, context: Context, step: Step, *, is_alarm: bool = False
+    ) -> None:
+        """Do what the clock or a waiting agent is owed; a refusal concerns nobody."""
+        with suppress(PMError):
+            self._decide(command, context, step, is_alarm=is_alarm)
+
+    def _decided(self, command: Command, context: Context, step: Step) -> Decision:
+        """Ask the decider. It changes nothing, so its failure harms this one command only.
+
+        A broken invariant is an `AssertionError` and is not caught: the process must stop.
+        """
+        try:
+            return self.catalog.deciders[type(command)](self.world, command, context)
+        except (PMError, AssertionError):
+            raise
+        except Exception as error:
+            step.failures.append(error)
+            message = f"Deciding {type(command).__name__} failed: {type(error).__name__}."
+            raise DecisionFailed(message) from error
+
     def _decide(
         self, command: Command, context: Context, step: Step, *, is_alarm: bool = False
     ) -> Decision:
-        decision = self.catalog.deciders[type(command)](self.world, command, context)
+        decision = self._decided(command, context, step)
         principal = str(command.principal)
         for data in decision.events:
             event = Event(

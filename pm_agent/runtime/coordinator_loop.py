@@ -51,12 +51,21 @@ class CoordinatorLoop:
         Makes an engine from a snapshot (or None), the journal's head and the present instant.
     clock
         Wall clock.
+    on_crash
+        Called when memory can no longer be trusted; ends the process, so that a new one replays.
     """
 
-    def __init__(self, journal: Journal, build_engine: BuildEngine, clock: Clock) -> None:
+    def __init__(
+        self,
+        journal: Journal,
+        build_engine: BuildEngine,
+        clock: Clock,
+        on_crash: Callable[[], None] = lambda: None,
+    ) -> None:
         self._journal = journal
         self._build_engine = build_engine
         self._clock = clock
+        self._on_crash = on_crash
         self._engine: Engine | None = None
         self._epoch = 0
         self._groups: deque[Group] = deque()
@@ -213,6 +222,15 @@ class CoordinatorLoop:
                 self._groups.clear()
                 self._n_waiting = 0
                 await self._recover()
+            except Exception as error:
+                # A broken invariant, or a bug while folding: memory can no longer be trusted.
+                log.exception("the coordinator stops")
+                message = f"The coordinator stopped on an internal error: {type(error).__name__}."
+                self._why_closed = message
+                self._refuse([*groups, *self._groups], Unavailable(message))
+                self._groups.clear()
+                self._on_crash()
+                raise
 
     def _take(self) -> list[Group]:
         """All groups that wait, until they hold a full batch."""
@@ -234,6 +252,8 @@ class CoordinatorLoop:
             for agent_id in heard:
                 engine.presence.hear(agent_id, now_us)
         step = engine.step(commands, now_us)
+        for failure in step.failures:
+            log.error("a decider failed", exc_info=failure)
         if step.events:
             await self._journal.append(step.batch(self._epoch))
             await self._publish(step.stored, step.bodies)

@@ -83,9 +83,7 @@ async def test_an_agent_goes_from_registration_to_done(era: str) -> None:
             assert claimed["outcome"] == "assigned"
             assert claimed["task"]["description"] == "Add a login page."
             mine = {"task_id": task_id, "lease_token": claimed["lease_token"]}
-            await call(
-                client, "report_task_progress", **mine, percent=40, usage={"cost_usd": 0.25}
-            )
+            await call(client, "report_task_progress", **mine, percent=40, usage={"cost_usd": 0.25})
             await call(client, "log_decision", **mine, decision="Use cookies.")
             await call(client, "log_artifact", **mine, name="branch", uri="git:login")
             stopped = await call(client, "report_blocker", **mine, description="No secret.")

@@ -37,7 +37,7 @@ def build_engine(saved: StoredSnapshot | None, head: Head, now_us: int) -> Engin
     if saved is not None:
         state["world"], state["outbox"] = snapshots.load(saved)
     policy = Policy(exploration=0.0)
-    return Engine(CATALOG, PriorityScorer(), policy, seed=99, started_us=now_us, head=head, **state)
+    return Engine(CATALOG, PriorityScorer(), policy, seed=1, started_us=now_us, head=head, **state)
 
 
 @pytest.mark.parametrize("seed", [11, 12, 13])
@@ -73,5 +73,5 @@ def test_a_recorded_stream_played_again_makes_the_journal_of_its_recording() -> 
 def test_a_difference_between_two_drivers_is_seen() -> None:
     lines = record(with_time=False)
     stepped = through_engine(lines, Scenario())
-    skipped = through_engine(lines[:20] + lines[21:], Scenario())
+    skipped = through_engine(lines[:2] + lines[3:], Scenario())
     assert [shape(e) for e in stepped] != [shape(e) for e in skipped]

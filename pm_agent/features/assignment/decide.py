@@ -2,8 +2,6 @@
 
 from collections.abc import Iterator
 
-import numpy as np
-
 from pm_agent.domain.agent import Agent
 from pm_agent.domain.assignment import (
     Assignment,
@@ -12,7 +10,6 @@ from pm_agent.domain.assignment import (
     ClaimTask,
     DecisionRecord,
     ExpiryReason,
-    Explained,
     ReleaseTask,
     TaskAssigned,
     TaskReleased,
@@ -25,13 +22,7 @@ from pm_agent.domain.ids import AgentId, ProjectId
 from pm_agent.domain.task import LEASED, Task
 from pm_agent.domain.time import MINUTE_US, iso
 from pm_agent.domain.world import World
-from pm_agent.features.assignment.facts import (
-    DECIMALS,
-    FACTS,
-    Shortlist,
-    predicted_usage,
-    shortlist,
-)
+from pm_agent.features.assignment.facts import Shortlist, predicted_usage, shortlist
 from pm_agent.features.assignment.pick import N_EXPLAINED, SCORE_DECIMALS, pick
 from pm_agent.kernel.fencing import require_agent, require_lease, require_project, require_self
 from pm_agent.kernel.presence import Offer
@@ -230,13 +221,10 @@ def _assign(
 ) -> TaskAssigned:
     policy, scorer = context.policy, context.scorer
     scored = scorer.score(found.facts)
-    scores = np.round(scored.values.astype(np.float64), SCORE_DECIMALS)
+    scores = scored.values.round(SCORE_DECIMALS)
     seed = context.random.getrandbits(53)
     choice = pick(scores, seed, policy.exploration, policy.near_tie)
     shown = [choice.index, *(i for i in choice.ranked if i != choice.index)][:N_EXPLAINED]
-    factors = np.round(scored.factors[shown].astype(np.float64), SCORE_DECIMALS).tolist()
-    facts = np.round(found.facts[shown].astype(np.float64), DECIMALS).tolist()
-    score_list = scores.tolist()
     record = DecisionRecord(
         policy=scorer.policy,
         version=scorer.version,
@@ -245,15 +233,11 @@ def _assign(
         near_tie=policy.near_tie,
         propensity=round(choice.propensity, SCORE_DECIMALS),
         n_eligible=found.n_eligible,
-        candidates=tuple(found.task_ids),
-        scores=tuple(score_list),
-        fact_names=FACTS,
-        factor_names=scorer.factor_names,
-        weights=scorer.weights,
-        explained=tuple(
-            Explained(found.task_ids[i], score_list[i], tuple(factor), tuple(fact))
-            for i, factor, fact in zip(shown, factors, facts, strict=True)
-        ),
+        candidates=found.task_ids,
+        scores=scores.tolist(),
+        explained=shown,
+        factors=scored.factors[shown].round(SCORE_DECIMALS).tolist(),
+        facts=found.facts[shown].tolist(),  # unrounded: from these the same scores come out again
         heard_at_us=context.presence.heard_at(agent.id),
     )
     task = world.tasks[found.task_ids[choice.index]]

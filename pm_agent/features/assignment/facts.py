@@ -1,10 +1,9 @@
 """From the ready-set to numbers: a shortlist of candidates and one matrix of facts about them.
 
-Nothing here scans the board. Each ready class gives its head, about 100 tasks in all; their columns
-are gathered by row number; what concerns the agent is computed once a class or once a kind.
+Nothing here scans the board. Each ready class gives its head, about 100 tasks in all, gathered when
+it last changed; what concerns the agent is computed once a class or once a kind.
 """
 
-from collections.abc import Iterator
 from typing import NamedTuple
 
 import numpy as np
@@ -13,35 +12,39 @@ from numpy.typing import NDArray
 from pm_agent.domain.agent import Agent, Signature
 from pm_agent.domain.envelope import Usage
 from pm_agent.domain.ids import ProjectId, TaskId
-from pm_agent.domain.ready_set import COLUMNS, Eligible, ReadyClass
-from pm_agent.domain.time import HOUR_US, SECOND_US
+from pm_agent.domain.ready_set import COLUMNS, Eligible, Head, ReadyClass
+from pm_agent.domain.time import HOUR_US
 from pm_agent.domain.world import World
 from pm_agent.kernel.types import Policy
 
+# First what follows from the agent and the class, then, where the ready-set's columns begin, what
+# follows from the agent and the task, then the columns that are facts as they stand.
 FACTS = (
     "skill_use",  # share of the agent's skills that the task needs, 0..1; 0.5 if it needs none
     "skill_margin",  # mean level above what is required, 0..1 (4 levels); 0.5 if it needs none
     "agent_level",  # mean level of the agent in the required skills, else in all of its skills
     "success",  # smoothed share of accepted attempts of this agent at this kind of task
     "load",  # work the agent would hold with this task, in 8-hour days per place
+    "age_h",  # since it was created
     "n_unblocks",  # tasks that wait for this one
     "critical_path_h",  # longest chain of estimated work behind it
     "n_dependencies",  # accepted dependencies whose results it can build on
     "priority",  # 0..3
-    "age_h",  # since it was created
     "level",  # complexity 1..5
     "failures",  # failed attempts so far
 )
-DECIMALS = 4  # facts are rounded, so that the record recomputes to the same scores exactly
 MAX_CLASSES = 32
 MIN_PER_CLASS = 4
-_C = {name: i for i, name in enumerate(COLUMNS)}
+N_FITS = len(FACTS) - len(COLUMNS)
+assert FACTS[N_FITS + 3 :] == COLUMNS[3:], (FACTS, COLUMNS)
+_SUCCESS, _LOAD, _AGE = (FACTS.index(name) for name in ("success", "load", "age_h"))
+_ESTIMATE = COLUMNS.index("estimate_min")
 MINUTES_A_DAY = 480.0
 
 
 class Shortlist(NamedTuple):
     task_ids: list[TaskId]
-    facts: NDArray[np.float32]  # (n_tasks, n_facts)
+    facts: NDArray[np.float64]  # (n_tasks, n_facts)
     n_eligible: int  # ready tasks open to the agent, before the shortlist
 
 
@@ -49,44 +52,37 @@ def shortlist(
     world: World, agent: Agent, project_id: ProjectId | None, policy: Policy, now_us: int
 ) -> Shortlist | None:
     """Candidates for one agent with their facts, or None when there are none."""
-    eligible = world.ready.eligible(agent.signature)
+    ready = world.ready
+    eligible = ready.eligible(agent.signature)
     classes = _open_classes(world, eligible, project_id)
     if not classes:
         return None
-    n_eligible = sum(map(len, classes))
+    n_eligible = sum([c.n for c in classes])
     if len(classes) > MAX_CLASSES:  # keep the classes whose first task goes first
         classes = sorted(classes, key=lambda c: c.entries[0])[:MAX_CLASSES]
     per_class = max(MIN_PER_CLASS, policy.shortlist // len(classes))
-    slots: list[int] = []
-    sizes: list[int] = []
-    for ready_class in classes:
-        head = ready_class.head_slots(per_class)
-        slots += head
-        sizes.append(len(head))
-    rows = world.ready.columns[slots]  # (n_tasks, n_columns)
-    task_ids = world.ready.task_ids
-    ids = [task_ids[slot] for slot in slots]
-    keep = _allowed(world, agent, classes, sizes, rows, policy)
+    heads = [ready.head(c, per_class) for c in classes]
+    task_ids: list[TaskId] = []
+    for head in heads:
+        task_ids += head.task_ids
+    facts = _facts(world, agent, _fits(eligible, agent.signature, classes, heads), heads, now_us)
+    keep = _allowed(world, agent, classes, heads, policy)
     if keep is not None:
-        rows = rows[keep]
-        if not len(rows):
+        facts = facts[keep]
+        task_ids = [task_id for task_id, kept in zip(task_ids, keep, strict=True) if kept]
+        if not task_ids:
             return None
-        ids = [task_id for task_id, kept in zip(ids, keep, strict=True) if kept]
-    fits = eligible.fits
-    for ready_class in classes:
-        if ready_class.number not in fits:
-            fits[ready_class.number] = _fit(agent.signature, ready_class)
-    fit = np.repeat([fits[c.number] for c in classes], sizes, axis=0)  # (n_tasks, 3)
-    facts = _facts(world, agent, fit if keep is None else fit[keep], rows, now_us)
-    return Shortlist(ids, facts, n_eligible)
+    return Shortlist(task_ids, facts, n_eligible)
 
 
 def _open_classes(
     world: World, eligible: Eligible, project_id: ProjectId | None
 ) -> list[ReadyClass]:
-    classes = [c for c in eligible.classes if c.entries]
+    classes = [c for c in eligible.classes if c.n]
     if project_id is not None:
         classes = [c for c in classes if c.key[0] == project_id]
+    if not world.limited:
+        return classes
     closed = {p for p in {c.key[0] for c in classes} if _is_closed(world, p)}
     return [c for c in classes if c.key[0] not in closed] if closed else classes
 
@@ -100,26 +96,21 @@ def _is_closed(world: World, project_id: ProjectId) -> bool:
     )
 
 
-def _allowed(  # noqa: PLR0913 - the parts of one shortlist
-    world: World,
-    agent: Agent,
-    classes: list[ReadyClass],
-    sizes: list[int],
-    rows: NDArray[np.float64],
-    policy: Policy,
+def _allowed(
+    world: World, agent: Agent, classes: list[ReadyClass], heads: list[Head], policy: Policy
 ) -> NDArray[np.bool_] | None:
     """Mask of candidates that caps and the last failure allow; None when all are."""
     keep: NDArray[np.bool_] | None = None
-    last_agents = rows[:, _C["last_agent"]]
+    sizes = [len(head.task_ids) for head in heads]
     number = world.agent_numbers[agent.id]
-    if last_agents.any():
-        mine = last_agents == number
-        if mine.any():  # not the same agent twice in a row, unless nobody else can do it
-            others = np.repeat([_others_can(world, agent, c) for c in classes], sizes)
-            keep = ~(mine & others)
-    left = [_left(world, c.key[0]) for c in classes]
+    if any(number in head.last_agents for head in heads):
+        # Not the same agent twice in a row, unless nobody else can do it.
+        mine = np.array([last == number for head in heads for last in head.last_agents])
+        others = np.repeat([_others_can(world, agent, c) for c in classes], sizes)
+        keep = ~(mine & others)
+    left = [_left(world, c.key[0]) for c in classes] if world.limited else []
     if any(budget is not None for budget in left):
-        minutes = rows[:, _C["estimate_min"]]
+        minutes = np.concatenate([head.rows[:, _ESTIMATE] for head in heads])
         minutes = np.where(minutes > 0, minutes, policy.default_estimate_min)
         tokens = minutes * policy.tokens_per_estimated_min
         inf = (np.inf, np.inf)
@@ -161,23 +152,34 @@ def predicted_usage(policy: Policy, estimate_min: int) -> Usage:
 def _facts(
     world: World,
     agent: Agent,
-    fit: NDArray[np.float64],  # (n_tasks, 3)
-    rows: NDArray[np.float64],  # (n_tasks, n_columns)
+    fits: NDArray[np.float64],  # (n_tasks, n_fits)
+    heads: list[Head],
     now_us: int,
-) -> NDArray[np.float32]:
-    facts = np.empty((len(rows), len(FACTS)))
-    facts[:, 0:3] = fit
-    facts[:, 3] = _success(world, agent, rows[:, _C["kind"]])
-    held_min = sum(world.tasks[t].estimate_min for t in agent.active)
-    facts[:, 4] = (rows[:, _C["estimate_min"]] + held_min) / (MINUTES_A_DAY * agent.capacity)
-    facts[:, 5] = rows[:, _C["n_unblocks"]]
-    facts[:, 6] = rows[:, _C["critical_path_min"]] / 60.0
-    facts[:, 7] = rows[:, _C["n_dependencies"]]
-    facts[:, 8] = rows[:, _C["priority"]]
-    facts[:, 9] = (now_us / SECOND_US - rows[:, _C["created_s"]]) * (SECOND_US / HOUR_US)
-    facts[:, 10] = rows[:, _C["level"]]
-    facts[:, 11] = rows[:, _C["failures"]]
-    return np.round(facts, DECIMALS).astype(np.float32)
+) -> NDArray[np.float64]:
+    facts = np.empty((len(fits), len(FACTS)))
+    facts[:, :N_FITS] = fits
+    np.concatenate([head.rows for head in heads], out=facts[:, N_FITS:])
+    kinds, load, age = facts[:, _SUCCESS], facts[:, _LOAD], facts[:, _AGE]
+    facts[:, _SUCCESS] = _success(world, agent, kinds)
+    load += sum([world.tasks[t].estimate_min for t in agent.active])
+    load /= MINUTES_A_DAY * agent.capacity
+    np.subtract(now_us, age, out=age)
+    age /= HOUR_US
+    return facts
+
+
+def _fits(
+    eligible: Eligible, signature: Signature, classes: list[ReadyClass], heads: list[Head]
+) -> NDArray[np.float64]:
+    """How the agent fits each candidate's class, (n_tasks, n_fits)."""
+    layout = classes, [len(head.task_ids) for head in heads]
+    if eligible.fit is None or eligible.layout != layout:
+        for ready_class in classes:
+            if ready_class.number not in eligible.fits:
+                eligible.fits[ready_class.number] = _fit(signature, ready_class)
+        eligible.fit = np.repeat([eligible.fits[c.number] for c in classes], layout[1], axis=0)
+        eligible.layout = layout
+    return eligible.fit
 
 
 def _fit(signature: Signature, ready_class: ReadyClass) -> tuple[float, float, float]:
@@ -192,16 +194,13 @@ def _fit(signature: Signature, ready_class: ReadyClass) -> tuple[float, float, f
     return len(required) / len(skills), (own - asked) / 4.0, own
 
 
-def _success(world: World, agent: Agent, kinds: NDArray[np.float64]) -> NDArray[np.float64]:
+def _success(
+    world: World, agent: Agent, kinds: NDArray[np.float64]
+) -> NDArray[np.float64] | float:
     records = world.track_records.get(agent.id)
     if not records:
-        return np.full(len(kinds), 0.5)
+        return 0.5
     by_number = np.full(len(world.kind_numbers), 0.5)
     for kind, record in records.items():
         by_number[world.kind_numbers[kind]] = record.success
     return by_number[kinds.astype(np.intp)]
-
-
-def named(facts: tuple[float, ...]) -> Iterator[tuple[str, float]]:
-    """Pairs of a fact's name and value, for people."""
-    return zip(FACTS, facts, strict=True)

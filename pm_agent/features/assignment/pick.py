@@ -21,9 +21,7 @@ class Pick(NamedTuple):
     ranked: list[int]  # indexes of the best candidates, best first
 
 
-def pick(
-    scores: NDArray[np.float64], seed: int, exploration: float, near_tie: float
-) -> Pick:
+def pick(scores: NDArray[np.float64], seed: int, exploration: float, near_tie: float) -> Pick:
     """Pick a candidate.
 
     Parameters
@@ -37,9 +35,10 @@ def pick(
     near_tie : float
         How far below the best a near-tie may be, in units of score.
     """
-    ranked = np.argsort(-scores, kind="stable")[:N_EXPLAINED].tolist()
-    best = scores[ranked[0]]
-    near = [i for i in ranked if scores[i] >= best - near_tie]
+    order = (-scores).argsort(kind="stable")[:N_EXPLAINED]
+    ranked: list[int] = order.tolist()
+    best, *others = scores[order].tolist()
+    near = ranked[: 1 + sum([score >= best - near_tie for score in others])]
     n = len(near)
     if n == 1:
         return Pick(ranked[0], 1.0, ranked)

@@ -1,7 +1,10 @@
 """Two scorers behind one port: plain priority, and weighted factors that explain themselves.
 
-Both are pure arithmetic over the facts matrix, so a stored record can be scored again later.
+Both are pure arithmetic over the facts matrix, so a stored record can be scored again later. Each
+factor is a weighted sum of shaped facts, so a whole shortlist takes one small matrix product.
 """
+
+from typing import ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,18 +14,31 @@ from pm_agent.ports import Scorer, Scores
 
 _F = {name: i for i, name in enumerate(FACTS)}
 
+# Facts without an upper bound, and the value at which each counts one half: x / (x + scale).
+SATURATING = {
+    "load": 1.0,
+    "age_h": 24.0,  # ageing is linear and unbounded in rank; here it saturates over a day
+    "n_unblocks": 3.0,
+    "critical_path_h": 8.0,
+    "n_dependencies": 2.0,
+}
+_SATURATING = slice(_F["load"], _F["load"] + len(SATURATING))
+_SCALES = np.array(list(SATURATING.values()))
+assert FACTS[_SATURATING] == tuple(SATURATING), "they must lie side by side"
+
 
 class PriorityScorer:
     """The plain baseline: priority first, then age. One priority class is worth four hours."""
 
     policy = "priority"
     version = "priority-1"
+    fact_names = FACTS
     factor_names = ("priority", "age_h")
     weights = (4.0, 1.0)
 
-    def score(self, facts: NDArray[np.float32]) -> Scores:
+    def score(self, facts: NDArray[np.float64]) -> Scores:
         factors = facts[:, [_F["priority"], _F["age_h"]]]
-        return Scores(_weighted(factors, self.weights), factors)
+        return Scores(factors.dot(_PRIORITY_WEIGHTS), factors)
 
 
 class FactorsScorer:
@@ -34,6 +50,7 @@ class FactorsScorer:
 
     policy = "factors"
     version = "factors-1"
+    fact_names = FACTS
     factor_names = (
         "skill_match",
         "workload",
@@ -44,24 +61,39 @@ class FactorsScorer:
     )
     weights = (0.22, 0.08, 0.15, 0.20, 0.25, 0.10)
 
-    def score(self, facts: NDArray[np.float32]) -> Scores:
-        f = facts.T  # (n_facts, n_tasks)
-        factors = np.empty((len(facts), len(self.factor_names)), dtype=np.float32)
+    # What each factor is made of: a constant, and shares of the facts. Of the saturating facts the
+    # saturated value counts, of "level" its distance to the agent's level.
+    recipes: ClassVar[dict[str, tuple[float, dict[str, float]]]] = {
         # A specialist should do what only a specialist can; a large margin is a waste of level.
-        factors[:, 0] = 0.6 * f[_F["skill_use"]] + 0.4 * (1.0 - f[_F["skill_margin"]])
-        factors[:, 1] = 1.0 / (1.0 + f[_F["load"]])
-        factors[:, 2] = f[_F["success"]]
+        "skill_match": (0.4, {"skill_use": 0.6, "skill_margin": -0.4}),
+        "workload": (1.0, {"load": -1.0}),
+        "past_performance": (0.0, {"success": 1.0}),
         # Results it can build on, tasks that wait for it, and the length of the chain behind it.
-        factors[:, 3] = (
-            0.2 * _saturating(f[_F["n_dependencies"]], 2.0)
-            + 0.4 * _saturating(f[_F["n_unblocks"]], 3.0)
-            + 0.4 * _saturating(f[_F["critical_path_h"]], 8.0)
-        )
-        # Ageing is linear and unbounded in rank; here it saturates over a day.
-        factors[:, 4] = f[_F["priority"]] / 3.0 * 0.7 + 0.3 * _saturating(f[_F["age_h"]], 24.0)
-        factors[:, 5] = 1.0 - np.abs(f[_F["level"]] - f[_F["agent_level"]]) / 4.0
-        return Scores(_weighted(factors, self.weights), factors)
+        "dependencies": (
+            0.0,
+            {"n_dependencies": 0.2, "n_unblocks": 0.4, "critical_path_h": 0.4},
+        ),
+        "urgency": (0.0, {"priority": 0.7 / 3, "age_h": 0.3}),
+        "complexity": (1.0, {"level": -1 / 4}),
+    }
 
+    def score(self, facts: NDArray[np.float64]) -> Scores:
+        shaped = facts.copy()
+        saturating = shaped[:, _SATURATING]
+        saturating /= saturating + _SCALES
+        level = shaped[:, _F["level"]]
+        level -= shaped[:, _F["agent_level"]]
+        np.abs(level, out=level)
+        factors = shaped.dot(_SHARES)  # (n_tasks, n_factors)
+        factors += _CONSTANTS
+        return Scores(factors.dot(_WEIGHTS), factors)
+
+
+_PRIORITY_WEIGHTS = np.array(PriorityScorer.weights)
+_WEIGHTS = np.array(FactorsScorer.weights)
+_RECIPES = [FactorsScorer.recipes[name] for name in FactorsScorer.factor_names]
+_CONSTANTS = np.array([constant for constant, _ in _RECIPES])
+_SHARES = np.array([[shares.get(f, 0.0) for _, shares in _RECIPES] for f in FACTS])
 
 SCORERS: dict[str, type[PriorityScorer] | type[FactorsScorer]] = {
     "priority": PriorityScorer,
@@ -72,12 +104,3 @@ SCORERS: dict[str, type[PriorityScorer] | type[FactorsScorer]] = {
 def scorer_for(version: str) -> Scorer | None:
     """Rule-based scorer that made a record, by its version; None for a learned or unknown one."""
     return next((kind() for kind in SCORERS.values() if kind.version == version), None)
-
-
-def _saturating(values: NDArray[np.float32], scale: float) -> NDArray[np.float32]:
-    """From 0 towards 1; at ``scale`` it is one half."""
-    return values / (values + np.float32(scale))
-
-
-def _weighted(factors: NDArray[np.float32], weights: tuple[float, ...]) -> NDArray[np.float32]:
-    return factors @ np.array(weights, dtype=np.float32)

@@ -282,9 +282,9 @@ def task_context(
         submitted_by=submission.agent_id if submission else "",
         own_artifacts=[_artifact(identifier, a, texts) for a in task.artifacts][last:],
         own_decisions=[_decision(identifier, d, texts) for d in task.decisions][last:],
-        closed_blockers=[
-            _blocker(b, texts) for b in _blockers(world, identifier) if not b.is_open
-        ][last:],
+        closed_blockers=[_blocker(b, texts) for b in _blockers(world, identifier) if not b.is_open][
+            last:
+        ],
         attempts=[
             AttemptView(
                 agent_id=a.agent_id,
@@ -521,8 +521,8 @@ def _is_in_state(world: World, task: Task, state: str | None) -> bool:
 
 
 def _has_words(task: Task, words: list[str]) -> bool:
-    text = " ".join((task.id, task.key, task.title, *task.labels)).lower()
-    return all(word in text for word in words)
+    text = " ".join((task.key, task.title, *task.labels)).lower()
+    return all(word in text or word == task.id.lower() for word in words)
 
 
 # -- projects and workspace -----------------------------------------------------------------------
@@ -536,9 +536,7 @@ def project_status(world: World, identifier: ProjectId, texts: Texts) -> Project
     UnknownProject
     """
     project = require_project(world, identifier)
-    leased = [
-        world.tasks[t] for t in world.assignments if world.tasks[t].project_id == identifier
-    ]
+    leased = [world.tasks[t] for t in world.assignments if world.tasks[t].project_id == identifier]
     return ProjectStatus(
         **_project_fields(project, count_tasks(world, project)),
         created_at=iso(project.created_at_us),
@@ -591,7 +589,9 @@ def count_tasks(world: World, project: Project) -> dict[str, int]:
     """Tasks of a project by state, without those at zero; "ready" counts within "open"."""
     counts = {state: n for state, n in world.counts[project.id].items() if n}
     if not (project.holds or world.tables.workspace_holds):
-        ready = sum(len(c) for key, c in world.ready.classes.items() if key[0] == project.id)
+        ready = sum(
+            len(c.entries) for key, c in world.ready.classes.items() if key[0] == project.id
+        )
         if ready:
             counts["ready"] = ready
     return counts
@@ -671,4 +671,3 @@ def _event_texts(event: Event) -> Texts:
         for field in _TEXT_FIELDS
         if isinstance(value := getattr(event.data, field, None), str) and value
     }
-

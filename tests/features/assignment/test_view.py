@@ -82,17 +82,15 @@ def test_every_factor_varies_over_a_mixed_board() -> None:
     scenario = board(FactorsScorer())
     seen: dict[str, set[float]] = {name: set() for name in FactorsScorer.factor_names}
     for given in assign_all(scenario):
-        for explained in given.decision.explained:
-            for name, value in zip(given.decision.factor_names, explained.factors, strict=True):
+        for factors in given.decision.factors:
+            for name, value in zip(FactorsScorer.factor_names, factors, strict=True):
                 seen[name].add(value)
                 assert 0.0 <= value <= 1.0, name
     assert {name for name, values in seen.items() if len(values) < 2} == set()
 
 
 def test_every_fact_varies_over_a_mixed_board() -> None:
-    rows = [
-        e.facts for given in assign_all(board(FactorsScorer())) for e in given.decision.explained
-    ]
+    rows = [row for given in assign_all(board(FactorsScorer())) for row in given.decision.facts]
     spread = np.ptp(np.array(rows), axis=0)
     flat = {name for name, width in zip(FACTS, spread, strict=True) if width == 0}
     assert flat == {"critical_path_h"}  # no portfolio manager proposed a plan
@@ -112,20 +110,17 @@ def test_an_explanation_names_factors_facts_and_rank() -> None:
     assert weighed == pytest.approx(told.chosen.score, abs=1e-5)
 
 
-@pytest.mark.parametrize("field", ["scores", "propensity", "seed", "explained", "version"])
+@pytest.mark.parametrize("field", ["scores", "propensity", "seed", "factors", "version"])
 def test_a_record_that_was_tampered_with_is_found_out(field: str) -> None:
     scenario = board(FactorsScorer(), Policy(exploration=1.0, near_tie=1.0))
     given = scenario.assigned()
     record = given.decision
-    first = record.explained[0]
+    first = record.factors[0]
     changes = {
-        "scores": tuple(score / 2 for score in record.scores),
+        "scores": [score / 2 for score in record.scores],
         "propensity": record.propensity / 2,
         "seed": next(s for s in range(99) if _draws_another(record, s, given.task_id)),
-        "explained": (
-            msgspec.structs.replace(first, factors=(0.123, *first.factors[1:])),
-            *record.explained[1:],
-        ),
+        "factors": [[0.123, *first[1:]], *record.factors[1:]],
         "version": "unknown-9",
     }
     forged = msgspec.structs.replace(record, **{field: changes[field]})
@@ -162,7 +157,8 @@ def test_without_exploration_the_best_is_always_taken() -> None:
     scenario = board(FactorsScorer(), Policy(exploration=0.0, near_tie=1.0))
     for given in assign_all(scenario):
         assert given.decision.propensity == 1.0 or given.decision.exploration == 0.0
-        assert given.decision.explained[0].score == max(given.decision.scores)
+        record = given.decision
+        assert record.scores[record.explained[0]] == max(record.scores)
 
 
 def test_scorers_are_found_by_their_version() -> None:

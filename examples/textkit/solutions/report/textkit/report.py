@@ -21,4 +21,6 @@ def report(text: str, n: int = 5) -> str:
     )
     frequent = markdown_table(["word", "count"], top_words(text, n))
     beginning = wrap_paragraphs(" ".join(text.split()[:40])) or "(empty)"
-    return f"# Report\n\n{numbers}\n\n## Frequent words\n\n{frequent}\n\n## Beginning\n\n{beginning}\n"
+    return (
+        f"# Report\n\n{numbers}\n\n## Frequent words\n\n{frequent}\n\n## Beginning\n\n{beginning}\n"
+    )

@@ -14,7 +14,14 @@ def _top(text: str, option: str | None) -> str:
 
 COMMANDS = (
     Command("top", "Count the most frequent words.", _top, "how many"),
-    Command("table", "Make a Markdown table of CSV.", lambda t, o: csv_to_markdown(t, o or ","), "delimiter"),
+    Command(
+        "table",
+        "Make a Markdown table of CSV.",
+        lambda t, o: csv_to_markdown(t, o or ","),
+        "delimiter",
+    ),
     Command("contents", "List the headings of Markdown.", lambda text, _: contents(text)),
-    Command("report", "Describe a text.", lambda t, o: report(t, whole_number(o, 5)), "how many words"),
+    Command(
+        "report", "Describe a text.", lambda t, o: report(t, whole_number(o, 5)), "how many words"
+    ),
 )

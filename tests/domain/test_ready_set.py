@@ -1,0 +1,117 @@
+"""The ready-set: classes in rank order, rows up to date, cost independent of the backlog."""
+
+from random import Random
+
+import pytest
+
+from pm_agent.domain.ready_set import AGING_US, ReadySet, rank_of
+from pm_agent.domain.task import Skill, Task
+from pm_agent.domain.time import HOUR_US
+
+ROW = tuple(float(i) for i in range(10))
+
+
+def task(number: int, **fields: object) -> Task:
+    return Task(id=f"T-{number}", number=number, project_id="P-web", title="t", **fields)  # type: ignore[arg-type]
+
+
+def order(ready: ReadySet) -> list[str]:
+    (only,) = (c for c in ready.classes.values() if c.entries)
+    return [ready.task_ids[entry.slot] for entry in only.entries]
+
+
+def test_equal_tasks_keep_the_order_of_their_numbers() -> None:
+    ready = ReadySet()
+    for number in (3, 1, 2):
+        ready.put(task(number), ROW)
+    assert order(ready) == ["T-1", "T-2", "T-3"]
+
+
+def test_one_priority_is_worth_four_hours_of_waiting() -> None:
+    plain = task(1, created_at_us=0, priority=1)
+    assert AGING_US == 4 * HOUR_US
+    assert rank_of(task(2, created_at_us=4 * HOUR_US - 1, priority=2)) < rank_of(plain)
+    assert rank_of(task(2, created_at_us=4 * HOUR_US + 1, priority=2)) > rank_of(plain)
+
+
+def test_work_behind_a_task_is_worth_at_most_one_priority() -> None:
+    plain = task(1, created_at_us=AGING_US)
+    behind = task(2, created_at_us=AGING_US, critical_path_min=60)
+    endless = task(3, created_at_us=AGING_US, critical_path_min=10**6)
+    assert rank_of(behind) < rank_of(plain)
+    assert rank_of(plain) - rank_of(endless) == AGING_US
+
+
+def test_a_task_put_again_moves_to_its_new_place() -> None:
+    ready = ReadySet()
+    ready.put(task(1), ROW)
+    ready.put(task(2), ROW)
+    ready.put(task(2, priority=3), ROW)
+    assert order(ready) == ["T-2", "T-1"]
+    assert len(ready) == 2
+    ready.put(task(2, skills=(Skill("rust", 1),)), ROW)
+    assert sorted(map(len, ready.classes.values())) == [1, 1]
+
+
+def test_a_row_is_replaced_without_moving_its_task() -> None:
+    ready = ReadySet()
+    ready.put(task(1), ROW)
+    ready.put(task(1), tuple(reversed(ROW)))
+    (only,) = ready.classes.values()
+    assert ready.columns[only.entries[0].slot].tolist() == list(reversed(ROW))
+
+
+def test_taking_out_what_is_not_in_does_nothing() -> None:
+    ready = ReadySet()
+    ready.remove("T-1")
+    ready.put(task(1), ROW)
+    ready.remove("T-1")
+    ready.remove("T-1")
+    assert len(ready) == 0
+    assert "T-1" not in ready
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_rows_stay_with_their_tasks_through_growth_and_reuse(seed: int) -> None:
+    random, ready = Random(seed), ReadySet()
+    kept: dict[str, float] = {}
+    for step in range(3000):
+        number = random.randrange(900)
+        if random.random() < 0.65:
+            mark = float(step)
+            skills = (Skill("rust", 1),) if number % 2 else ()
+            of = task(number, skills=skills, priority=random.randrange(4))
+            ready.put(of, (mark, *ROW[1:]))
+            kept[of.id] = mark
+        else:
+            ready.remove(f"T-{number}")
+            kept.pop(f"T-{number}", None)
+    assert set(ready) == set(kept)
+    found = {
+        ready.task_ids[entry.slot]: ready.columns[entry.slot][0]
+        for ready_class in ready.classes.values()
+        for entry in ready_class.entries
+    }
+    assert found == kept
+    for ready_class in ready.classes.values():
+        assert list(ready_class.entries) == sorted(ready_class.entries)
+
+
+def test_a_class_admits_by_project_and_levels() -> None:
+    ready = ReadySet()
+    ready.put(task(1, skills=(Skill("rust", 3),)), ROW)
+    (only,) = ready.classes.values()
+    assert only.admits(((Skill("rust", 3),), ()))
+    assert only.admits(((Skill("rust", 5),), ("P-web",)))
+    assert not only.admits(((Skill("rust", 2),), ()))
+    assert not only.admits(((Skill("rust", 3),), ("P-app",)))
+
+
+def test_an_agent_known_before_a_class_came_finds_it() -> None:
+    ready = ReadySet()
+    rust = ((Skill("rust", 3),), ())
+    assert list(ready.eligible(rust)) == []
+    ready.put(task(1, skills=(Skill("rust", 1),)), ROW)
+    assert len(ready.eligible(rust)) == 1
+    ready.remove("T-1")
+    assert list(ready.eligible(rust)) == []
