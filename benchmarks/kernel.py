@@ -18,7 +18,7 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from random import Random
-from typing import Any, cast
+from typing import Any, NamedTuple, cast
 
 import msgspec
 
@@ -62,8 +62,9 @@ IMPORT = 10_000  # tasks in one import, the most that the API takes
 
 SIZES = (1_000, 10_000, 100_000, 1_000_000)
 QUICK_SIZES = SIZES[:3]
-CLAIMS = 1_000  # per size, in memory
-DURABLE_CLAIMS = 300
+ROUNDS = 5  # of all that is compared, so that a busy spell of the machine meets each of them
+CLAIMS = 200  # a round, in memory
+DURABLE_CLAIMS = 60
 GROWTH_AGENTS = 200
 RARE_SHARE = 0.001  # of the tasks, next to 3 % for each common skill
 RARE = Skill("rare", 1)
@@ -324,47 +325,74 @@ class Board:
         return {"request_id": request_id, "principal": principal}
 
 
+class Claims(NamedTuple):
+    """Seconds of single claims of one case."""
+
+    case: str
+    board: Board
+    agents: Sequence[int]
+    in_process: list[float]
+    durable: list[float]
+
+    async def measure(self) -> None:
+        """Add one round."""
+        for taken, n, is_durable in (
+            (self.in_process, CLAIMS, False),
+            (self.durable, DURABLE_CLAIMS, True),
+        ):
+            taken += await self.board.claims_s(self.agents, n, is_durable=is_durable)
+
+    def as_case(self) -> Case:
+        made: Case = {"case": self.case, "n_ready": self.board.n_ready}
+        for name, values in (("in_process", self.in_process), ("durable", self.durable)):
+            for share in (50, 99):
+                made[f"{name}_claim_p{share}_us"] = rounded(percentile(values, share / 100) * 1e6)
+        return made
+
+
 async def _growth(plan: Plan, folder: Path, report: Report) -> None:
-    sizes = QUICK_SIZES if plan.is_quick else SIZES
-    journal = SQLiteJournal(folder / "growth.db")
+    least, *others = QUICK_SIZES if plan.is_quick else SIZES
+    async with _board(folder / "small.db") as small, _board(folder / "large.db") as large:
+        await small.grow(least)
+        for size in others:
+            await large.grow(size)
+            compared = [Claims(_growth_name(size), large, range(GROWTH_AGENTS), [], [])]
+            if size == others[-1]:
+                everybody = range(GROWTH_AGENTS)
+                compared.insert(0, Claims(_growth_name(least), small, everybody, [], []))
+                compared.append(Claims("skill_common", large, [GROWTH_AGENTS], [], []))
+                compared.append(Claims("skill_rare", large, [GROWTH_AGENTS + 1], [], []))
+            progress(f"kernel: claims among {size:,} ready tasks")
+            for claims in compared:  # warm-up
+                await claims.board.claims_s(claims.agents, len(claims.agents), is_durable=True)
+            for _ in range(ROUNDS):
+                for claims in compared:
+                    await claims.measure()
+            report.cases += [claims.as_case() for claims in compared]
+    name = f"growth_{_short(others[-1])}_vs_{_short(least)}"
+    for kind in ("in_process", "durable"):
+        figure = f"{kind}_claim_p50_us"
+        above = number(report.cases, _growth_name(others[-1]), figure)
+        below = number(report.cases, _growth_name(least), figure)
+        add_ratio(report, f"{name}_{kind}", above, below)
+        above, below = (number(report.cases, f"skill_{s}", figure) for s in ("rare", "common"))
+        add_ratio(report, f"rare_vs_common_skill_{kind}", above, below)
+
+
+@asynccontextmanager
+async def _board(path: Path) -> AsyncIterator[Board]:
+    journal = SQLiteJournal(path)
     build = engine_builder(Policy(), cast("Scorer", FactorsScorer()), seed=1)
     try:
-        engine = build(None, await journal.activate(), SystemClock().now_us())
-        board = Board(engine, journal)
+        board = Board(build(None, await journal.activate(), SystemClock().now_us()), journal)
         await board.prepare()
-        everybody = range(GROWTH_AGENTS)
-        for size in sizes:
-            progress(f"kernel: claims among {size:,} ready tasks")
-            await board.grow(size)
-            await board.claims_s(everybody, GROWTH_AGENTS, is_durable=True)  # warm-up
-            in_process = await board.claims_s(everybody, CLAIMS, is_durable=False)
-            durable = await board.claims_s(everybody, DURABLE_CLAIMS, is_durable=True)
-            report.cases.append(_growth_case(f"growth_{_short(size)}", size, in_process, durable))
-        for name, agent in (("common", GROWTH_AGENTS), ("rare", GROWTH_AGENTS + 1)):
-            in_process = await board.claims_s([agent], CLAIMS, is_durable=False)
-            durable = await board.claims_s([agent], DURABLE_CLAIMS, is_durable=True)
-            report.cases.append(_growth_case(f"skill_{name}", sizes[-1], in_process, durable))
+        yield board
     finally:
         await journal.close()
-    least, most = (f"growth_{_short(size)}" for size in (sizes[0], sizes[-1]))
-    name = f"growth_{_short(sizes[-1])}_vs_{_short(sizes[0])}"
-    for suffix in ("in_process", "durable"):
-        figure = f"{suffix}_claim_p50_us"
-        above, below = number(report.cases, most, figure), number(report.cases, least, figure)
-        add_ratio(report, f"{name}_{suffix}", above, below)
-    figure = "in_process_claim_p50_us"
-    above, below = (number(report.cases, f"skill_{which}", figure) for which in ("rare", "common"))
-    add_ratio(report, "rare_vs_common_skill", above, below)
 
 
-def _growth_case(
-    case: str, n_ready: int, in_process: Sequence[float], durable: Sequence[float]
-) -> Case:
-    made: Case = {"case": case, "n_ready": n_ready}
-    for name, values in (("in_process", in_process), ("durable", durable)):
-        for share in (50, 99):
-            made[f"{name}_claim_p{share}_us"] = rounded(percentile(values, share / 100) * 1e6)
-    return made
+def _growth_name(size: int) -> str:
+    return f"growth_{_short(size)}"
 
 
 def _short(size: int) -> str:

@@ -51,6 +51,15 @@ class Run(NamedTuple):
             "claim_p99_ms": rounded(percentile(self.claims_s, 0.99) * 1e3),
         }
 
+    def as_claims(self, case: str) -> Case:
+        """For runs of `drive_claims`."""
+        return {
+            "case": case,
+            "claims_per_s": rounded(self.per_s),
+            "p50_ms": rounded(percentile(self.claims_s, 0.50) * 1e3),
+            "p99_ms": rounded(percentile(self.claims_s, 0.99) * 1e3),
+        }
+
 
 async def drive(queue: TaskQueue[Held], n_agents: int, seconds: float) -> Run:
     """Let agents live through lifecycles until the time is up or the queue runs dry."""

@@ -15,6 +15,8 @@ from rich.table import Table
 Value = str | int | float
 Case = dict[str, Value]  # "case" names it; the rest are numbers with unit suffixes, or a note
 
+WIDEST = 8  # columns that a terminal of 100 characters holds
+
 _progress = Console(stderr=True, highlight=False)
 
 
@@ -50,7 +52,7 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
         Leave out what takes long.
     """
 
-    seconds: float = 4.0
+    seconds: float = 3.0
     runs: int = 3
     warm_up_s: float = 1.0
     is_quick: bool = False
@@ -105,7 +107,7 @@ def middle(runs: Sequence[Case]) -> Case:
         if isinstance(value, str):
             continue
         values = [number for run in runs if isinstance(number := run.get(name), int | float)]
-        merged[name] = rounded(median(values))
+        merged[name] = value if len(set(values)) == 1 else rounded(median(values))
     merged["runs"] = len(runs)
     return merged
 
@@ -131,7 +133,15 @@ def add_ratio(report: Report, name: str, above: float | None, below: float | Non
 
 
 def _table(title: str, cases: Sequence[Case]) -> Table:
+    """One row a case; one column a case where there are many figures."""
     table = Table(title=title, title_justify="left")
+    if len(cases[0]) > WIDEST:
+        table.add_column("")
+        for case in cases:
+            table.add_column(_text(case["case"]), justify="right")
+        for name in list(cases[0])[1:]:
+            table.add_row(name, *(_text(case[name]) for case in cases))
+        return table
     for name, value in cases[0].items():
         table.add_column(name, justify="left" if isinstance(value, str) else "right")
     for case in cases:

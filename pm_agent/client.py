@@ -329,6 +329,11 @@ class _Operations(Generic[Answer]):
             **limits,
         )
 
+    def update_project(
+        self, project_id: str, *, request_id: str | None = None, **changes: Any
+    ) -> Answer:
+        return self._write("PATCH", f"/v1/projects/{project_id}", request_id, **changes)
+
     def import_tasks(
         self, project_id: str, tasks: Iterable[Json], *, request_id: str | None = None
     ) -> Answer:
@@ -411,6 +416,11 @@ class _Operations(Generic[Answer]):
         """
         return self._write("POST", "/v1/tokens", request_id, owner=owner, label=label)
 
+    def revoke_token(self, sha256: str, *, request_id: str | None = None) -> Answer:
+        params = {"request_id": request_id or uuid.uuid4().hex}  # a DELETE has no body
+        path = f"/v1/tokens/{sha256}"
+        return self._perform(_Call("DELETE", path, json=None, params=params, timeout_s=REQUEST_S))
+
     # -- reading ------------------------------------------------------------------------------
 
     def get_status(self) -> Answer:
@@ -418,6 +428,9 @@ class _Operations(Generic[Answer]):
 
     def get_project_status(self, project_id: str) -> Answer:
         return self._query(f"/v1/projects/{project_id}")
+
+    def list_projects(self) -> Answer:
+        return self._query("/v1/projects")
 
     def search_tasks(self, **filters: Any) -> Answer:
         return self._query("/v1/tasks", **filters)
@@ -430,6 +443,9 @@ class _Operations(Generic[Answer]):
 
     def explain_assignment(self, task_id: str, *, attempt: int | None = None) -> Answer:
         return self._query(f"/v1/tasks/{task_id}/explanation", attempt=attempt)
+
+    def get_task_history(self, task_id: str, *, limit: int | None = None) -> Answer:
+        return self._query(f"/v1/tasks/{task_id}/history", limit=limit)
 
     # -- sending ------------------------------------------------------------------------------
 

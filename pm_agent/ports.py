@@ -16,7 +16,7 @@ from pm_agent.domain.project import Gate
 GENESIS = bytes(32)  # the hash before the first event
 
 
-class StoredEvent(msgspec.Struct, frozen=True):
+class StoredEvent(msgspec.Struct, frozen=True, gc=False):
     """An event as the journal keeps it: sealed, its data still encoded."""
 
     position: int
@@ -31,7 +31,7 @@ class StoredEvent(msgspec.Struct, frozen=True):
     hash: bytes  # SHA-256 over the previous hash and everything above
 
 
-class StoredRequest(msgspec.Struct, frozen=True):
+class StoredRequest(msgspec.Struct, frozen=True, gc=False):
     """The reply to a request id, kept so that a retry gets the same one."""
 
     principal: str

@@ -44,7 +44,7 @@ from tests.scenario import (
 )
 
 AnyCommand = Union[tuple(DECIDERS)]  # type: ignore[valid-type]  # noqa: UP007 - made from a table
-_line = msgspec.json.Decoder(tuple[int, AnyCommand | None])
+_line: Any = msgspec.json.Decoder(tuple[int, AnyCommand | None])  # type: ignore[valid-type]
 _HEX_64 = re.compile(r"[0-9a-f]{64}")
 _OF_THE_DRIVER = frozenset({"seed", "scores", "explained"})  # of a decision record
 
@@ -101,25 +101,8 @@ def record(*, with_time: bool = True, seed: int = 11, n_turns: int = 120) -> lis
             if result.get("outcome") == "assigned":
                 held.append((result["task_id"], result["lease_token"], agent))
         elif mine and act < 8:
-            task_id, token, _ = mine[0]
-            end = random.randrange(6)
-            if end == 0:
-                send(progress(task_id, token, agent, percent=50, usage=Usage(tokens=100)))
-            elif end == 1:
-                blockers.append(send(report_blocker(task_id, token, agent)).get("blocker_id", ""))
-            elif end == 2 and with_time:  # a failure waits before it is tried again
-                send(release(task_id, token, agent, reason="failed"))
+            if _work(recorder, random, mine[0], blockers, may_fail=with_time):
                 held.remove(mine[0])
-            elif end == 3:
-                send(release(task_id, token, agent))
-                held.remove(mine[0])
-            else:
-                send(complete(task_id, token, agent))
-                held.remove(mine[0])
-                if random.random() < 0.7 or not with_time:
-                    send(accept(task_id))
-                else:
-                    send(reject(task_id))
         elif act == 8 and blockers:
             send(resolve_blocker(blockers.pop() or "B-99"))
         elif act == 8:
@@ -135,6 +118,33 @@ def record(*, with_time: bool = True, seed: int = 11, n_turns: int = 120) -> lis
         recorder.later(30 * MINUTE_US)  # whoever went silent is lost
     recorder.scenario.verify()
     return recorder.lines
+
+
+def _work(
+    recorder: Recorder,
+    random: Random,
+    lease: tuple[str, int, str],
+    blockers: list[str],
+    *,
+    may_fail: bool,
+) -> bool:
+    """Say something about a leased task; return whether that ended the attempt."""
+    send, task_id = recorder.send, lease[0]
+    end = random.randrange(6)
+    if end == 0:
+        send(progress(*lease, percent=50, usage=Usage(tokens=100)))
+        return False
+    if end == 1:
+        blockers.append(send(report_blocker(*lease)).get("blocker_id", ""))
+        return False
+    if end == 2 and may_fail:  # a failure waits before it is tried again
+        send(release(*lease, reason="failed"))
+    elif end == 3:
+        send(release(*lease))
+    else:
+        send(complete(*lease))
+        send(accept(task_id) if random.random() < 0.7 or not may_fail else reject(task_id))
+    return True
 
 
 def _profile(agent: str, random: Random) -> RegisterAgent:
@@ -176,8 +186,8 @@ async def through_coordinator(
 ) -> list[StoredEvent]:
     """Submit one command at a time, and read back the journal by following it.
 
-    ``move_clock`` is told the time since the start before each command; without it the coordinator's
-    own clock goes on, and the stream must not have been recorded ``with_time``.
+    ``move_clock`` is told the time since the start before each command; without it the
+    coordinator's own clock goes on, and the stream must be one recorded without time.
     """
     for line in lines:
         after_us, command = _line.decode(line)
@@ -199,7 +209,7 @@ def _is_due(next_us: int | None, now_us: int) -> bool:
     return next_us is not None and next_us <= now_us
 
 
-# -- comparison -------------------------------------------------------------------------------------
+# -- comparison ---------------------------------------------------------------------------------
 
 
 def shape(stored: StoredEvent) -> dict[str, Any]:

@@ -12,10 +12,12 @@ import os
 import re
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 GIT_S = 120
 TESTS_S = 300
+N_TRIES, PAUSE_S = 4, 0.2
 SHOWN = 4000  # characters of a failed test run
 _COMMIT = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
 
@@ -56,7 +58,6 @@ def _judge_alone(repository: Path, place: Path, commit: str) -> str:
     if succeeds(repository, "merge-base", "--is-ancestor", commit, "refs/heads/main"):
         return f"{commit} is part of main already."
     if not (place / ".git").exists():
-        git(repository, "worktree", "prune")
         git(repository, "worktree", "add", "--force", "--detach", "--", str(place), "main")
     git(place, "reset", "--quiet", "--hard")
     git(place, "clean", "--quiet", "-ffdx")
@@ -98,17 +99,20 @@ def run_tests(folder: Path) -> int:
 
 
 def git(folder: Path, *arguments: str) -> str:
-    """Run git and return what it printed.
+    """Run git and return what it printed; every command given here may be repeated.
 
     Raises
     ------
     Rejected
         It failed.
     """
-    done = _git(folder, arguments)
-    if done.returncode != 0:
-        raise Rejected(f"git {arguments[0]} failed: {done.stderr.strip()}")
-    return done.stdout.strip()
+    for n_failures in range(N_TRIES):
+        # Git may fail for a moment while a worker adds its worktree.
+        time.sleep(PAUSE_S * n_failures)
+        done = _git(folder, arguments)
+        if done.returncode == 0:
+            return done.stdout.strip()
+    raise Rejected(f"git {arguments[0]} failed: {done.stderr.strip()}")
 
 
 def succeeds(folder: Path, *arguments: str) -> bool:

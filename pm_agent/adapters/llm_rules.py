@@ -13,6 +13,7 @@ WRITER = "rules"
 MAX_LINE = 300  # characters of a text that stands in a line
 MAX_BLOCK = 8_000  # of a text in a block of its own
 MAX_ITEMS = 30  # of a list
+ROOM = 4  # what is looked at for each character kept: cleaning makes texts shorter
 MAX_TEXT = 20_000  # of the whole; what an agent can read before it begins
 
 _NEWLINES = re.compile(r"\r\n?|[\x0b\x0c\x85\u2028\u2029]")
@@ -51,12 +52,12 @@ def clean(text: str) -> str:
 
 def one_line(text: str, longest: int = MAX_LINE) -> str:
     """Return a cleaned text without line breaks."""
-    return _cut(" ".join(clean(text).split()), longest)
+    return _cut(" ".join(clean(text[: longest * ROOM]).split()), longest)
 
 
 def quoted(text: str, longest: int = MAX_BLOCK) -> list[str]:
     """Markdown block quotation of a text, every line of it marked."""
-    lines = _cut(clean(text).strip(), longest).split("\n")
+    lines = _cut(clean(text[: longest * ROOM]).strip(), longest).split("\n")
     return [f"> {line}".rstrip() for line in lines]
 
 
@@ -122,11 +123,12 @@ def _built_on(brief: InstructionBrief) -> list[str]:
     lines = []
     for owner, name, uri, note in brief.artifacts[:MAX_ITEMS]:
         tail = f" — {one_line(note)}" if note else ""
-        lines.append(f"> - {owner}: {one_line(name, 100)} at {one_line(uri)}{tail}")
+        lines.append(f"> - {one_line(owner)}: {one_line(name, 100)} at {one_line(uri)}{tail}")
     if lines and brief.decisions:
         lines.append(">")
     lines += [
-        f"> - {owner} decided: {one_line(text)}" for owner, text in brief.decisions[:MAX_ITEMS]
+        f"> - {one_line(owner)} decided: {one_line(text)}"
+        for owner, text in brief.decisions[:MAX_ITEMS]
     ]
     if not lines:
         return []

@@ -105,7 +105,8 @@ class ProcessGroup:
         with suppress(ProcessLookupError, PermissionError):
             os.killpg(self.pid, signal.SIGKILL)
         await self._protocol.has_exited.wait()
-        self._transport.close()
+        with suppress(RuntimeError):  # uvloop refuses to close a pipe that is closed already
+            self._transport.close()
 
 
 class _Protocol(SubprocessStreamProtocol):

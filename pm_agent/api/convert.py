@@ -39,15 +39,15 @@ class Mapped(NamedTuple):
     translate: Callable[[Any, int], Any]  # (value, now_us)
 
 
-def _microusd(usd: float, now_us: int) -> int:  # noqa: ARG001
+def _microusd(usd: float, now_us: int) -> int:
     return round(usd * MICRO)
 
 
-def _priority(word: str, now_us: int) -> int:  # noqa: ARG001
+def _priority(word: str, now_us: int) -> int:
     return PRIORITIES.index(word)
 
 
-def _instant_us(when: datetime, now_us: int) -> int:  # noqa: ARG001
+def _instant_us(when: datetime, now_us: int) -> int:
     if when.tzinfo is None:
         message = "until: the instant has no time zone."
         raise InvalidInput(message, "Write it as in 2026-01-31T12:00:00Z.")
@@ -58,7 +58,7 @@ def _from_now(seconds: int, now_us: int) -> int:
     return now_us + seconds * SECOND_US
 
 
-def _same(value: Any, now_us: int) -> Any:  # noqa: ARG001
+def _same(value: Any, now_us: int) -> Any:
     return value
 
 

@@ -87,6 +87,8 @@ class Refused(Exception):
 
 
 class FieldError(msgspec.Struct, frozen=True):
+    """What is wrong with one field."""
+
     field: str
     message: str
 
@@ -136,6 +138,7 @@ _TITLES = {code: code.replace("_", " ").capitalize() for code in STATUS}
 
 
 def problem_of(error: PMError | ErrorInfo) -> Problem:
+    """Problem document of a refusal."""
     return Problem(
         type=PROBLEMS_URI + error.code,
         title=_TITLES.get(error.code, error.code),
@@ -165,10 +168,10 @@ def problem_of_validation(error: ValidationError) -> Problem:
     )
 
 
-def problem_of_crash(operation: str) -> Problem:
-    """Log the exception being handled, and tell the caller nothing but an id to quote."""
+def problem_of_crash(error: Exception, operation: str) -> Problem:
+    """Log an exception that nobody expected, and tell the caller nothing but an id to quote."""
     identifier = secrets.token_hex(4)
-    log.exception("internal error %s in %s", identifier, operation)
+    log.error("internal error %s in %s", identifier, operation, exc_info=error)
     return problem_of(InternalError(f"Something went wrong inside; its id is {identifier}."))
 
 
@@ -180,7 +183,7 @@ def problem_from(error: Exception, operation: str) -> Problem:
         return problem_of(error)
     if isinstance(error, ValidationError):
         return problem_of_validation(error)
-    return problem_of_crash(operation)
+    return problem_of_crash(error, operation)
 
 
 def headers_of(problem: Problem) -> list[tuple[bytes, bytes]]:

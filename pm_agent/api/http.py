@@ -34,9 +34,10 @@ from pm_agent.api.errors import (
     problem_from,
     problem_of,
 )
+from pm_agent.api.handlers import Answer, Call
 from pm_agent.api.mcp import McpApp
 from pm_agent.api.metrics import Metrics
-from pm_agent.api.operations import OPERATIONS, Answer, Call, Operation
+from pm_agent.api.operations import OPERATIONS, Operation
 from pm_agent.domain.errors import InvalidInput, PMError, Unavailable
 from pm_agent.runtime.ingress import Ingress
 
@@ -65,6 +66,7 @@ _WANTED = {name.replace("_", "-").encode(): name for name in Headers._fields}
 
 
 def headers_in(scope: Scope) -> Headers:
+    """Pick them out of a request."""
     found = {
         _WANTED[name]: value.decode("latin-1").strip()
         for name, value in scope["headers"]
@@ -222,6 +224,7 @@ async def _send(send: Send, status: int, headers: HeaderList, body: bytes) -> No
 
 
 async def send_problem(send: Send, problem: Problem, more: HeaderList | None = None) -> None:
+    """Send a refusal."""
     headers = [_PROBLEM_TYPE, *headers_of(problem), *(more or [])]
     await _send(send, problem.status, headers, msgspec.json.encode(problem))
 
@@ -375,10 +378,10 @@ class HttpApp:
         shell.add_exception_handler(405, _method_not_allowed)
         return shell
 
-    async def _healthz(self, request: Request) -> Response:  # noqa: ARG002
+    async def _healthz(self, request: Request) -> Response:
         return JSONResponse({"status": "ok"})
 
-    async def _readyz(self, request: Request) -> Response:  # noqa: ARG002
+    async def _readyz(self, request: Request) -> Response:
         try:
             reason = await self._why_not_ready()
         except PMError as error:
@@ -394,7 +397,7 @@ class HttpApp:
         health = await ingress.health()
         return "" if health.is_writable else health.reason or "the coordinator cannot write"
 
-    async def _metrics_text(self, request: Request) -> Response:  # noqa: ARG002
+    async def _metrics_text(self, request: Request) -> Response:
         return Response(self.metrics.text(), media_type="text/plain; version=0.0.4; charset=utf-8")
 
 

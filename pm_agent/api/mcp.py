@@ -4,6 +4,10 @@ The SDK's low-level server is used directly: it takes each tool's schemas as the
 `MCPServer` would want a Python function per tool to derive them from. It serves both eras of the
 protocol, keeps no session, and answers plain JSON on the modern wire when the tool is quick.
 `json_response` stays off: it would drop the progress notifications of `wait_for_task`.
+
+Without sessions a legacy client's ``notifications/cancelled`` cannot be matched to the call it
+means: such a wait goes on until its connection closes or its time is up, and a task given to it
+meanwhile comes back when nobody confirms its lease.
 """
 
 import asyncio
@@ -34,8 +38,9 @@ from starlette.types import Receive, Scope, Send
 from pm_agent.api.auth import authenticate, authorise, bearer
 from pm_agent.api.convert import result_schema
 from pm_agent.api.errors import Problem, headers_of, problem_from, problem_of
+from pm_agent.api.handlers import Answer, Call
 from pm_agent.api.metrics import Metrics
-from pm_agent.api.operations import BY_NAME, OPERATIONS, Answer, Call, Operation
+from pm_agent.api.operations import BY_NAME, OPERATIONS, Operation
 from pm_agent.domain.envelope import Principal
 from pm_agent.domain.errors import NotFound, PMError
 from pm_agent.runtime.ingress import Ingress
@@ -48,7 +53,7 @@ PM Agent gives you tasks, one at a time, and makes sure that nobody else works o
 1. register_agent once, with your name and skills.
 2. wait_for_task (or request_next_task). With outcome 'waiting' call it again.
 3. Work on the task. Keep its task_id and lease_token: every write about it needs both.
-4. report_task_progress at milestones and at least every 10 minutes, with a note on where the work is.
+4. report_task_progress at milestones, at least every 10 minutes; say where the work is.
 5. Stuck? report_blocker. Choices or products that others need? log_decision, log_artifact.
 6. complete_task with a summary and evidence, then go on with 2. Cannot finish? release_task.
 If a result has directives, obey them first. stale_lease means: the task is no longer yours, stop.
@@ -177,8 +182,8 @@ def _tool(operation: Operation) -> Tool:
         name=operation.name,
         title=operation.name.replace("_", " ").capitalize(),
         description=operation.help,
-        input_schema=operation.input.model_json_schema(),
-        output_schema=result_schema(operation.result),
+        input_schema=_slim(operation.input.model_json_schema()),
+        output_schema=_slim(result_schema(operation.result)),
         annotations=ToolAnnotations(
             read_only_hint=operation.read_only,
             destructive_hint=operation.destructive,
@@ -186,6 +191,31 @@ def _tool(operation: Operation) -> Tool:
             open_world_hint=False,
         ),
     )
+
+
+def _slim(schema: Any, *, is_names: bool = False) -> Any:
+    """Return a schema without what no reader needs: titles, and null beside another type.
+
+    Every agent carries the tools' schemas in its context; this saves a fifth of them.
+    """
+    if isinstance(schema, list):
+        return [_slim(one) for one in schema]
+    if not isinstance(schema, dict):
+        return schema
+    slim = {
+        name: _slim(value, is_names=name in ("properties", "$defs"))
+        for name, value in schema.items()
+        if is_names or name != "title"
+    }
+    if is_names:
+        return slim
+    given = [one for one in slim.get("anyOf", ()) if one != {"type": "null"}]
+    if len(given) == 1:
+        del slim["anyOf"]
+        slim = given[0] | slim
+    if slim.get("default", ...) in (None, "", [], {}):
+        del slim["default"]
+    return slim
 
 
 def _refusal(problem: Problem) -> CallToolResult:

@@ -1,4 +1,4 @@
-"""What operators measure, in Prometheus' text format. Counted per app; the world is read on scrape."""
+"""What operators measure, in Prometheus' text format; the world is read when somebody asks."""
 
 from collections.abc import Callable, Iterator
 

@@ -8,7 +8,7 @@ the features' result structs.
 from datetime import datetime
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints
 
 MAX_TITLE = 200
 MAX_TEXT = 20_000
@@ -39,15 +39,15 @@ class Write(Input):
         None,
         min_length=1,
         max_length=128,
-        description="Your id for this request. Sending the same request again with the same id is "
-        "safe: it takes effect once and returns the first reply. Left out, one is made.",
+        description="Your id for this request; sent again with the same id it takes effect once.",
     )
 
 
-# -- pieces ---------------------------------------------------------------------------------------
+# -- pieces -----------------------------------------------------------------------------------
 
+Trimmed = Annotated[str, StringConstraints(strip_whitespace=True)]
 ShortText = Annotated[str, Field(max_length=1_000)]
-Label = Annotated[str, Field(min_length=1, max_length=60)]
+Label = Annotated[Trimmed, Field(min_length=1, max_length=60)]
 Link = Annotated[str, Field(min_length=1, max_length=2_000)]
 ItemId = Annotated[str, Field(min_length=1, max_length=100)]
 
@@ -79,7 +79,7 @@ LeaseToken = Annotated[
     Field(
         ge=0,
         le=MAX_INT,
-        description="The lease_token you got with the task. It proves that the task is still yours.",
+        description="The lease_token you got with the task; it proves that the task is yours.",
     ),
 ]
 OptionalLeaseToken = Annotated[
@@ -100,14 +100,14 @@ def _named(value: Any) -> Any:
 class AgentSkill(Input):
     """A skill an agent has."""
 
-    name: str = Field(min_length=1, max_length=40, description="Such as 'python' or 'sql'.")
+    name: Trimmed = Field(min_length=1, max_length=40, description="Such as 'python' or 'sql'.")
     level: int = Field(3, ge=1, le=5, description="1 novice to 5 expert.")
 
 
 class TaskSkill(Input):
     """A skill a task requires."""
 
-    name: str = Field(min_length=1, max_length=40, description="Such as 'python' or 'sql'.")
+    name: Trimmed = Field(min_length=1, max_length=40, description="Such as 'python' or 'sql'.")
     level: int = Field(1, ge=1, le=5, description="Least level required, 1 to 5.")
 
 
@@ -171,8 +171,10 @@ class OwnerInput(Input):
 class TaskFields(Input):
     """What a task is made of when it is created."""
 
-    title: str = Field(min_length=1, max_length=MAX_TITLE, description="What to do, in one line.")
-    key: str = Field(
+    title: Trimmed = Field(
+        min_length=1, max_length=MAX_TITLE, description="What to do, in one line."
+    )
+    key: Trimmed = Field(
         "",
         max_length=100,
         description="Your own name for the task, unique in its project. Others can depend on it.",
@@ -219,13 +221,13 @@ class TaskFields(Input):
     )
 
 
-# -- agents ---------------------------------------------------------------------------------------
+# -- agents -----------------------------------------------------------------------------------
 
 
 class RegisterAgentInput(Write):
     """Input of register_agent."""
 
-    name: str = Field(
+    name: Trimmed = Field(
         min_length=1,
         max_length=100,
         description="Your name, such as 'Ada'. The id follows from it.",
@@ -290,7 +292,7 @@ class ListAgentsInput(Query):
     limit: int = Field(20, ge=1, le=MAX_PAGE, description="Agents a page, 1 to 100.")
 
 
-# -- work on a task -------------------------------------------------------------------------------
+# -- work on a task ---------------------------------------------------------------------------
 
 
 class ReportProgressInput(Write):
@@ -386,7 +388,7 @@ class LogArtifactInput(Write):
 
     task_id: TaskId
     lease_token: OptionalLeaseToken = None
-    name: str = Field(min_length=1, max_length=MAX_TITLE, description="What it is.")
+    name: Trimmed = Field(min_length=1, max_length=MAX_TITLE, description="What it is.")
     uri: str = Field(
         min_length=1, max_length=2_000, description="Where it lies: a path, branch or link."
     )
@@ -418,7 +420,7 @@ class TaskHistoryInput(Query):
     limit: int = Field(100, ge=1, le=1_000, description="How many of the newest events.")
 
 
-# -- the plan -------------------------------------------------------------------------------------
+# -- the plan ---------------------------------------------------------------------------------
 
 
 class CreateTaskInput(Write, TaskFields):
@@ -448,7 +450,9 @@ class UpdateTaskInput(Write):
         le=MAX_INT,
         description="The version you read; the change is refused if the task changed since.",
     )
-    title: str | None = Field(None, min_length=1, max_length=MAX_TITLE, description="New title.")
+    title: Trimmed | None = Field(
+        None, min_length=1, max_length=MAX_TITLE, description="New title."
+    )
     description: str | None = Field(None, max_length=MAX_TEXT, description="New description.")
     priority: PriorityWord | None = Field(None, description="low, normal, high or urgent.")
     labels: list[Label] | None = Field(None, max_length=MAX_LIST, description="All labels.")
@@ -509,7 +513,8 @@ class SearchTasksInput(Query):
     query: str = Field(
         "",
         max_length=200,
-        description="Words that title, key or labels must contain, or a task id; descriptions are not searched.",
+        description="Words that title, key or labels must contain, or a task id. Descriptions are "
+        "not searched.",
     )
     state: (
         Literal[
@@ -529,7 +534,7 @@ class SearchTasksInput(Query):
 class CreateProjectInput(Write):
     """Input of create_project."""
 
-    name: str = Field(
+    name: Trimmed = Field(
         min_length=1, max_length=100, description="Such as 'Web'. The id follows from it: 'P-web'."
     )
     completion: Literal["auto", "command", "person"] = Field(
@@ -580,7 +585,7 @@ class StatusInput(Query):
     """Input of get_status."""
 
 
-# -- holds and tokens -----------------------------------------------------------------------------
+# -- holds and tokens -------------------------------------------------------------------------
 
 
 class PlaceHoldInput(Write):
@@ -623,5 +628,5 @@ class RevokeTokenInput(Write):
 
     sha256: str = Field(
         pattern="^[0-9a-f]{64}$",
-        description="The token's SHA-256 in hex, as issue_token returned it.",
+        description="The token's SHA-256 in hex, from issue_token.",
     )

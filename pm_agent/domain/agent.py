@@ -18,7 +18,7 @@ AgentRole = Literal["worker", "lead"]
 Signature = tuple[tuple[Skill, ...], tuple[ProjectId, ...]]
 
 
-class Agent(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+class Agent(msgspec.Struct, frozen=True, gc=False, kw_only=True, omit_defaults=True):
     id: AgentId
     name: str
     role: AgentRole = "worker"

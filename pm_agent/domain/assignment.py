@@ -20,7 +20,7 @@ ReleaseReason = Literal["released", "failed", "blocked", "stopped"]
 ExpiryReason = Literal["agent_silent", "task_silent", "unconfirmed"]
 
 
-class Assignment(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+class Assignment(msgspec.Struct, frozen=True, gc=False, kw_only=True, omit_defaults=True):
     task_id: TaskId
     agent_id: AgentId
     lease_token: int
@@ -38,7 +38,7 @@ class Assignment(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     decided_at: int = 0  # journal position of the decision record
 
 
-class DecisionRecord(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+class DecisionRecord(msgspec.Struct, frozen=True, gc=False, kw_only=True, omit_defaults=True):
     """Why this task: enough to recompute the choice without the world or a model.
 
     Most of a journal's bytes are these records, so they are lean: lists side by side, and no names,
@@ -275,15 +275,9 @@ def _submitted(world: "World", event: Event, data: CompletionSubmitted) -> None:
 
 
 def _accepted(world: "World", event: Event, data: CompletionAccepted) -> None:
-    task = world.tasks[data.task_id]
-    world.end_attempt(event, task.id, "completed")
-    task = world.tasks[data.task_id]
-    world.put_task(
-        msgspec.structs.replace(
-            task, state="done", ended_at_us=event.at_us, version=event.position
-        )
-    )
-    world.change_waiting(task.id, -1)
+    world.end_attempt(event, data.task_id, "completed")
+    assert world.tasks[data.task_id].state == "done", data.task_id
+    world.change_waiting(data.task_id, -1)
 
 
 def _rejected(world: "World", event: Event, data: CompletionRejected) -> None:

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 Severity = Literal["low", "medium", "high"]
 
 
-class Blocker(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+class Blocker(msgspec.Struct, frozen=True, gc=False, kw_only=True, omit_defaults=True):
     id: BlockerId
     task_id: TaskId
     agent_id: AgentId

@@ -1,4 +1,8 @@
-"""What every command and event carries: who, why and when. Not their contents."""
+"""What every command and event carries: who, why and when. Not their contents.
+
+Structs that hold values only, and so never each other in a circle, are declared ``gc=False`` here
+and elsewhere: a full collection need not walk the hundred thousands of them that a world keeps.
+"""
 
 from typing import ClassVar, Literal
 
@@ -11,7 +15,7 @@ Role = Literal["worker", "lead", "admin", "system"]
 DEFAULT_WORKSPACE = "main"
 
 
-class Principal(msgspec.Struct, frozen=True):
+class Principal(msgspec.Struct, frozen=True, gc=False):
     """Who acts. Written as ``agent:A-ada``; every event names one."""
 
     kind: PrincipalKind
@@ -25,7 +29,9 @@ class Principal(msgspec.Struct, frozen=True):
 SYSTEM = Principal(kind="system", id="pm-agent", role="system")
 
 
-class Command(msgspec.Struct, frozen=True, kw_only=True, tag=True, forbid_unknown_fields=True):
+class Command(
+    msgspec.Struct, frozen=True, gc=False, kw_only=True, tag=True, forbid_unknown_fields=True
+):
     """A request to decide. Same ``request_id`` and body: same reply, one effect."""
 
     request_id: str
@@ -33,7 +39,9 @@ class Command(msgspec.Struct, frozen=True, kw_only=True, tag=True, forbid_unknow
     workspace_id: str = DEFAULT_WORKSPACE
 
 
-class EventData(msgspec.Struct, frozen=True, kw_only=True, tag=True, omit_defaults=True):
+class EventData(
+    msgspec.Struct, frozen=True, gc=False, kw_only=True, tag=True, omit_defaults=True
+):
     """A fact decided. The class name is its name for ever; shapes change by ``schema_version``."""
 
     schema_version: ClassVar[int] = 1
@@ -41,7 +49,7 @@ class EventData(msgspec.Struct, frozen=True, kw_only=True, tag=True, omit_defaul
     ends_attempt: ClassVar[bool] = False
 
 
-class Event(msgspec.Struct, frozen=True):
+class Event(msgspec.Struct, frozen=True, gc=False):
     """An event with its place in the journal."""
 
     position: int
@@ -65,7 +73,7 @@ def subject_of(data: EventData) -> str:
     return ""
 
 
-class Body(msgspec.Struct, frozen=True):
+class Body(msgspec.Struct, frozen=True, gc=False):
     """A free text kept apart from the events, so that it can be erased."""
 
     ref: str  # hex SHA-256 of salt + text
@@ -73,13 +81,15 @@ class Body(msgspec.Struct, frozen=True):
     text: str
 
 
-class Usage(msgspec.Struct, frozen=True, omit_defaults=True):
+class Usage(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     """What work has cost: tokens, and money in millionths of a US dollar."""
 
     tokens: int = 0
     cost_microusd: int = 0
 
     def plus(self, other: "Usage") -> "Usage":
+        if not other.tokens and not other.cost_microusd:
+            return self  # most reports carry no use
         return Usage(self.tokens + other.tokens, self.cost_microusd + other.cost_microusd)
 
 

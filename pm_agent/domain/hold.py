@@ -13,7 +13,7 @@ HoldKind = Literal["paused", "approval", "stopped", "budget", "scheduled"]
 Scope = Literal["workspace", "project", "agent", "task"]
 
 
-class Hold(msgspec.Struct, frozen=True, omit_defaults=True):
+class Hold(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     """One reason not to dispatch. Ready and dispatch require that there is none."""
 
     kind: HoldKind

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from pm_agent.domain.world import World
 
 
-class Instruction(msgspec.Struct, frozen=True, omit_defaults=True):
+class Instruction(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     lease_token: int
     text: BodyRef
     writer: str  # "rules", or the model's name

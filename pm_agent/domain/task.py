@@ -22,14 +22,14 @@ PRIORITIES = ("low", "normal", "high", "urgent")  # stored as 0..3
 MAX_KEPT_ATTEMPTS = 10  # older attempts stay in the journal
 
 
-class Skill(msgspec.Struct, frozen=True, order=True):
+class Skill(msgspec.Struct, frozen=True, gc=False, order=True):
     """A skill with a level: 1 novice to 5 expert. On a task it is the least level required."""
 
     name: str
     level: int = 1
 
 
-class Artifact(msgspec.Struct, frozen=True, omit_defaults=True):
+class Artifact(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     """A work product: where it lies. Handed to the task's dependants."""
 
     name: str
@@ -39,7 +39,7 @@ class Artifact(msgspec.Struct, frozen=True, omit_defaults=True):
     note: BodyRef | None = None
 
 
-class LoggedDecision(msgspec.Struct, frozen=True, omit_defaults=True):
+class LoggedDecision(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     """A choice an agent made while working. Handed to the task's dependants."""
 
     decision: BodyRef
@@ -48,7 +48,7 @@ class LoggedDecision(msgspec.Struct, frozen=True, omit_defaults=True):
     affects: tuple[TaskId, ...] = ()
 
 
-class Attempt(msgspec.Struct, frozen=True, omit_defaults=True):
+class Attempt(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     """How one assignment ended; the newest one is the recovery note for the next agent."""
 
     agent_id: AgentId
@@ -61,7 +61,7 @@ class Attempt(msgspec.Struct, frozen=True, omit_defaults=True):
     where: str = ""  # branch or folder of the work
 
 
-class Evidence(msgspec.Struct, frozen=True, omit_defaults=True):
+class Evidence(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     """What an agent shows for its claim that the task is done."""
 
     commit: str = ""
@@ -87,7 +87,7 @@ class TaskDraft(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     needs_approval: bool = False
 
 
-class Task(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+class Task(msgspec.Struct, frozen=True, gc=False, kw_only=True, omit_defaults=True):
     id: TaskId
     number: int
     project_id: ProjectId
@@ -136,7 +136,7 @@ class Task(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
         return 1 + sum(self.estimate_min > limit for limit in (30, 60, 120, 480))
 
 
-class Submission(msgspec.Struct, frozen=True, omit_defaults=True):
+class Submission(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     """Work handed in and not judged yet, or the last one judged."""
 
     agent_id: AgentId
@@ -146,7 +146,7 @@ class Submission(msgspec.Struct, frozen=True, omit_defaults=True):
     evidence: Evidence = Evidence()
 
 
-class Tombstone(msgspec.Struct, frozen=True, omit_defaults=True):
+class Tombstone(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     """What stays in the world of an archived task."""
 
     project_id: ProjectId

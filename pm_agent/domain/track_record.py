@@ -6,7 +6,7 @@ import msgspec
 DECAY = 0.967
 
 
-class TrackRecord(msgspec.Struct, frozen=True, omit_defaults=True):
+class TrackRecord(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     accepted: float = 0.0
     failed: float = 0.0  # rejected, failed or expired
     duration_min: float = 0.0  # decayed mean of accepted attempts

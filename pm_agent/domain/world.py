@@ -28,6 +28,7 @@ from pm_agent.domain.task import (
     Attempt,
     AttemptOutcome,
     Task,
+    TaskState,
     Tombstone,
 )
 from pm_agent.domain.time import MINUTE_US
@@ -162,10 +163,12 @@ class World:
         self.agents[new.id] = new
         if old is None:
             self.agent_numbers[new.id] = len(self.agent_numbers) + 1
-        elif old.signature != new.signature:
+        elif old.skills == new.skills and old.project_ids == new.project_ids:
+            return
+        else:
             self.signatures[old.signature].pop(new.id, None)
-        if old is None or old.signature != new.signature:
-            self.signatures.setdefault(new.signature, {})[new.id] = None
+            self.ready.refresh_project(None)
+        self.signatures.setdefault(new.signature, {})[new.id] = None
 
     def put_project(self, new: Project) -> None:
         old = self.projects.get(new.id)
@@ -184,7 +187,8 @@ class World:
     def put_assignment(self, new: Assignment) -> None:
         old = self.assignments.get(new.task_id)
         self.assignments[new.task_id] = new
-        self._count_reserved(old, new)
+        if old is None or old.usage is not new.usage:
+            self._count_reserved(old, new)
         if old is None:
             holder = self.agents[new.agent_id]
             self.put_agent(msgspec.structs.replace(holder, active=(*holder.active, new.task_id)))
@@ -231,7 +235,7 @@ class World:
     def end_attempt(
         self, event: Event, task_id: TaskId, outcome: AttemptOutcome, note: BodyRef | None = None
     ) -> None:
-        """End the live assignment, if any: record the attempt and return the task to open."""
+        """End the live assignment, if any: record the attempt; the task is done or open again."""
         ended = self.assignments.pop(task_id, None)
         if ended is None:
             return
@@ -249,21 +253,26 @@ class World:
             where=ended.where,
         )
         failed = outcome in FAILED_OUTCOMES
+        is_done = outcome == "completed"
+        state: TaskState = "done" if is_done else "open"
+        if not is_done and self.open_blockers(task_id):
+            state = "blocked"
         self.put_task(
             msgspec.structs.replace(
                 old,
-                state="blocked" if self.open_blockers(task_id) else "open",
+                state=state,
+                ended_at_us=event.at_us if is_done else old.ended_at_us,
                 attempts=(*old.attempts, attempt)[-MAX_KEPT_ATTEMPTS:],
                 failures=old.failures + failed,
                 version=event.position,
             )
         )
-        if failed or outcome == "completed":
+        if failed or is_done:
             self._record_outcome(old.kind, ended, event.at_us, accepted=not failed)
         self.make_room(old.project_id)
 
     def make_room(self, project_id: ProjectId) -> None:
-        """Mark a project's classes as fresh: running work gave back what a limit may have lacked."""
+        """Mark a project's classes as fresh: work has left room under a limit."""
         limited = self.projects[project_id]
         if limited.max_in_progress or limited.cost_cap_microusd or limited.token_cap:
             self.ready.refresh_project(project_id)
@@ -272,9 +281,7 @@ class World:
         """Count a dependency as accepted (-1) or no longer accepted (+1) in its dependants."""
         for waiting_id in self.dependants.get(task_id, ()):
             waiting = self.tasks[waiting_id]
-            self.put_task(
-                msgspec.structs.replace(waiting, waiting_on=waiting.waiting_on + delta)
-            )
+            self.put_task(msgspec.structs.replace(waiting, waiting_on=waiting.waiting_on + delta))
 
     def link_dependencies(
         self, task_id: TaskId, old: tuple[TaskId, ...], new: tuple[TaskId, ...]
@@ -377,7 +384,7 @@ class World:
         tasks = list(self.tasks.values())
         for known in tasks:
             for dependency in known.dependencies:
-                if dependency in self.tasks:
+                if dependency not in self.tombstones:
                     self.dependants.setdefault(dependency, {})[known.id] = None
         self.tasks.clear()
         for known in tasks:

@@ -14,11 +14,11 @@ from pm_agent.domain.ids import TaskId
 from pm_agent.domain.project import Gate
 
 
-class WriteInstructions(msgspec.Struct, frozen=True, tag=True):
+class WriteInstructions(msgspec.Struct, frozen=True, gc=False, tag=True):
     """Write the text an agent gets with a task."""
 
 
-class RunGate(msgspec.Struct, frozen=True, tag=True):
+class RunGate(msgspec.Struct, frozen=True, gc=False, tag=True):
     """Run the project's fixed command on submitted work."""
 
     gate: Gate
@@ -27,14 +27,14 @@ class RunGate(msgspec.Struct, frozen=True, tag=True):
 Want = WriteInstructions | RunGate
 
 
-class Effect(msgspec.Struct, frozen=True):
+class Effect(msgspec.Struct, frozen=True, gc=False):
     effect_id: str  # "WriteInstructions:1042": what is wanted, and the position of its cause
     task_id: TaskId
     lease_token: int
     want: Want
 
 
-class Alarm(msgspec.Struct, frozen=True):
+class Alarm(msgspec.Struct, frozen=True, gc=False):
     """Send a command at an instant."""
 
     at_us: int

@@ -556,7 +556,8 @@ def _indexes(world: World) -> dict[str, dict[Any, Any]]:
         for rank, number, slot in ready_class.entries:
             row = dict(zip(COLUMNS, world.ready.columns[slot].tolist(), strict=True))
             row["kind"] = kinds[row["kind"]]
-            ready[world.ready.task_ids[slot]] = (key, rank, number, row)
+            last_agent = world.ready.last_agents[slot]
+            ready[world.ready.task_ids[slot]] = (key, rank, number, row, last_agent)
     return {
         "ready": ready,
         "dependants": {t: set(waiting) for t, waiting in world.dependants.items() if waiting},

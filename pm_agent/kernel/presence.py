@@ -10,7 +10,7 @@ from pm_agent.domain.agent import Agent, Signature
 from pm_agent.domain.ids import AgentId, ProjectId
 
 
-class Offer(msgspec.Struct, frozen=True):
+class Offer(msgspec.Struct, frozen=True, gc=False):
     """An agent waits for a task until an instant."""
 
     agent_id: AgentId

@@ -67,7 +67,7 @@ def body_ref(salt: bytes, text: str) -> str:
     return sha256(salt + text.encode()).hexdigest()
 
 
-class Result(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+class Result(msgspec.Struct, frozen=True, gc=False, kw_only=True, omit_defaults=True):
     """What a command answers. Subclassed per command; field names are those of the API."""
 
 
@@ -92,7 +92,7 @@ class ErrorInfo(msgspec.Struct, frozen=True):
         return cls(error.code, error.message, error.next_step)
 
 
-class Reply(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+class Reply(msgspec.Struct, frozen=True, gc=False, kw_only=True, omit_defaults=True):
     """The answer to a command; released only when its events are durable."""
 
     request_id: str

@@ -8,7 +8,7 @@ from inspect import iscoroutine
 from typing import Any, Literal, Protocol
 
 from pm_agent.runtime.executors import Executor, Outcome
-from pm_agent.runtime.worktree import Worktree
+from pm_agent.runtime.worktree import GitError, Worktree
 
 log = logging.getLogger(__name__)
 
@@ -30,7 +30,10 @@ _SEVERITIES = ("low", "medium", "high")
 class Api(Protocol):
     """What a worker needs of a client; `pm_agent.client.AsyncClient` has it."""
 
-    refused: type[Exception]  # raised for refusals, with a ``code``
+    @property
+    def refused(self) -> type[Exception]:
+        """What refusals are raised as; each has a ``code``."""
+        ...
 
     def register_agent(
         self,
@@ -157,10 +160,20 @@ class Attempt:
         folder = await worktree.prepare(self.task_id, self.lease_token)
         outcome = await executor.run(task, folder, self)
         if not outcome.is_done:
-            return outcome
+            return await self._keep(worktree, outcome)
         commit, branch = await worktree.commit(self.task_id, self.lease_token, outcome.summary)
         made = {"commit": commit, "branch": branch} if commit else {}
         return Outcome(is_done=True, summary=outcome.summary, evidence={**outcome.evidence, **made})
+
+    async def _keep(self, worktree: Worktree, failed: Outcome) -> Outcome:
+        """Commit what a failed execution left, so that the next attempt can start from it."""
+        try:
+            _, branch = await worktree.commit(self.task_id, self.lease_token, "unfinished work")
+        except GitError as error:
+            log.warning("unfinished work of %s: %s", self.task_id, error)
+            return failed
+        where = f" What it left is on branch {branch}." if branch else ""
+        return Outcome(is_done=False, reason=f"{failed.reason}{where}", tail=failed.tail)
 
     def end(self, ending: Ending) -> None:
         """End the execution now."""

@@ -6,13 +6,18 @@ is checked; texts such as a summary go in on standard input.
 
 import asyncio
 import os
+import random
 import re
-from asyncio.subprocess import PIPE
+from asyncio.subprocess import DEVNULL, PIPE
 from pathlib import Path
 from typing import NamedTuple
 
 GIT_S = 120.0  # for one git command; a large checkout takes tens of seconds
 LONGEST_SUBJECT = 100
+# While one worktree is being added, git commands in another may find it half made and fail
+# ("failed to read commondir", git 2.39); a moment later they succeed.
+N_TRIES = 5
+PAUSE_S = 0.2
 
 _TASK_ID = re.compile(r"T-[0-9]{1,12}")
 _BRANCH = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_./-]{0,100}")
@@ -67,10 +72,22 @@ class Worktree:
         if self._repository is None:
             self.folder.mkdir(parents=True, exist_ok=True)
             return self.folder
+        for n_failures in range(N_TRIES):
+            try:
+                await self._check_out(self._repository, branch)
+            except GitError:
+                if n_failures == N_TRIES - 1:
+                    raise
+                await asyncio.sleep(random.uniform(0, PAUSE_S * 2**n_failures))
+            else:
+                break
+        return self.folder
+
+    async def _check_out(self, repository: Path, branch: str) -> None:
         if not (self.folder / ".git").exists():
             self.folder.parent.mkdir(parents=True, exist_ok=True)
             await self._git(
-                self._repository,
+                repository,
                 *("worktree", "add", "--force", "--detach", "--", str(self.folder), self._main),
             )
         await self._git(self.folder, "reset", "--quiet", "--hard")
@@ -79,7 +96,6 @@ class Worktree:
             self.folder,
             *("checkout", "--quiet", "--no-track", "-B", branch, self._main, "--"),
         )
-        return self.folder
 
     async def commit(self, task_id: str, lease_token: int, summary: str) -> Committed:
         """Commit all changes and return where they are; without changes that is where it began.
@@ -115,13 +131,14 @@ class Worktree:
             *arguments,
             cwd=cwd,
             env=self._environment(),
-            stdin=PIPE,
+            # Without input no pipe: uvloop fails when git ends before the pipe is closed.
+            stdin=PIPE if stdin else DEVNULL,
             stdout=PIPE,
             stderr=PIPE,
         )
         try:
             async with asyncio.timeout(GIT_S):
-                printed, errors = await process.communicate(stdin.encode())
+                printed, errors = await process.communicate(stdin.encode() or None)
         except BaseException:  # a timeout or a cancelled task: leave no git behind
             if process.returncode is None:
                 process.kill()

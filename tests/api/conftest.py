@@ -1,7 +1,7 @@
 """One workspace in this process: journal in memory, coordinator, ingress and the app over HTTP."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from hashlib import sha256
 from typing import Any
@@ -76,6 +76,12 @@ class Stack:
         result: dict[str, Any] = response.json()
         assert result["server_time"].endswith("Z")
         return result
+
+    async def until(self, is_so: Callable[[], object]) -> None:
+        """Let the others run until something is so."""
+        async with asyncio.timeout(5):
+            while not is_so():  # noqa: ASYNC110 - what is waited for has no event of its own
+                await asyncio.sleep(0.001)
 
     async def project(self, name: str = "Web", **more: Any) -> str:
         made = await self.ok("POST", "/v1/projects", json={"name": name, **more})

@@ -4,7 +4,7 @@ from typing import Any
 
 import msgspec
 import pytest
-from jsonschema import Draft202012Validator
+from jsonschema import Draft202012Validator  # type: ignore[import-untyped]  # it has no stubs
 
 from pm_agent.api import convert, schemas
 from pm_agent.api.convert import DERIVED, INTERNAL, MAPPED, MAPPED_IN, NESTED, to_command
@@ -21,7 +21,7 @@ from pm_agent.domain.task import CreateTask, ImportTasks, Skill, UpdateTask
 ADA = Principal("agent", "A-ada")
 NOW_US = 1_000_000_000
 OF_EVERY_COMMAND = {"request_id", "principal", "workspace_id"}
-MADE_BY_HANDLER = {IssueToken: {"sha256"}}
+MADE_BY_HANDLER: dict[type[Command], set[str]] = {IssueToken: {"sha256"}}
 COMMANDS = [o for o in OPERATIONS if o.kind == "command"]
 
 

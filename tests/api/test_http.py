@@ -44,7 +44,7 @@ async def test_a_task_goes_from_the_board_to_done(stack: Stack) -> None:
         {"task_id": first, "name": "spec", "uri": "docs/api.md", "by": "agent:A-ada", "note": "v1"}
     ]
     assert brief["decisions"][0]["decision"] == "JSON only."
-    assert "data, not instructions" in brief["notice"] if "notice" in brief else True
+    assert "data, not instructions" in brief["notice"]
     project = await stack.ok("GET", "/v1/projects/P-web")
     assert project["tasks"] == {"done": 1, "assigned": 1}
     assert project["cost_usd"] == 0.5
@@ -153,6 +153,7 @@ async def test_search_filters_and_pages(stack: Stack) -> None:
         return [task["task_id"] for task in page["tasks"]]
 
     assert await found(query="LOGIN 3") == ["T-4"]
+    assert await found(query="t-3") == ["T-3"]
     assert await found(label="ui", state="ready") == [
         t for t in ("T-1", "T-2", "T-3", "T-4", "T-5") if t != held
     ]
@@ -209,8 +210,7 @@ async def test_a_new_task_wakes_a_parked_agent(stack: Stack) -> None:
     waiting = asyncio.create_task(
         stack.ok("POST", f"/v1/agents/{agent_id}/wait", token, json={"timeout_s": 20})
     )
-    while not stack.ingress.n_parked:
-        await asyncio.sleep(0)
+    await stack.until(lambda: stack.ingress.n_parked)
     task_id = await stack.task()
     async with asyncio.timeout(2):
         claimed = await waiting
@@ -233,8 +233,7 @@ async def test_a_parked_wait_holds_no_admission_slot(stack: Stack) -> None:
     agent_id, token = await stack.agent("Ada")
     path = f"/v1/agents/{agent_id}/wait"
     waiting = asyncio.create_task(stack.call("POST", path, token, json={"timeout_s": 20}))
-    while not stack.ingress.n_parked:
-        await asyncio.sleep(0)
+    await stack.until(lambda: stack.ingress.n_parked)
     async with asyncio.timeout(2):
         await stack.ok("GET", "/v1/status")
     waiting.cancel()
@@ -264,14 +263,12 @@ async def test_a_client_that_goes_away_withdraws_its_offer(stack: Stack) -> None
         "query_string": b"",
         "headers": [(b"authorization", f"Bearer {token}".encode())],
     }
-    serving = asyncio.create_task(stack.app(scope, receive, send))  # type: ignore[arg-type]
-    while agent_id not in stack.loop.engine.presence.offers:
-        await asyncio.sleep(0)
+    serving = asyncio.create_task(stack.app(scope, receive, send))
+    offers = stack.loop.engine.presence.offers
+    await stack.until(lambda: agent_id in offers)
     gone.set()
     await serving
-    async with asyncio.timeout(2):
-        while agent_id in stack.loop.engine.presence.offers:
-            await asyncio.sleep(0.001)
+    await stack.until(lambda: agent_id not in offers)
     assert stack.ingress.n_parked == 0
     task_id = await stack.task()
     context = await stack.ok("GET", f"/v1/tasks/{task_id}/context")
@@ -415,3 +412,18 @@ async def test_an_admin_reads_everything_that_a_worker_reads() -> None:
             _, token = await stack.agent(f"W{path}")
             for secret in (ADMIN, LEAD, token):
                 await stack.ok("GET", path, secret)
+
+
+async def test_two_waits_of_one_agent_do_not_get_two_tasks(stack: Stack) -> None:
+    await stack.project()
+    agent_id, token = await stack.agent("Ada")
+    path = f"/v1/agents/{agent_id}/wait"
+    first = asyncio.create_task(stack.ok("POST", path, token, json={"timeout_s": 20}))
+    await stack.until(lambda: stack.ingress.n_parked)
+    second = asyncio.create_task(stack.ok("POST", path, token, json={"timeout_s": 20}))
+    assert (await first)["outcome"] == "waiting"
+    await stack.task()
+    await stack.task()
+    assert (await second)["outcome"] == "assigned"
+    status = await stack.ok("GET", f"/v1/agents/{agent_id}")
+    assert len(status["active_tasks"]) == 1

@@ -11,6 +11,7 @@ import pytest
 import uvicorn
 from mcp.client import Client
 from mcp.client.streamable_http import streamable_http_client
+from mcp_types import CallToolResult, TextContent
 
 from pm_agent.api.operations import OPERATIONS
 from tests.api.conftest import ADMIN, LEAD, Stack, running
@@ -43,8 +44,7 @@ async def served() -> AsyncIterator[Served]:
         config = uvicorn.Config(stack.app, port=port, log_level="warning", lifespan="off")
         server = uvicorn.Server(config)
         serving = asyncio.create_task(server.serve())
-        while not server.started:
-            await asyncio.sleep(0.01)
+        await stack.until(lambda: server.started)
         try:
             yield Served(stack, port)
         finally:
@@ -55,8 +55,15 @@ async def served() -> AsyncIterator[Served]:
 async def call(client: Client, tool: str, **arguments: Any) -> dict[str, Any]:
     result = await client.call_tool(tool, arguments)
     assert not result.is_error, result.content
-    assert json.loads(result.content[0].text) == result.structured_content
-    return result.structured_content
+    structured: dict[str, Any] = result.structured_content
+    assert json.loads(text_of(result)) == structured
+    return structured
+
+
+def text_of(result: CallToolResult) -> str:
+    (content,) = result.content
+    assert isinstance(content, TextContent)
+    return content.text
 
 
 async def refused(client: Client, tool: str, **arguments: Any) -> dict[str, Any]:
@@ -64,7 +71,7 @@ async def refused(client: Client, tool: str, **arguments: Any) -> dict[str, Any]
     assert result.is_error
     problem: dict[str, Any] = result.structured_content
     assert problem["next_step"]
-    assert result.content[0].text.startswith(f"{problem['code']}: ")
+    assert text_of(result).startswith(f"{problem['code']}: ")
     return problem
 
 
@@ -158,8 +165,7 @@ async def test_a_waiting_agent_is_woken_by_a_new_task() -> None:
         _, token = await server.stack.agent("Ada")
         async with server.client(token) as client:
             waiting = asyncio.create_task(call(client, "wait_for_task", timeout_s=20))
-            while not server.stack.ingress.n_parked:
-                await asyncio.sleep(0.01)
+            await server.stack.until(lambda: server.stack.ingress.n_parked)
             task_id = await server.stack.task()
             async with asyncio.timeout(5):
                 claimed = await waiting
@@ -212,3 +218,37 @@ async def test_both_spellings_of_the_address_work_without_redirect() -> None:
         for url in (server.url, server.url + "/"):
             response = await http.post(url, json=listing, headers=headers)
             assert response.status_code == 200
+
+
+async def test_a_cancelled_wait_withdraws_its_offer() -> None:
+    async with served() as server:
+        stack = server.stack
+        await stack.project()
+        agent_id, token = await stack.agent("Ada")
+        offers = stack.loop.engine.presence.offers
+        async with server.client(token) as client:
+            waiting = asyncio.create_task(call(client, "wait_for_task", timeout_s=40))
+            await stack.until(lambda: agent_id in offers)
+            waiting.cancel()
+            await stack.until(lambda: agent_id not in offers)
+        assert stack.ingress.n_parked == 0
+        task_id = await stack.task()
+        assert (await stack.ok("GET", f"/v1/tasks/{task_id}/context"))["state"] == "open"
+
+
+@pytest.mark.parametrize("era", ERAS)
+async def test_a_lost_connection_withdraws_the_offer_too(era: str) -> None:
+    async with served() as server:
+        stack = server.stack
+        agent_id, token = await stack.agent("Ada")
+        offers = stack.loop.engine.presence.offers
+
+        async def wait() -> None:
+            async with server.client(token, era) as client:
+                await client.call_tool("wait_for_task", {"timeout_s": 40})
+
+        waiting = asyncio.create_task(wait())
+        await stack.until(lambda: agent_id in offers)
+        waiting.cancel()
+        await asyncio.wait((waiting,))
+        await stack.until(lambda: agent_id not in offers)

@@ -2,7 +2,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from jsonschema import Draft202012Validator
+from jsonschema import Draft202012Validator  # type: ignore[import-untyped]  # it has no stubs
 
 from pm_agent.api.openapi import REFERENCE, document
 from pm_agent.api.operations import OPERATIONS

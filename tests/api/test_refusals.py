@@ -8,7 +8,7 @@ import pytest
 from tests.api.conftest import ADMIN, LEAD, Stack
 
 
-async def refuses(
+async def refuses(  # noqa: PLR0917 - reads as a sentence
     stack: Stack, status: int, code: str, method: str, path: str, token: str = ADMIN, **more: Any
 ) -> dict[str, Any]:
     """Send a request that must be refused; the world must stay as it was."""
@@ -89,7 +89,11 @@ async def test_an_unknown_id_is_refused(
 async def test_a_write_needs_the_lease_token(
     stack: Stack, working: dict[str, Any], what: str
 ) -> None:
-    text = {"progress": {"percent": 1}, "complete": {"summary": "x"}, "release": {}}
+    text: dict[str, dict[str, Any]] = {
+        "progress": {"percent": 1},
+        "complete": {"summary": "x"},
+        "release": {},
+    }
     body = text.get(what, {"description": "x"})
     path = f"/v1/tasks/{working['task']}/{what}"
     problem = await refuses(stack, 422, "invalid_input", "POST", path, working["adas"], json=body)
@@ -186,6 +190,8 @@ MALFORMED: list[tuple[bytes, int, str]] = [
     (b"{", 400, "malformed_json"),
     (b"not json", 400, "malformed_json"),
     (b'{"title": "\xff"}', 400, "malformed_json"),
+    (b'{"title": "\\ud800"}', 400, "malformed_json"),
+    (b"[" * 100_000, 400, "malformed_json"),
     (b'{"title": "a", "estimate_min": NaN}', 400, "malformed_json"),
     (b"[1]", 422, "invalid_input"),
     (b'"text"', 422, "invalid_input"),
@@ -206,6 +212,8 @@ async def test_a_malformed_body_is_refused(
 INVALID: list[tuple[dict[str, Any], str]] = [
     ({}, "title"),
     ({"title": ""}, "title"),
+    ({"title": "  "}, "title"),
+    ({"title": "x", "skills": [" "]}, "skills.0.name"),
     ({"title": "x" * 201}, "title"),
     ({"title": "x", "description": "x" * 20_001}, "description"),
     ({"title": "x", "labels": ["l"] * 51}, "labels"),

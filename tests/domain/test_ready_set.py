@@ -4,11 +4,11 @@ from random import Random
 
 import pytest
 
-from pm_agent.domain.ready_set import AGING_US, ReadySet, rank_of
+from pm_agent.domain.ready_set import AGING_US, N_COLUMNS, ReadySet, rank_of
 from pm_agent.domain.task import Skill, Task
 from pm_agent.domain.time import HOUR_US
 
-ROW = tuple(float(i) for i in range(10))
+ROW = tuple(float(i) for i in range(N_COLUMNS))
 
 
 def task(number: int, **fields: object) -> Task:
@@ -23,7 +23,7 @@ def order(ready: ReadySet) -> list[str]:
 def test_equal_tasks_keep_the_order_of_their_numbers() -> None:
     ready = ReadySet()
     for number in (3, 1, 2):
-        ready.put(task(number), ROW)
+        ready.put(task(number), ROW, 0)
     assert order(ready) == ["T-1", "T-2", "T-3"]
 
 
@@ -44,19 +44,19 @@ def test_work_behind_a_task_is_worth_at_most_one_priority() -> None:
 
 def test_a_task_put_again_moves_to_its_new_place() -> None:
     ready = ReadySet()
-    ready.put(task(1), ROW)
-    ready.put(task(2), ROW)
-    ready.put(task(2, priority=3), ROW)
+    ready.put(task(1), ROW, 0)
+    ready.put(task(2), ROW, 0)
+    ready.put(task(2, priority=3), ROW, 0)
     assert order(ready) == ["T-2", "T-1"]
     assert len(ready) == 2
-    ready.put(task(2, skills=(Skill("rust", 1),)), ROW)
-    assert sorted(map(len, ready.classes.values())) == [1, 1]
+    ready.put(task(2, skills=(Skill("rust", 1),)), ROW, 0)
+    assert sorted(len(c.entries) for c in ready.classes.values()) == [1, 1]
 
 
 def test_a_row_is_replaced_without_moving_its_task() -> None:
     ready = ReadySet()
-    ready.put(task(1), ROW)
-    ready.put(task(1), tuple(reversed(ROW)))
+    ready.put(task(1), ROW, 0)
+    ready.put(task(1), tuple(reversed(ROW)), 0)
     (only,) = ready.classes.values()
     assert ready.columns[only.entries[0].slot].tolist() == list(reversed(ROW))
 
@@ -64,7 +64,7 @@ def test_a_row_is_replaced_without_moving_its_task() -> None:
 def test_taking_out_what_is_not_in_does_nothing() -> None:
     ready = ReadySet()
     ready.remove("T-1")
-    ready.put(task(1), ROW)
+    ready.put(task(1), ROW, 0)
     ready.remove("T-1")
     ready.remove("T-1")
     assert len(ready) == 0
@@ -81,7 +81,7 @@ def test_rows_stay_with_their_tasks_through_growth_and_reuse(seed: int) -> None:
             mark = float(step)
             skills = (Skill("rust", 1),) if number % 2 else ()
             of = task(number, skills=skills, priority=random.randrange(4))
-            ready.put(of, (mark, *ROW[1:]))
+            ready.put(of, (mark, *ROW[1:]), number)
             kept[of.id] = mark
         else:
             ready.remove(f"T-{number}")
@@ -99,7 +99,7 @@ def test_rows_stay_with_their_tasks_through_growth_and_reuse(seed: int) -> None:
 
 def test_a_class_admits_by_project_and_levels() -> None:
     ready = ReadySet()
-    ready.put(task(1, skills=(Skill("rust", 3),)), ROW)
+    ready.put(task(1, skills=(Skill("rust", 3),)), ROW, 0)
     (only,) = ready.classes.values()
     assert only.admits(((Skill("rust", 3),), ()))
     assert only.admits(((Skill("rust", 5),), ("P-web",)))
@@ -110,8 +110,45 @@ def test_a_class_admits_by_project_and_levels() -> None:
 def test_an_agent_known_before_a_class_came_finds_it() -> None:
     ready = ReadySet()
     rust = ((Skill("rust", 3),), ())
-    assert list(ready.eligible(rust)) == []
-    ready.put(task(1, skills=(Skill("rust", 1),)), ROW)
-    assert len(ready.eligible(rust)) == 1
+    assert ready.eligible(rust).classes == []
+    ready.put(task(1, skills=(Skill("rust", 1),)), ROW, 0)
+    (only,) = ready.eligible(rust).classes
+    assert only.n == 1
     ready.remove("T-1")
-    assert list(ready.eligible(rust)) == []
+    assert only.n == 0
+
+
+def test_a_head_is_gathered_again_when_it_changes() -> None:
+    ready = ReadySet()
+    for number in range(1, 6):
+        ready.put(task(number), ROW, 0)
+    (only,) = ready.classes.values()
+    assert ready.head(only, 3).task_ids == ["T-1", "T-2", "T-3"]
+    ready.put(task(9), ROW, 0)  # behind the head
+    assert ready.head(only, 3).task_ids == ["T-1", "T-2", "T-3"]
+    ready.remove("T-2")
+    assert ready.head(only, 3).task_ids == ["T-1", "T-3", "T-4"]
+    ready.put(task(8, priority=3), ROW, 0)
+    assert ready.head(only, 3).task_ids == ["T-8", "T-1", "T-3"]
+    ready.put(task(3), tuple(reversed(ROW)), 7)
+    head = ready.head(only, 3)
+    assert head.rows[2].tolist() == list(reversed(ROW))
+    assert head.last_agents == [0, 0, 7]
+    assert ready.head(only, 99).task_ids == ["T-8", "T-1", "T-3", "T-4", "T-5", "T-9"]
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_a_head_always_equals_the_first_of_its_class(seed: int) -> None:
+    random, ready = Random(seed), ReadySet()
+    for step in range(1500):
+        number = random.randrange(40)
+        if random.random() < 0.6:
+            ready.put(task(number, priority=random.randrange(4)), (float(step), *ROW[1:]), step)
+        else:
+            ready.remove(f"T-{number}")
+        for ready_class in ready.classes.values():
+            head = ready.head(ready_class, 10)
+            slots = [entry.slot for entry in ready_class.entries[:10]]
+            assert head.task_ids == [ready.task_ids[slot] for slot in slots]
+            assert head.last_agents == [ready.last_agents[slot] for slot in slots]
+            assert head.rows.tolist() == ready.columns[slots].tolist()

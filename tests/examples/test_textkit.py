@@ -3,7 +3,6 @@ import json
 import os
 import subprocess
 import sys
-import time
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +18,6 @@ EXAMPLE = Path(__file__).resolve().parents[2] / "examples" / "textkit"
 BACKLOG = json.loads((EXAMPLE / "backlog.json").read_text(encoding="utf-8"))
 TASKS: dict[str, dict[str, Any]] = {task["key"]: task for task in BACKLOG["tasks"]}
 WIDTH = 72
-LONGEST_S = 40.0  # takes about a third of it on two cores
 
 
 class Notes:
@@ -110,7 +108,6 @@ def in_order() -> list[str]:
 
 async def test_every_task_in_order_builds_a_program_that_works(tmp_path: Path) -> None:
     bench = Bench(tmp_path)
-    began = time.monotonic()
     for number, key in enumerate(in_order(), 1):
         bench.notes.percents.clear()
         outcome, committed = await bench.do(key, number)
@@ -118,7 +115,6 @@ async def test_every_task_in_order_builds_a_program_that_works(tmp_path: Path) -
         assert bench.notes.percents == sorted(bench.notes.percents)
         verdict = await bench.judge(committed.commit)
         assert verdict.passed, f"{key}: {verdict.reasons}\n{verdict.report}"
-    assert time.monotonic() - began < LONGEST_S
     assert len(bench.notes.questions) == 2  # the first answer named no number
     assert bench.notes.tokens > 20_000
     assert bench.notes.decisions

@@ -52,7 +52,7 @@ def test_a_change_of_any_field_is_found(journal: list[StoredEvent], field: str) 
     stored = journal[3]
     value = getattr(stored, field)
     if isinstance(value, bytes):
-        changed = bytes([value[0] ^ 1]) + value[1:]
+        changed: object = bytes([value[0] ^ 1]) + value[1:]
     else:
         changed = value + 1 if isinstance(value, int) else value + "x"
     journal[3] = msgspec.structs.replace(stored, **{field: changed})

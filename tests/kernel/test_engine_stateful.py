@@ -8,6 +8,7 @@ and a replay. A failure prints the seed of its walk: put it into `walk` to see i
 import os
 import time
 from collections import Counter
+from functools import cache
 from random import Random
 from typing import Any
 
@@ -15,7 +16,7 @@ import msgspec
 import pytest
 
 from pm_agent.domain.access import IssueToken
-from pm_agent.domain.assignment import WithdrawOffer
+from pm_agent.domain.assignment import ClaimTask, WithdrawOffer
 from pm_agent.domain.envelope import SYSTEM, Command, Usage
 from pm_agent.domain.instruction import AbandonEffect, StoreInstructions
 from pm_agent.domain.project import UpdateProject
@@ -30,10 +31,12 @@ from pm_agent.domain.task import (
     UpdateTask,
 )
 from pm_agent.domain.time import MINUTE_US
+from pm_agent.features.assignment.decide import claim as decide_claim
 from pm_agent.features.assignment.scoring import FactorsScorer, PriorityScorer
 from pm_agent.features.planning.critical_path import critical_paths
 from pm_agent.kernel.effects import RunGate
-from pm_agent.kernel.types import Policy
+from pm_agent.kernel.types import Context, Policy
+from pm_agent.ports import Scorer
 from tests.scenario import (
     PERSON,
     Scenario,
@@ -60,9 +63,28 @@ from tests.scenario import (
 PROJECTS = ("P-web", "P-app", "P-ops")
 AGENTS = tuple(f"A-{name}" for name in ("ada", "bob", "eve", "joe", "kim"))
 SKILLS = ("api", "rust", "sql")
-N_STEPS = 400
-N_WALKS = 24
-TIME_LIMIT_S = 25.0
+N_STEPS = 300
+N_KNOWN = 8
+N_FRESH = 40
+FRESH_S = 8.0  # then no further walk begins
+CORNERS = (
+    "ReportProgress ok",
+    "ReportProgress stale_lease",
+    "CompleteTask ok",
+    "ClaimTask capacity_exceeded",
+    "ImportTasks dependency_cycle",
+    "UpdateTask ok",
+    "ReopenTask ok",
+    "AcceptCompletion ok",
+    "RejectCompletion ok",
+    "AssignmentExpired",
+    "TaskDeadLettered",
+    "TaskArchived",
+    "HoldLifted",
+    "BlockerResolved",
+    "InstructionsWritten",
+    "CriticalPathsSet",
+)
 
 
 class Walk:
@@ -71,7 +93,7 @@ class Walk:
     def __init__(self, seed: int) -> None:
         self.random = Random(seed)
         policy = Policy(exploration=self.random.choice([0.0, 0.5]), max_failures=3)
-        scorer = self.random.choice([PriorityScorer, FactorsScorer])()
+        scorer: Scorer = FactorsScorer() if self.random.random() < 0.5 else PriorityScorer()
         self.scenario = Scenario(scorer, policy, seed)
         self.sent: list[Command] = []
         self.outcomes: Counter[str] = Counter()
@@ -93,7 +115,32 @@ class Walk:
         )
         for _ in range(n_steps):
             self.random.choice(moves)()
+            self.require_served()
         self.scenario.verify()
+
+    def require_served(self) -> None:
+        """Nobody waits while there is a task to be had: asking once more finds nothing."""
+        engine, now_us = self.scenario.engine, self.scenario.now_us
+        context = Context(
+            now_us=now_us,
+            random=Random(1),
+            scorer=engine.scorer,
+            presence=engine.presence,
+            policy=engine.policy,
+            pending_effects={},
+        )
+        for offer in list(engine.presence.offers.values()):
+            if offer.until_us <= now_us:
+                continue
+            once_more = ClaimTask(
+                request_id="again",
+                principal=SYSTEM,
+                agent_id=offer.agent_id,
+                project_id=offer.project_id,
+                is_offered=True,
+            )
+            found = decide_claim(engine.world, once_more, context)
+            assert found.events == [], (offer, found.events)
 
     # -- moves --------------------------------------------------------------------------------
 
@@ -269,13 +316,15 @@ class Walk:
 
     def plan(self) -> Command:
         random = self.random
-        task_id = random.choice(list(self.scenario.world.tasks) or ["T-1"])
+        tasks = self.scenario.world.tasks
+        task_id = random.choice(list(tasks) or ["T-1"])
+        ended = random.choice([t.id for t in tasks.values() if t.is_terminal] or [task_id])
         person: dict[str, Any] = {"request_id": request_id(), "principal": PERSON}
         project_id = random.choice(PROJECTS)
         return random.choice(
             [
                 CancelTask(**person, task_id=task_id),
-                ReopenTask(**person, task_id=task_id, reason="again"),
+                ReopenTask(**person, task_id=ended, reason="again"),
                 UpdateTask(**person, task_id=task_id, dependencies=self.some_tasks()),
                 UpdateTask(
                     **person,
@@ -351,16 +400,21 @@ def walk(seed: int, n_steps: int = N_STEPS) -> Walk:
     return found
 
 
-@pytest.mark.parametrize("seed", range(8))
+@cache
+def known_walk(seed: int) -> Walk:
+    return walk(seed)
+
+
+@pytest.mark.parametrize("seed", range(N_KNOWN))
 def test_promises_hold_on_a_known_walk(seed: int) -> None:
-    walk(seed)
+    known_walk(seed)
 
 
 def test_promises_hold_on_walks_never_taken_before() -> None:
     first = int(os.environ.get("PM_AGENT_TEST_SEED", time.time_ns() % 10**9))
     print(f"walks from seed {first}")  # noqa: T201 - pytest shows it when the test fails
-    end_s = time.monotonic() + TIME_LIMIT_S / 2
-    for seed in range(first, first + N_WALKS):
+    end_s = time.monotonic() + FRESH_S
+    for seed in range(first, first + N_FRESH):
         walk(seed)
         if time.monotonic() > end_s:
             break
@@ -369,24 +423,9 @@ def test_promises_hold_on_walks_never_taken_before() -> None:
 def test_walks_reach_every_corner() -> None:
     """A walk that never gets anywhere would keep every promise, too."""
     seen: Counter[str] = Counter()
-    kinds: Counter[str] = Counter()
-    for seed in range(4):
-        found = walk(seed)
+    for seed in range(N_KNOWN):
+        found = known_walk(seed)
         seen += found.outcomes
-        kinds += Counter(stored.kind for stored in found.scenario.journal)
-    for outcome in (
-        "ReportProgress ok",
-        "ReportProgress stale_lease",
-        "CompleteTask ok",
-        "ClaimTask capacity_exceeded",
-        "ImportTasks dependency_cycle",
-        "UpdateTask ok",
-        "ReopenTask ok",
-        "AcceptCompletion ok",
-        "RejectCompletion ok",
-    ):
-        assert seen[outcome], (outcome, seen)
-    for kind in ("AssignmentExpired", "TaskDeadLettered", "TaskArchived", "CompletionRejected"):
-        assert kinds[kind], kinds
-    for kind in ("HoldLifted", "BlockerResolved", "InstructionsWritten", "CriticalPathsSet"):
-        assert kinds[kind], kinds
+        seen += Counter(stored.kind for stored in found.scenario.journal)
+    for corner in CORNERS:
+        assert seen[corner], (corner, seen)

@@ -14,9 +14,9 @@ from tests.scenario import (
     claim,
     complete,
     progress,
+    reject,
     release,
     report_blocker,
-    reject,
 )
 
 

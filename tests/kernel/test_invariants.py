@@ -59,11 +59,16 @@ def grant(story: Scenario, **changes: Any) -> TaskAssigned:
     data = next(
         e.data for s in reversed(story.journal) if isinstance((e := unseal(s)).data, TaskAssigned)
     )
-    return msgspec.structs.replace(data, **changes)  # type: ignore[type-var]  # a struct
+    return msgspec.structs.replace(data, **changes)
 
 
 def progress_of(**changes: Any) -> ProgressReported:
-    fields = {"task_id": "T-2", "agent_id": ADA, "lease_token": 1, "percent": 1} | changes
+    fields: dict[str, Any] = {
+        "task_id": "T-2",
+        "agent_id": ADA,
+        "lease_token": 1,
+        "percent": 1,
+    } | changes
     return ProgressReported(**fields)
 
 

@@ -1,3 +1,4 @@
+import asyncio
 import subprocess
 from pathlib import Path
 
@@ -7,13 +8,8 @@ from pm_agent.runtime.worktree import GitError, Worktree, branch_of
 
 
 def git(folder: Path, *arguments: str) -> str:
-    done = subprocess.run(
-        ["git", "-c", "user.name=T", "-c", "user.email=t@example.invalid", *arguments],
-        cwd=folder,
-        check=True,
-        capture_output=True,
-        text=True,
-    )
+    argv = ["git", "-c", "user.name=T", "-c", "user.email=t@example.invalid", *arguments]
+    done = subprocess.run(argv, cwd=folder, check=True, capture_output=True, text=True)
     return done.stdout.strip()
 
 
@@ -75,6 +71,13 @@ async def test_two_workers_have_places_of_their_own(tmp_path: Path, repository: 
     assert not (tmp_path / "1").exists()
 
 
+async def test_many_workers_may_begin_at_the_same_moment(tmp_path: Path, repository: Path) -> None:
+    worktrees = [Worktree(tmp_path / str(n), repository) for n in range(6)]
+    async with asyncio.TaskGroup() as group:
+        for n, worktree in enumerate(worktrees):
+            group.create_task(worktree.prepare(f"T-{n}", 1))
+
+
 async def test_git_variables_of_this_process_do_not_reach_it(
     tmp_path: Path, repository: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -92,7 +95,10 @@ async def test_without_a_repository_it_is_a_plain_folder(tmp_path: Path) -> None
     assert (folder / "kept").exists()
 
 
-async def test_a_folder_that_is_no_repository_is_an_error(tmp_path: Path) -> None:
+async def test_a_folder_that_is_no_repository_is_an_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("pm_agent.runtime.worktree.PAUSE_S", 0.001)
     with pytest.raises(GitError):
         await Worktree(tmp_path / "w", tmp_path).prepare("T-1", 1)
 

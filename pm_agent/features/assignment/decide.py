@@ -142,9 +142,7 @@ def settle(world: World, context: Context) -> Iterator[Command]:
 
 def release(world: World, command: ReleaseTask, context: Context) -> Decision:
     """End the attempt at the agent's wish."""
-    task, assignment = require_lease(
-        world, command.principal, command.task_id, command.lease_token
-    )
+    task, assignment = require_lease(world, command.principal, command.task_id, command.lease_token)
     note = context.body(command.note)
     events: list[EventData] = [
         TaskReleased(
@@ -194,9 +192,7 @@ def lease_deadlines(
     assignment: Assignment, task: Task, heard_us: int, context: Context
 ) -> list[tuple[int, ExpiryReason]]:
     """Instants at which the lease ends if nobody is heard from now on, with the reason."""
-    deadlines: list[tuple[int, ExpiryReason]] = [
-        (heard_us + assignment.silence_us, "agent_silent")
-    ]
+    deadlines: list[tuple[int, ExpiryReason]] = [(heard_us + assignment.silence_us, "agent_silent")]
     if task.state == "assigned":  # a blocked task may rightly be silent: it waits for an answer
         # After a recovery nobody could report for a while, so the budget starts anew too.
         said_us = max(assignment.heard_at_us, context.presence.started_us)

@@ -7,6 +7,8 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+from msgspec import field
+
 from pm_agent.domain.blocker import Blocker
 from pm_agent.domain.envelope import Event
 from pm_agent.domain.errors import InvalidInput
@@ -31,6 +33,8 @@ Texts = dict[str, str]
 
 
 class HoldView(Result, frozen=True, kw_only=True):
+    """A reason not to dispatch."""
+
     kind: str
     by: str
     since: str
@@ -39,6 +43,8 @@ class HoldView(Result, frozen=True, kw_only=True):
 
 
 class HandedArtifact(Result, frozen=True, kw_only=True):
+    """A work product, and the task it comes from."""
+
     task_id: str  # whose work product it is
     name: str
     uri: str
@@ -47,14 +53,18 @@ class HandedArtifact(Result, frozen=True, kw_only=True):
 
 
 class HandedDecision(Result, frozen=True, kw_only=True):
+    """A choice made while working, and the task it comes from."""
+
     task_id: str
     decision: str
     by: str
     at: str
-    affects: list[str] = []
+    affects: list[str] = field(default_factory=list)
 
 
 class BlockerView(Result, frozen=True, kw_only=True):
+    """What stops a task, and the answer if there is one."""
+
     blocker_id: str
     severity: str
     description: str
@@ -66,6 +76,8 @@ class BlockerView(Result, frozen=True, kw_only=True):
 
 
 class AttemptView(Result, frozen=True, kw_only=True):
+    """How one assignment ended."""
+
     agent_id: str
     lease_token: int
     outcome: str
@@ -77,6 +89,8 @@ class AttemptView(Result, frozen=True, kw_only=True):
 
 
 class AssignmentView(Result, frozen=True, kw_only=True):
+    """Who holds the task, and how far the work is."""
+
     agent_id: str
     lease_token: int
     attempt: int
@@ -97,23 +111,25 @@ class TaskBrief(Result, frozen=True, kw_only=True):
     title: str
     kind: str
     priority: str
-    notice: str = NOTICE
+    notice: str
     key: str = ""
     description: str = ""
-    labels: list[str] = []
-    skills: list[Skill] = []
+    labels: list[str] = field(default_factory=list)
+    skills: list[Skill] = field(default_factory=list)
     estimate_min: int = 0
-    acceptance_criteria: list[str] = []
-    path_hints: list[str] = []
-    artifacts: list[HandedArtifact] = []  # of the tasks it depends on
-    decisions: list[HandedDecision] = []  # of the tasks it depends on
-    recovery: list[str] = []  # what the attempt before left behind
-    blockers: list[BlockerView] = []  # open ones
+    acceptance_criteria: list[str] = field(default_factory=list)
+    path_hints: list[str] = field(default_factory=list)
+    artifacts: list[HandedArtifact] = field(default_factory=list)  # of the tasks it depends on
+    decisions: list[HandedDecision] = field(default_factory=list)  # of the tasks it depends on
+    recovery: list[str] = field(default_factory=list)  # what the attempt before left behind
+    blockers: list[BlockerView] = field(default_factory=list)  # open ones
     instructions: str = ""
     instructions_by: str = ""
 
 
 class Dependency(Result, frozen=True, kw_only=True):
+    """A task that must be done first."""
+
     task_id: str
     state: str
     title: str = ""
@@ -131,18 +147,20 @@ class TaskContext(TaskBrief, frozen=True, kw_only=True):
     ended_at: str = ""
     tokens: int = 0
     cost_usd: float = 0.0
-    dependencies: list[Dependency] = []
-    holds: list[HoldView] = []
+    dependencies: list[Dependency] = field(default_factory=list)
+    holds: list[HoldView] = field(default_factory=list)
     assignment: AssignmentView | None = None
     submission: str = ""  # summary of the work handed in last
     submitted_by: str = ""
-    closed_blockers: list[BlockerView] = []
-    attempts: list[AttemptView] = []
-    own_artifacts: list[HandedArtifact] = []
-    own_decisions: list[HandedDecision] = []
+    closed_blockers: list[BlockerView] = field(default_factory=list)
+    attempts: list[AttemptView] = field(default_factory=list)
+    own_artifacts: list[HandedArtifact] = field(default_factory=list)
+    own_decisions: list[HandedDecision] = field(default_factory=list)
 
 
 class TaskItem(Result, frozen=True, kw_only=True):
+    """A task in a list."""
+
     task_id: str
     project_id: str
     title: str
@@ -150,45 +168,55 @@ class TaskItem(Result, frozen=True, kw_only=True):
     is_ready: bool
     priority: str
     kind: str
-    labels: list[str] = []
-    skills: list[Skill] = []
-    dependencies: list[str] = []
+    labels: list[str] = field(default_factory=list)
+    skills: list[Skill] = field(default_factory=list)
+    dependencies: list[str] = field(default_factory=list)
     agent_id: str = ""
     percent: int = 0
-    holds: list[str] = []
+    holds: list[str] = field(default_factory=list)
 
 
 class TaskPage(Result, frozen=True, kw_only=True):
+    """A page of tasks."""
+
     tasks: list[TaskItem]
     next_cursor: str = ""  # empty on the last page
 
 
 class ProjectItem(Result, frozen=True, kw_only=True):
+    """A project in a list."""
+
     project_id: str
     name: str
     completion: str
     tasks: dict[str, int]  # by state; "ready" counts within "open"
-    holds: list[HoldView] = []
+    holds: list[HoldView] = field(default_factory=list)
 
 
 class ProjectStatus(ProjectItem, frozen=True, kw_only=True):
+    """Where a project stands."""
+
     created_at: str
     max_in_progress: int = 0
     tokens: int = 0
     cost_usd: float = 0.0
     token_cap: int = 0
     cost_cap_usd: float = 0.0
-    working: list[TaskItem] = []
-    blockers: list[BlockerView] = []
-    in_review: list[str] = []
-    dead_letter: list[str] = []
+    working: list[TaskItem] = field(default_factory=list)
+    blockers: list[BlockerView] = field(default_factory=list)
+    in_review: list[str] = field(default_factory=list)
+    dead_letter: list[str] = field(default_factory=list)
 
 
 class ProjectList(Result, frozen=True, kw_only=True):
+    """All projects."""
+
     projects: list[ProjectItem]
 
 
 class WorkspaceStatus(Result, frozen=True, kw_only=True):
+    """The whole workspace at a glance."""
+
     workspace_id: str
     position: int
     epoch: int
@@ -199,22 +227,26 @@ class WorkspaceStatus(Result, frozen=True, kw_only=True):
     open_blockers: int
     tasks: dict[str, int]
     projects: list[ProjectItem]
-    holds: list[HoldView] = []
+    holds: list[HoldView] = field(default_factory=list)
 
 
 class HistoryEntry(Result, frozen=True, kw_only=True):
+    """One event, with the texts it names."""
+
     position: int
     at: str
     event: str
     by: str
     request_id: str
     fields: dict[str, Any]
-    texts: Texts = {}
+    texts: Texts = field(default_factory=dict)
 
 
 class TaskHistory(Result, frozen=True, kw_only=True):
+    """What happened to a task, oldest first."""
+
     task_id: str
-    notice: str = NOTICE
+    notice: str
     events: list[HistoryEntry]
 
 
@@ -264,7 +296,7 @@ def task_context(
         texts = {ref: _shortened(text) for ref, text in texts.items()}
     submission = task.submission
     last = None if is_detailed else -CONCISE_ITEMS
-    context = TaskContext(
+    return TaskContext(
         **_brief_fields(world, task, texts, recovery),
         state=task.state,
         version=task.version,
@@ -299,16 +331,16 @@ def task_context(
             for a in task.attempts
         ][None if is_detailed else -1 :],
     )
-    return context
 
 
 def _brief_fields(
     world: World, task: Task, texts: Texts, recovery: Sequence[str]
-) -> dict[str, object]:
+) -> dict[str, Any]:
     written = world.instructions.get(task.id)
     is_current = written is not None and written.lease_token == task.lease_token
     others = [known for known in _with_dependencies(world, task) if known.id != task.id]
     return {
+        "notice": NOTICE,
         "task_id": task.id,
         "project_id": task.project_id,
         "project": world.projects[task.project_id].name,
@@ -401,6 +433,7 @@ def _blocker(blocker: Blocker, texts: Texts) -> BlockerView:
 
 
 def hold_views(holds: Sequence[Hold]) -> list[HoldView]:
+    """Holds as people read them."""
     return [
         HoldView(
             kind=h.kind,
@@ -475,6 +508,7 @@ def search_tasks(
 
 
 def task_item(world: World, task: Task) -> TaskItem:
+    """Return a task as lists show it."""
     held = world.assignments.get(task.id)
     return TaskItem(
         task_id=task.id,
@@ -560,6 +594,7 @@ def project_refs(world: World, identifier: ProjectId) -> list[str]:
 
 
 def list_projects(world: World) -> ProjectList:
+    """Return all projects with their tasks by state."""
     return ProjectList(projects=_project_items(world))
 
 
@@ -598,6 +633,7 @@ def count_tasks(world: World, project: Project) -> dict[str, int]:
 
 
 def open_blockers(world: World, identifier: ProjectId) -> list[Blocker]:
+    """Blockers of a project that wait for an answer."""
     return [
         b
         for b in world.blockers.values()
@@ -620,7 +656,7 @@ def _project_items(world: World) -> list[ProjectItem]:
     ]
 
 
-def _project_fields(project: Project, counts: dict[str, int]) -> dict[str, object]:
+def _project_fields(project: Project, counts: dict[str, int]) -> dict[str, Any]:
     return {
         "project_id": project.id,
         "name": project.name,
@@ -662,7 +698,7 @@ def task_history(identifier: TaskId, events: Sequence[Event], texts: Texts) -> T
                 texts={field: _text(texts, ref) for field, ref in named.items()},
             )
         )
-    return TaskHistory(task_id=identifier, events=entries)
+    return TaskHistory(task_id=identifier, notice=NOTICE, events=entries)
 
 
 def _event_texts(event: Event) -> Texts:

@@ -62,7 +62,9 @@ def register(world: World, command: RegisterAgent, context: Context) -> Decision
         silence_s=silence_us // SECOND_US,
         active_tasks=list(known.active) if known else [],
     )
-    return Decision(events=[] if is_same else [data], result=result)
+    # A standing offer goes on under the new skills and projects.
+    offer = context.presence.offers.get(command.agent_id)
+    return Decision(events=[] if is_same else [data], result=result, offer=offer)
 
 
 def heartbeat(world: World, command: HeartbeatAgent, context: Context) -> Decision:

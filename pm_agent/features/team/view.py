@@ -1,5 +1,9 @@
 """What people and agents read of agents: what each holds, can do and has done."""
 
+from typing import Any
+
+from msgspec import field
+
 from pm_agent.domain.agent import Agent
 from pm_agent.domain.errors import InvalidInput
 from pm_agent.domain.ids import AgentId, ProjectId
@@ -13,6 +17,8 @@ MICRO = 1_000_000
 
 
 class HeldTask(Result, frozen=True, kw_only=True):
+    """A task that an agent holds."""
+
     task_id: str
     title: str
     state: str
@@ -32,29 +38,35 @@ class TrackView(Result, frozen=True, kw_only=True):
 
 
 class AgentItem(Result, frozen=True, kw_only=True):
+    """An agent in a list."""
+
     agent_id: str
     name: str
     role: str
     kind: str
     state: str  # held, full, working or free
     capacity: int
-    skills: list[Skill] = []
-    project_ids: list[str] = []
-    active_tasks: list[str] = []
+    skills: list[Skill] = field(default_factory=list)
+    project_ids: list[str] = field(default_factory=list)
+    active_tasks: list[str] = field(default_factory=list)
 
 
 class AgentPage(Result, frozen=True, kw_only=True):
+    """A page of agents."""
+
     agents: list[AgentItem]
     next_cursor: str = ""  # empty on the last page
 
 
 class AgentStatus(AgentItem, frozen=True, kw_only=True):
+    """One agent with its work and its record."""
+
     registered_at: str
     sends_heartbeats: bool
-    tasks: list[HeldTask] = []
-    in_review: list[str] = []
-    track_record: dict[str, TrackView] = {}
-    holds: list[str] = []
+    tasks: list[HeldTask] = field(default_factory=list)
+    in_review: list[str] = field(default_factory=list)
+    track_record: dict[str, TrackView] = field(default_factory=dict)
+    holds: list[str] = field(default_factory=list)
     tokens: int = 0
     cost_usd: float = 0.0
 
@@ -119,7 +131,7 @@ def list_agents(
     return AgentPage(agents=items)
 
 
-def _fields(agent: Agent) -> dict[str, object]:
+def _fields(agent: Agent) -> dict[str, Any]:
     return {
         "agent_id": agent.id,
         "name": agent.name,

@@ -44,7 +44,7 @@ def outcome_of(scenario: Scenario, agent_id: str = ADA, project_id: str | None =
     return str(scenario.result["outcome"])
 
 
-# -- what an agent may take -----------------------------------------------------------------------
+# -- what an agent may take ----------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -199,7 +199,7 @@ def test_use_that_reaches_a_cap_places_a_hold_and_lets_running_work_finish(
     assert outcome_of(empty) == "none"
 
 
-# -- which one it gets ------------------------------------------------------------------------------
+# -- which one it gets ---------------------------------------------------------------------------
 
 
 def test_higher_priority_goes_first(team: Scenario) -> None:
@@ -301,7 +301,7 @@ def test_the_shortlist_stays_small_however_many_kinds_of_tasks(empty: Scenario) 
     assert empty.task(empty.world.agents[ADA].active[0]).priority == 3
 
 
-# -- standing offers --------------------------------------------------------------------------------
+# -- standing offers -----------------------------------------------------------------------------
 
 
 def until(scenario: Scenario, minutes: float = 10) -> int:
@@ -411,6 +411,15 @@ def test_a_raised_limit_serves_who_waits(empty: Scenario) -> None:
     assert empty.state(second) == "assigned"
 
 
+def test_a_skill_gained_while_waiting_counts_at_once(team: Scenario) -> None:
+    rust = (Skill("rust", 2),)
+    task, later = team.new_task(skills=rust), team.new_task(skills=rust)
+    team.given(wait(ADA, until(team)), an_agent(skills=rust, capacity=2))
+    assert team.state(task) == "assigned"
+    team.given(progress(task, 1), wait(ADA, until(team)))
+    assert team.state(later) == "assigned"
+
+
 def test_work_handed_in_for_review_makes_room_under_the_limit(empty: Scenario) -> None:
     empty.given(a_project(max_in_progress=1, completion="person"), an_agent(), an_agent(BOB))
     empty.new_task()
@@ -455,7 +464,7 @@ def test_an_agent_on_hold_does_not_keep_a_task_from_the_next_that_waits(team: Sc
     assert team.world.assignments[task].agent_id == BOB
 
 
-# -- leases: two clocks -------------------------------------------------------------------------------
+# -- leases: two clocks --------------------------------------------------------------------------
 
 
 @pytest.fixture

@@ -6,7 +6,7 @@ import msgspec
 import numpy as np
 import pytest
 
-from pm_agent.domain.assignment import TaskAssigned
+from pm_agent.domain.assignment import DecisionRecord, TaskAssigned
 from pm_agent.domain.envelope import Event
 from pm_agent.domain.task import Skill, TaskDraft
 from pm_agent.features.assignment.facts import FACTS
@@ -127,8 +127,8 @@ def test_a_record_that_was_tampered_with_is_found_out(field: str) -> None:
     assert differences(forged, given.task_id) != []
 
 
-def _draws_another(record: object, seed: int, task_id: str) -> bool:
-    other = msgspec.structs.replace(record, seed=seed)  # type: ignore[type-var]  # a struct
+def _draws_another(record: DecisionRecord, seed: int, task_id: str) -> bool:
+    other = msgspec.structs.replace(record, seed=seed)
     return any("the seed draws" in d for d in differences(other, task_id))
 
 

@@ -1,5 +1,7 @@
 """Projects and tasks: creating, importing, changing, cancelling, reopening, archiving."""
 
+from typing import Any
+
 import pytest
 
 from pm_agent.domain.assignment import CompletionAccepted, CompletionSubmitted
@@ -41,7 +43,7 @@ from tests.scenario import (
 )
 
 
-def update(task_id: str, **fields: object) -> UpdateTask:
+def update(task_id: str, **fields: Any) -> UpdateTask:
     return UpdateTask(request_id=request_id(), principal=PERSON, task_id=task_id, **fields)
 
 
@@ -53,7 +55,7 @@ def reopen(task_id: str, reason: str = "it broke again") -> ReopenTask:
     return ReopenTask(request_id=request_id(), principal=PERSON, task_id=task_id, reason=reason)
 
 
-# -- projects -----------------------------------------------------------------------------------
+# -- projects ------------------------------------------------------------------------------------
 
 
 def test_a_project_is_created_once(empty: Scenario) -> None:
@@ -87,13 +89,13 @@ def test_a_lead_agent_may_change_the_plan(team: Scenario) -> None:
     team.when(of_person(a_project("P-other"), agent_principal(ADA, "lead"))).then(ProjectCreated)
 
 
-# -- creating and importing -----------------------------------------------------------------------
+# -- creating and importing ----------------------------------------------------------------------
 
 
 def test_a_task_without_dependencies_is_ready_at_once(team: Scenario) -> None:
     team.when(a_task("Write the parser", description="for dates")).then(TaskCreated)
     assert "T-1" in team.world.ready
-    assert team.texts[team.task("T-1").description] == "for dates"
+    assert team.texts[str(team.task("T-1").description)] == "for dates"
 
 
 def test_a_task_in_an_unknown_project_is_refused(team: Scenario) -> None:
@@ -175,7 +177,7 @@ def test_an_import_is_taken_whole_or_not_at_all(
     assert team.world.tasks == {}
 
 
-# -- changing -----------------------------------------------------------------------------------
+# -- changing ------------------------------------------------------------------------------------
 
 
 def test_an_update_writes_only_what_changes(team: Scenario) -> None:
@@ -228,7 +230,7 @@ def test_required_skills_that_change_move_the_task_to_another_class(team: Scenar
     assert team.result["outcome"] == "none"
 
 
-# -- the end and what comes after it ----------------------------------------------------------------
+# -- the end and what comes after it -------------------------------------------------------------
 
 
 def test_only_accepted_work_unblocks_its_dependants(team: Scenario) -> None:
@@ -338,7 +340,7 @@ def test_an_early_look_archives_nothing(team: Scenario) -> None:
     team.when(look).then()
 
 
-# -- the log of a task ------------------------------------------------------------------------------
+# -- the log of a task ---------------------------------------------------------------------------
 
 
 def test_an_agent_logs_on_the_task_it_holds(team: Scenario) -> None:

@@ -9,7 +9,7 @@ from pm_agent.domain.instruction import (
     InstructionsWritten,
     StoreInstructions,
 )
-from pm_agent.features.instructions.view import brief, body_refs
+from pm_agent.features.instructions.view import body_refs, brief
 from pm_agent.kernel.effects import Effect
 from tests.scenario import (
     ADA,

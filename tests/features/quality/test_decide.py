@@ -17,9 +17,9 @@ from tests.scenario import (
     BOB,
     Scenario,
     a_project,
+    accept,
     agent_principal,
     an_agent,
-    accept,
     complete,
     reject,
 )

@@ -1,0 +1,400 @@
+"""What each operation does: an input becomes commands, or a reading of the replica.
+
+A handler decides nothing; the core does, and its refusals are raised as `Refused`.
+"""
+
+import hashlib
+import secrets
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, replace
+from typing import Any, NamedTuple, TypeVar
+
+import msgspec
+from pydantic import BaseModel
+
+from pm_agent.api import schemas
+from pm_agent.api.auth import ADMIN
+from pm_agent.api.convert import result_json, to_command
+from pm_agent.api.errors import Refused
+from pm_agent.domain import agent, project, task
+from pm_agent.domain.access import IssueToken
+from pm_agent.domain.assignment import (
+    AcceptCompletion,
+    ClaimTask,
+    TaskAssigned,
+    WaitForTask,
+)
+from pm_agent.domain.envelope import Command, Event, Principal
+from pm_agent.domain.errors import (
+    Forbidden,
+    InvalidInput,
+    NotAssigned,
+    NotFound,
+    UnknownTask,
+    WrongState,
+)
+from pm_agent.domain.hold import LiftHold, directives_for
+from pm_agent.domain.ids import agent_id as agent_id_of
+from pm_agent.domain.world import World
+from pm_agent.features.access.decide import TokenResult
+from pm_agent.features.assignment import view as assignment_view
+from pm_agent.features.assignment.decide import ClaimResult
+from pm_agent.features.backlog import view as backlog_view
+from pm_agent.features.instructions import view as instructions_view
+from pm_agent.features.quality.decide import CompletionResult
+from pm_agent.features.team import view as team_view
+from pm_agent.features.team.decide import RegisterResult
+from pm_agent.kernel.fencing import require_task
+from pm_agent.kernel.types import Reply, Result
+from pm_agent.runtime.ingress import Ingress
+
+C = TypeVar("C", bound=Command)
+G = TypeVar("G", bound=BaseModel)
+
+SECRET_BYTES = 32
+ASSIGNED = b'"outcome":"assigned"'
+LOOKED_BACK = 1_000  # events of a task in which an attempt is looked for
+
+
+class Answer(NamedTuple):
+    """What a handler gives: bytes to send, and where the journal stood."""
+
+    body: bytes  # JSON object
+    position: int  # a query that waits for it sees this answer's writes
+    version: int | None = None  # of the task the answer is about
+
+
+class ClaimAnswer(ClaimResult, frozen=True, kw_only=True):
+    """``outcome`` is ``assigned`` (with the task), ``none`` or ``waiting`` (with the reason)."""
+
+    task: backlog_view.TaskBrief | None = None
+
+
+class RegisterAnswer(RegisterResult, frozen=True, kw_only=True):
+    """A registration, with an access token when it made one."""
+
+    access_token: str = ""  # of a new agent, when an administrator registered it; shown once
+
+
+class IssueAnswer(TokenResult, frozen=True, kw_only=True):
+    """A new access token."""
+
+    token: str  # shown once
+    sha256: str  # names it, to revoke it
+
+
+class ApprovalResult(Result, frozen=True, kw_only=True):
+    """What an approval led to."""
+
+    task_id: str
+    state: str
+    next_step: str
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """One request: who asks, under which id, and the door to the coordinator."""
+
+    ingress: Ingress
+    principal: Principal
+    request_id: str
+
+    @property
+    def world(self) -> World:
+        return self.ingress.world
+
+    def command(self, kind: type[C], given: BaseModel) -> C:
+        return to_command(kind, given, self.principal, self.request_id, self.ingress.now_us())
+
+    async def submit(self, command: Command) -> Reply:
+        return accepted(await self.ingress.submit(command))
+
+    def reply(
+        self, reply: Reply, result: Result | None = None, version: int | None = None
+    ) -> Answer:
+        """Answer with a command's reply, or with a fuller result in its place."""
+        directives = reply.directives if self.principal.kind == "agent" else None
+        body = result_json(result or reply.result, self.ingress.now_us(), directives)
+        return Answer(body, reply.position, version)
+
+    def read(self, result: Result, version: int | None = None) -> Answer:
+        """Answer a query. Asking is a sign of life, and stop directives go with every answer."""
+        self.ingress.hear(self.principal)
+        told = None
+        if self.principal.kind == "agent":
+            told = directives_for(self.world, self.principal.id)
+        body = result_json(result, self.ingress.now_us(), told)
+        return Answer(body, self.world.position, version)
+
+
+def accepted(reply: Reply) -> Reply:
+    """Return the reply, or raise the refusal it carries.
+
+    Raises
+    ------
+    Refused
+    """
+    if reply.error is not None:
+        raise Refused(reply.error)
+    return reply
+
+
+Handler = Callable[[Call, Any], Awaitable[Answer]]
+
+
+# -- commands -------------------------------------------------------------------------------------
+
+
+def sends(kind: type[Command]) -> Handler:
+    """Make the handler of an operation that is one command and its reply."""
+
+    async def handle(call: Call, given: BaseModel) -> Answer:
+        return call.reply(await call.submit(call.command(kind, given)))
+
+    return handle
+
+
+def _own(call: Call, given: G) -> G:
+    """Fill in an agent's own id where it was left out."""
+    if getattr(given, "agent_id", None) is not None:
+        return given
+    if call.principal.kind != "agent":
+        message = "agent_id: it is missing, and this token is not an agent's."
+        raise InvalidInput(message, "Say which agent you mean; list_agents names them.")
+    return given.model_copy(update={"agent_id": call.principal.id})
+
+
+async def register_agent(call: Call, given: schemas.RegisterAgentInput) -> Answer:
+    """Register an agent; with a new one of an administrator comes its access token."""
+    principal = call.principal
+    if principal.kind == "agent" and given.role == "lead" and principal.role == "worker":
+        message = "A worker's token cannot register a lead agent."
+        raise Forbidden(message, "Register as 'worker', or ask an administrator.")
+    command = call.command(agent.RegisterAgent, given)
+    is_new = command.agent_id not in call.world.agents
+    reply = await call.submit(command)
+    if not is_new or principal.role not in ADMIN:
+        return call.reply(reply)
+    owner = Principal("agent", command.agent_id, given.role)
+    secret, _, issued = await _issue(call, owner, f"{call.request_id}:token", "by registration")
+    result = msgspec.json.decode(reply.result, type=RegisterAnswer)
+    return call.reply(issued, msgspec.structs.replace(result, access_token=secret))
+
+
+async def _issue(
+    call: Call, owner: Principal, request_id: str, label: str
+) -> tuple[str, str, Reply]:
+    """Make a secret and journal its hash; return secret, hash and reply."""
+    secret = "pma_" + secrets.token_urlsafe(SECRET_BYTES)
+    sha256 = hashlib.sha256(secret.encode()).hexdigest()
+    command = IssueToken(
+        request_id=request_id, principal=call.principal, sha256=sha256, owner=owner, label=label
+    )
+    reply = await call.submit(command)
+    await call.ingress.reach(reply.position)  # its owner may use it with the very next request
+    return secret, sha256, reply
+
+
+async def issue_token(call: Call, given: schemas.IssueTokenInput) -> Answer:
+    """Make an access token; its secret leaves in this answer and is kept nowhere."""
+    owner = given.owner
+    identifier = owner.id
+    if owner.kind == "agent" and not identifier.startswith("A-"):
+        identifier = agent_id_of(identifier)
+    principal = Principal(owner.kind, identifier, owner.role)
+    secret, sha256, reply = await _issue(call, principal, call.request_id, given.label)
+    result = IssueAnswer(owner=str(principal), role=owner.role, token=secret, sha256=sha256)
+    return call.reply(reply, result)
+
+
+async def heartbeat(call: Call, given: schemas.HeartbeatAgentInput) -> Answer:
+    """Hear an agent."""
+    return call.reply(await call.submit(call.command(agent.HeartbeatAgent, _own(call, given))))
+
+
+async def next_task(call: Call, given: schemas.RequestNextTaskInput) -> Answer:
+    """Claim a task now."""
+    return await _claimed(call, await call.submit(call.command(ClaimTask, _own(call, given))))
+
+
+async def wait(call: Call, given: schemas.WaitForTaskInput) -> Answer:
+    """Claim a task, or wait until there is one."""
+    own = _own(call, given)
+    if given.request_id is not None:
+        # A repeated wait is another command, since it ends at another instant, and would not get
+        # the first reply. So a task that is there at once is claimed under the caller's id.
+        now = schemas.RequestNextTaskInput(agent_id=own.agent_id, project_id=own.project_id)
+        reply = await call.submit(call.command(ClaimTask, now))
+        if ASSIGNED in reply.result:
+            return await _claimed(call, reply)
+        call = replace(call, request_id=f"{call.request_id}:wait:{call.ingress.now_us()}")
+    command = call.command(WaitForTask, own)
+    return await _claimed(call, accepted(await call.ingress.wait_for_task(command)))
+
+
+async def _claimed(call: Call, reply: Reply) -> Answer:
+    """Answer a claim; with a task comes all that is needed to start on it."""
+    claim = msgspec.json.decode(reply.result, type=ClaimAnswer)
+    if claim.outcome == "waiting":  # the time is up: who wants to wait on need not pause first
+        return call.reply(reply, msgspec.structs.replace(claim, retry_after_s=0))
+    if claim.outcome != "assigned":
+        return call.reply(reply)
+    held = call.world.assignments.get(claim.task_id)
+    if held is None or held.lease_token < claim.lease_token:
+        await call.ingress.reach(reply.position)
+    if claim.task_id not in call.world.tasks:  # the replica lags, or it is archived
+        return call.reply(reply, claim)
+    texts = await call.ingress.texts(backlog_view.context_refs(call.world, claim.task_id))
+    task_now = call.world.tasks[claim.task_id]
+    recovery = instructions_view.recovery_lines(task_now, texts)
+    brief = backlog_view.task_brief(call.world, claim.task_id, texts, recovery)
+    return call.reply(reply, msgspec.structs.replace(claim, task=brief))
+
+
+async def update_task(call: Call, given: schemas.UpdateTaskInput) -> Answer:
+    """Change a task; the answer carries its new version."""
+    reply = await call.submit(call.command(task.UpdateTask, given))
+    await call.ingress.reach(reply.position)
+    known = call.world.tasks.get(given.task_id)
+    return call.reply(reply, version=known.version if known else None)
+
+
+async def create_project(call: Call, given: schemas.CreateProjectInput) -> Answer:
+    """Create a project."""
+    _require_gate_right(call.principal, given.gate if given.gate.argv else None)
+    return call.reply(await call.submit(call.command(project.CreateProject, given)))
+
+
+async def update_project(call: Call, given: schemas.UpdateProjectInput) -> Answer:
+    """Change a project."""
+    _require_gate_right(call.principal, given.gate)
+    return call.reply(await call.submit(call.command(project.UpdateProject, given)))
+
+
+def _require_gate_right(principal: Principal, gate: schemas.GateInput | None) -> None:
+    """Keep agents, whatever their role, from choosing a program that the server runs."""
+    if gate is not None and principal.kind == "agent":
+        message = "An agent cannot set a project's gate: it is a program that the server runs."
+        raise Forbidden(message, "Ask a person to set it.")
+
+
+async def approve(call: Call, given: schemas.ApproveTaskInput) -> Answer:
+    """Accept a completion in review; any other task is freed of its approval hold.
+
+    The choice follows from the task's state, so that a repeated request is the same command again.
+    """
+    state = require_task(call.world, given.task_id).state
+    if state in ("in_review", "done"):
+        reply = await call.submit(call.command(AcceptCompletion, given))
+        judged = msgspec.json.decode(reply.result, type=CompletionResult)
+        next_step = "It is done; tasks that waited for it can start."
+        result = ApprovalResult(task_id=judged.task_id, state=judged.state, next_step=next_step)
+        return call.reply(reply, result)
+    lift = LiftHold(
+        request_id=call.request_id,
+        principal=call.principal,
+        scope="task",
+        target_id=given.task_id,
+        kind="approval",
+    )
+    reply = await call.ingress.submit(lift)
+    if reply.error is not None and reply.error.code == NotFound.code:
+        message = f"Task {given.task_id} is {state} and waits for no approval."
+        raise WrongState(message)
+    next_step = "It can be given to an agent once all it depends on is done."
+    result = ApprovalResult(task_id=given.task_id, state=state, next_step=next_step)
+    return call.reply(accepted(reply), result)
+
+
+# -- queries --------------------------------------------------------------------------------------
+
+
+async def task_context(call: Call, given: schemas.TaskContextInput) -> Answer:
+    """Read all about a task."""
+    texts = await call.ingress.texts(backlog_view.context_refs(call.world, given.task_id))
+    known = require_task(call.world, given.task_id)
+    context = backlog_view.task_context(
+        call.world,
+        given.task_id,
+        texts,
+        instructions_view.recovery_lines(known, texts),
+        is_detailed=given.response_format == "detailed",
+    )
+    return call.read(context, known.version)
+
+
+async def explain(call: Call, given: schemas.ExplainAssignmentInput) -> Answer:
+    """Read why an agent got a task."""
+    event = await _assignment_event(call, given.task_id, given.attempt)
+    assert isinstance(event.data, TaskAssigned)
+    return call.read(assignment_view.explain(event, event.data))
+
+
+async def _assignment_event(call: Call, task_id: str, attempt: int | None) -> Event:
+    _require_known(call.world, task_id)
+    held = call.world.assignments.get(task_id)
+    if held is not None and attempt in (None, held.attempt):
+        current = await call.ingress.event_at(held.decided_at)
+        if current is not None:
+            return current
+    found: Event | None = None
+    for event in await call.ingress.history(task_id, LOOKED_BACK):
+        if isinstance(event.data, TaskAssigned) and attempt in (None, event.data.attempt):
+            found = event
+    if found is None:
+        which = "was never assigned" if attempt is None else f"had no attempt {attempt}"
+        message = f"Task {task_id} {which}."
+        raise NotAssigned(message, "There is nothing to explain; see get_task_context.")
+    return found
+
+
+async def task_history(call: Call, given: schemas.TaskHistoryInput) -> Answer:
+    """Read what happened to a task."""
+    _require_known(call.world, given.task_id)
+    events = await call.ingress.history(given.task_id, given.limit)
+    texts = await call.ingress.texts(backlog_view.history_refs(events))
+    return call.read(backlog_view.task_history(given.task_id, events, texts))
+
+
+def _require_known(world: World, task_id: str) -> None:
+    """Refuse an unknown task; what happened to an archived one can still be read."""
+    if task_id not in world.tasks and task_id not in world.tombstones:
+        message = f"There is no task {task_id}."
+        raise UnknownTask(message)
+
+
+async def search(call: Call, given: schemas.SearchTasksInput) -> Answer:
+    """Find tasks."""
+    return call.read(backlog_view.search_tasks(call.world, **given.model_dump()))
+
+
+async def project_status(call: Call, given: schemas.ProjectStatusInput) -> Answer:
+    """Read where a project stands."""
+    texts = await call.ingress.texts(backlog_view.project_refs(call.world, given.project_id))
+    return call.read(backlog_view.project_status(call.world, given.project_id, texts))
+
+
+async def list_projects(call: Call, given: schemas.ListProjectsInput) -> Answer:
+    """Read all projects."""
+    return call.read(backlog_view.list_projects(call.world))
+
+
+async def status(call: Call, given: schemas.StatusInput) -> Answer:
+    """Read the whole workspace."""
+    ingress = call.ingress
+    status = backlog_view.workspace_status(
+        call.world, parked=ingress.n_parked, is_stale=ingress.is_stale
+    )
+    return call.read(status)
+
+
+async def agent_status(call: Call, given: schemas.AgentStatusInput) -> Answer:
+    """Read one agent."""
+    who = _own(call, given).agent_id
+    assert who is not None
+    return call.read(team_view.agent_status(call.world, who))
+
+
+async def list_agents(call: Call, given: schemas.ListAgentsInput) -> Answer:
+    """Read all agents, by pages."""
+    return call.read(team_view.list_agents(call.world, **given.model_dump()))
