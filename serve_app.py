@@ -22,12 +22,12 @@ class IngressReplica:
     def __init__(self, settings_json: str) -> None:
         self._settings = Settings.model_validate_json(settings_json)
 
-    def __serve_build_asgi_app__(self) -> Any:  # noqa: ANN401, PLW3201 - Serve's own hook
+    def __serve_build_asgi_app__(self) -> Any:
         ingress = build_ingress(RemoteCoordinator(self._settings.workspace))
         return build_app(ingress, allowed_hosts=self._settings.allowed_hosts)
 
 
-def application(settings: Settings) -> Any:  # noqa: ANN401 - Serve's applications are untyped
+def application(settings: Settings) -> Any:
     """One ingress replica: a second one buys a zero-gap failover for 88 MiB."""
     deployment: Any = serve.deployment(
         name="ingress",
@@ -42,7 +42,7 @@ def application(settings: Settings) -> Any:  # noqa: ANN401 - Serve's applicatio
     return deployment(wrapped).bind(settings.model_dump_json())
 
 
-def build(args: dict[str, str]) -> Any:  # noqa: ANN401 - Serve's builder form
+def build(args: dict[str, str]) -> Any:
     """Application for ``serve run serve_app:build KEY=VALUE …``; keys are those of `Settings`."""
     settings = Settings(**args)  # type: ignore[arg-type]  # strings, converted by pydantic
     launch(settings)

@@ -159,7 +159,7 @@ class RemoteCoordinator:
             raise self._away(error) from error
         return raw
 
-    def _actor(self) -> Any:  # noqa: ANN401 - Ray's handles are untyped
+    def _actor(self) -> Any:
         if self._handle is None:
             self._handle = ray.get_actor(self._name, namespace=NAMESPACE)
         return self._handle
@@ -178,7 +178,7 @@ def actor_name(workspace: str) -> str:
     return f"coordinator:{workspace}"
 
 
-def launch(settings: Settings) -> Any:  # noqa: ANN401 - Ray's handles are untyped
+def launch(settings: Settings) -> Any:
     """Create the workspace's coordinator, or find it, and return its handle."""
     remote: Any = ray.remote(CoordinatorActor)
     return remote.options(

@@ -5,6 +5,7 @@ cost next to nothing. ``isolation="process"`` gives a worker a host of its own.
 """
 
 import asyncio
+from functools import partial
 from typing import Any
 
 import ray
@@ -36,7 +37,7 @@ class HostActor:
     async def status(self) -> dict[str, Any]:
         return await (await self._started()).status()
 
-    async def ask(self, actor_id: str, message: str) -> Any:  # noqa: ANN401 - each actor answers as it likes
+    async def ask(self, actor_id: str, message: str) -> Any:
         return await (await self._started()).mailboxes.ask(actor_id, message)
 
     async def stop(self) -> None:
@@ -54,15 +55,13 @@ class HostActor:
         host = Host(
             coordinator,
             build_effect_runner(coordinator) if self._is_main else None,
-            (lambda project_id: PortfolioManager(coordinator, project_id))
-            if self._is_main
-            else None,
+            partial(PortfolioManager, coordinator) if self._is_main else None,
         )
         await host.start()
         for spec in self._workers:
             host.mailboxes.activate(
                 f"worker:{spec.name}",
-                lambda spec=spec: WorkerAgent(coordinator, self._settings.url, spec),
+                partial(WorkerAgent, coordinator, self._settings.url, spec),
             )
         return host
 
@@ -79,7 +78,7 @@ def launch(settings: Settings, workers: tuple[WorkerSpec, ...]) -> list[Any]:
     return handles
 
 
-def _create(settings: Settings, name: str, specs: list[WorkerSpec], *, is_main: bool) -> Any:  # noqa: ANN401 - Ray's handles are untyped
+def _create(settings: Settings, name: str, specs: list[WorkerSpec], *, is_main: bool) -> Any:
     remote: Any = ray.remote(HostActor)
     return remote.options(
         name=name,

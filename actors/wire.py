@@ -1,6 +1,6 @@
 """What crosses between Ray actors: msgpack bytes. Small batches travel inline with the call."""
 
-from typing import Union
+from typing import Any, Union
 
 import msgspec
 
@@ -12,11 +12,11 @@ from pm_agent.domain.ids import AgentId
 from pm_agent.kernel.types import ErrorInfo, Reply
 from pm_agent.runtime.backend import EffectJob, Feed
 
-AnyCommand = Union[tuple(DECIDERS)]  # noqa: UP007 - built from the catalog
+AnyCommand: Any = Union[tuple(DECIDERS)]  # noqa: UP007 - built from the catalog
 
 
 class Submission(msgspec.Struct, frozen=True):
-    commands: list[AnyCommand]  # type: ignore[valid-type]  # a union made at run time
+    commands: list[AnyCommand]
     heard: list[AgentId]
 
 
@@ -46,7 +46,6 @@ def encode_submission(commands: list[Command], heard: list[AgentId]) -> bytes:
 def raise_for(error: ErrorInfo) -> None:
     """Raise an error that came over the wire as what it was."""
     raise _ERRORS.get(error.code, PMError)(error.message, error.next_step)
-
 
 
 def cause_of(error: Exception) -> Exception:

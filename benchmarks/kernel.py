@@ -62,9 +62,8 @@ IMPORT = 10_000  # tasks in one import, the most that the API takes
 
 SIZES = (1_000, 10_000, 100_000, 1_000_000)
 QUICK_SIZES = SIZES[:3]
-ROUNDS = 5  # of all that is compared, so that a busy spell of the machine meets each of them
-CLAIMS = 200  # a round, in memory
-DURABLE_CLAIMS = 60
+CLAIMS = 600  # per case, in memory
+DURABLE_CLAIMS = 200
 GROWTH_AGENTS = 200
 RARE_SHARE = 0.001  # of the tasks, next to 3 % for each common skill
 RARE = Skill("rare", 1)
@@ -270,21 +269,19 @@ class Board:
         gc.enable()
         gc.collect()
 
-    async def claims_s(self, agents: Sequence[int], n: int, *, is_durable: bool) -> list[float]:
-        """Seconds of each of ``n`` claims, one at a time."""
-        taken = []
-        for index in range(n):
-            principal = Principal("agent", f"A-{agents[index % len(agents)]}")
-            command = ClaimTask(**self._by(principal), agent_id=principal.id)
-            start = time.perf_counter()
-            step = self._engine.step([command], self._clock.now_us())
-            if is_durable:
-                await self._journal.append(step.batch(self._engine.epoch))
-            taken.append(time.perf_counter() - start)
-            if not is_durable:
-                await self._journal.append(step.batch(self._engine.epoch))
-            await self._replace(principal, step)
-        return taken
+    async def claim_s(self, agent: int, *, is_durable: bool) -> float:
+        """Seconds of one claim."""
+        principal = Principal("agent", f"A-{agent}")
+        command = ClaimTask(**self._by(principal), agent_id=principal.id)
+        start = time.perf_counter()
+        step = self._engine.step([command], self._clock.now_us())
+        if is_durable:
+            await self._journal.append(step.batch(self._engine.epoch))
+        taken_s = time.perf_counter() - start
+        if not is_durable:
+            await self._journal.append(step.batch(self._engine.epoch))
+        await self._replace(principal, step)
+        return taken_s
 
     async def _replace(self, principal: Principal, step: Step) -> None:
         result = msgspec.json.decode(step.replies[0].result, type=ClaimResult)
@@ -334,14 +331,6 @@ class Claims(NamedTuple):
     in_process: list[float]
     durable: list[float]
 
-    async def measure(self) -> None:
-        """Add one round."""
-        for taken, n, is_durable in (
-            (self.in_process, CLAIMS, False),
-            (self.durable, DURABLE_CLAIMS, True),
-        ):
-            taken += await self.board.claims_s(self.agents, n, is_durable=is_durable)
-
     def as_case(self) -> Case:
         made: Case = {"case": self.case, "n_ready": self.board.n_ready}
         for name, values in (("in_process", self.in_process), ("durable", self.durable)):
@@ -352,22 +341,23 @@ class Claims(NamedTuple):
 
 async def _growth(plan: Plan, folder: Path, report: Report) -> None:
     least, *others = QUICK_SIZES if plan.is_quick else SIZES
+    everybody = range(GROWTH_AGENTS)
     async with _board(folder / "small.db") as small, _board(folder / "large.db") as large:
         await small.grow(least)
+        # Measured beside the largest: figures of one minute are not compared with another's.
+        compared = [Claims(_growth_name(least), small, everybody, [], [])]
         for size in others:
             await large.grow(size)
-            compared = [Claims(_growth_name(size), large, range(GROWTH_AGENTS), [], [])]
-            if size == others[-1]:
-                everybody = range(GROWTH_AGENTS)
-                compared.insert(0, Claims(_growth_name(least), small, everybody, [], []))
-                compared.append(Claims("skill_common", large, [GROWTH_AGENTS], [], []))
-                compared.append(Claims("skill_rare", large, [GROWTH_AGENTS + 1], [], []))
             progress(f"kernel: claims among {size:,} ready tasks")
-            for claims in compared:  # warm-up
-                await claims.board.claims_s(claims.agents, len(claims.agents), is_durable=True)
-            for _ in range(ROUNDS):
-                for claims in compared:
-                    await claims.measure()
+            grown = Claims(_growth_name(size), large, everybody, [], [])
+            if size != others[-1]:
+                await _measure([grown])
+                report.cases.append(grown.as_case())
+                continue
+            compared.append(grown)
+            compared.append(Claims("skill_common", large, [GROWTH_AGENTS], [], []))
+            compared.append(Claims("skill_rare", large, [GROWTH_AGENTS + 1], [], []))
+            await _measure(compared)
             report.cases += [claims.as_case() for claims in compared]
     name = f"growth_{_short(others[-1])}_vs_{_short(least)}"
     for kind in ("in_process", "durable"):
@@ -377,6 +367,21 @@ async def _growth(plan: Plan, folder: Path, report: Report) -> None:
         add_ratio(report, f"{name}_{kind}", above, below)
         above, below = (number(report.cases, f"skill_{s}", figure) for s in ("rare", "common"))
         add_ratio(report, f"rare_vs_common_skill_{kind}", above, below)
+
+
+async def _measure(compared: Sequence[Claims]) -> None:
+    """Claim in turns, so that a busy spell of the machine meets all that is compared."""
+    for claims in compared:
+        for agent in claims.agents:  # warm-up
+            await claims.board.claim_s(agent, is_durable=True)
+    for turn in range(CLAIMS):
+        for claims in compared:
+            agent = claims.agents[turn % len(claims.agents)]
+            claims.in_process.append(await claims.board.claim_s(agent, is_durable=False))
+    for turn in range(DURABLE_CLAIMS):
+        for claims in compared:
+            agent = claims.agents[turn % len(claims.agents)]
+            claims.durable.append(await claims.board.claim_s(agent, is_durable=True))
 
 
 @asynccontextmanager

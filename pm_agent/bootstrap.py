@@ -22,13 +22,14 @@ from pm_agent.kernel import snapshot as snapshots
 from pm_agent.kernel.engine import Engine
 from pm_agent.kernel.types import Policy
 from pm_agent.ports import Clock, GateRunner, Head, Journal, LanguageModel, Scorer, StoredSnapshot
+from pm_agent.runtime.attempt import Api
 from pm_agent.runtime.backend import Coordinator
 from pm_agent.runtime.clock import SystemClock
 from pm_agent.runtime.coordinator_loop import BuildEngine, CoordinatorLoop
 from pm_agent.runtime.effects import EffectRunner
 from pm_agent.runtime.executors import Executor, PythonExecutor, ShellExecutor
 from pm_agent.runtime.ingress import Ingress
-from pm_agent.runtime.worker import Api, Worker
+from pm_agent.runtime.worker import Worker
 from pm_agent.runtime.worktree import Worktree
 from pm_agent.settings import PythonSpec, Settings, ShellSpec, WorkerSpec
 
@@ -46,9 +47,7 @@ def open_journal_readonly(path: Path, workspace: str = "main") -> Journal:
     return SQLiteJournal(path, workspace, read_only=True)
 
 
-def engine_builder(
-    policy: Policy, scorer: Scorer, *, seed: int | None = None
-) -> BuildEngine:
+def engine_builder(policy: Policy, scorer: Scorer, *, seed: int | None = None) -> BuildEngine:
     """How to make an engine from a snapshot, the journal's head and the present instant."""
 
     def build(saved: StoredSnapshot | None, head: Head, now_us: int) -> Engine:

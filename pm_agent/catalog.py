@@ -1,6 +1,7 @@
 """Which feature handles what. Explicit lists; nothing is discovered."""
 
 from collections.abc import Iterator, Mapping
+from typing import Any
 
 from pm_agent.domain import access, agent, assignment, blocker, hold, instruction, project, task
 from pm_agent.domain.envelope import Command, EventData
@@ -73,7 +74,7 @@ def _alarms(world: World) -> Iterator[Alarm]:
 
 
 def _reactors() -> dict[type[EventData], tuple[Reactor, ...]]:
-    lists: tuple[Mapping[type[EventData], Reactor], ...] = (
+    lists: tuple[Mapping[Any, Reactor], ...] = (
         assignment_react.REACTORS,
         backlog_react.REACTORS,
         holds_react.REACTORS,

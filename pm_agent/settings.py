@@ -10,6 +10,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 from pm_agent.domain.errors import StartError
 from pm_agent.kernel.types import Policy
 
+
 class ShellSpec(BaseModel, extra="forbid", frozen=True):
     """An executor that runs a fixed command; no field of a task ever enters it."""
 
@@ -79,7 +80,8 @@ class Settings(BaseSettings):
         default=0.03, ge=0, le=0.5, description="Share of choices drawn among near-ties"
     )
     ray_address: str = Field(
-        default="local", description="'local' starts an embedded Ray; 'auto' or an address joins one"
+        default="local",
+        description="'local' starts an embedded Ray; 'auto' or an address joins one",
     )
     haproxy: bool = Field(default=True, description="Serve through HAProxy; 13 times cheaper")
     workers: Path | None = Field(

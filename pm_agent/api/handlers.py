@@ -39,6 +39,8 @@ from pm_agent.domain.world import World
 from pm_agent.features.access.decide import TokenResult
 from pm_agent.features.assignment import view as assignment_view
 from pm_agent.features.assignment.decide import ClaimResult
+from pm_agent.features.backlog import history as backlog_history
+from pm_agent.features.backlog import status as backlog_status
 from pm_agent.features.backlog import view as backlog_view
 from pm_agent.features.instructions import view as instructions_view
 from pm_agent.features.quality.decide import CompletionResult
@@ -352,8 +354,8 @@ async def task_history(call: Call, given: schemas.TaskHistoryInput) -> Answer:
     """Read what happened to a task."""
     _require_known(call.world, given.task_id)
     events = await call.ingress.history(given.task_id, given.limit)
-    texts = await call.ingress.texts(backlog_view.history_refs(events))
-    return call.read(backlog_view.task_history(given.task_id, events, texts))
+    texts = await call.ingress.texts(backlog_history.history_refs(events))
+    return call.read(backlog_history.task_history(given.task_id, events, texts))
 
 
 def _require_known(world: World, task_id: str) -> None:
@@ -370,19 +372,19 @@ async def search(call: Call, given: schemas.SearchTasksInput) -> Answer:
 
 async def project_status(call: Call, given: schemas.ProjectStatusInput) -> Answer:
     """Read where a project stands."""
-    texts = await call.ingress.texts(backlog_view.project_refs(call.world, given.project_id))
-    return call.read(backlog_view.project_status(call.world, given.project_id, texts))
+    texts = await call.ingress.texts(backlog_status.project_refs(call.world, given.project_id))
+    return call.read(backlog_status.project_status(call.world, given.project_id, texts))
 
 
 async def list_projects(call: Call, given: schemas.ListProjectsInput) -> Answer:
     """Read all projects."""
-    return call.read(backlog_view.list_projects(call.world))
+    return call.read(backlog_status.list_projects(call.world))
 
 
 async def status(call: Call, given: schemas.StatusInput) -> Answer:
     """Read the whole workspace."""
     ingress = call.ingress
-    status = backlog_view.workspace_status(
+    status = backlog_status.workspace_status(
         call.world, parked=ingress.n_parked, is_stale=ingress.is_stale
     )
     return call.read(status)

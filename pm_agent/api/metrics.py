@@ -6,7 +6,7 @@ from prometheus_client import CollectorRegistry, Counter, Histogram, generate_la
 from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.registry import Collector
 
-from pm_agent.features.backlog.view import count_tasks
+from pm_agent.features.backlog.status import count_tasks
 from pm_agent.runtime.ingress import Ingress
 
 # Seconds; from a hit in memory to a long poll.

@@ -21,6 +21,8 @@ from pm_agent.domain.envelope import Command, Role
 from pm_agent.features.access.decide import TokenResult
 from pm_agent.features.assignment import view as assignment_view
 from pm_agent.features.assignment.decide import ReleaseResult
+from pm_agent.features.backlog import history as backlog_history
+from pm_agent.features.backlog import status as backlog_status
 from pm_agent.features.backlog import view as backlog_view
 from pm_agent.features.backlog.decide import ImportResult, LogResult, ProjectResult, TaskResult
 from pm_agent.features.blockers.decide import BlockerResult
@@ -272,7 +274,7 @@ OPERATIONS: tuple[Operation, ...] = (
         path="/v1/projects/{project_id}",
         roles=WORKER,
         input=schemas.ProjectStatusInput,
-        result=backlog_view.ProjectStatus,
+        result=backlog_status.ProjectStatus,
         handler=handlers.project_status,
         idempotent=True,
         help="Call this to see where a project stands: tasks by state, who works on what, open "
@@ -352,7 +354,7 @@ OPERATIONS: tuple[Operation, ...] = (
         path="/v1/projects",
         roles=WORKER,
         input=schemas.ListProjectsInput,
-        result=backlog_view.ProjectList,
+        result=backlog_status.ProjectList,
         handler=handlers.list_projects,
         idempotent=True,
         in_mcp=False,
@@ -493,7 +495,7 @@ OPERATIONS: tuple[Operation, ...] = (
         path="/v1/status",
         roles=WORKER,
         input=schemas.StatusInput,
-        result=backlog_view.WorkspaceStatus,
+        result=backlog_status.WorkspaceStatus,
         handler=handlers.status,
         idempotent=True,
         in_mcp=False,
@@ -506,7 +508,7 @@ OPERATIONS: tuple[Operation, ...] = (
         path="/v1/tasks/{task_id}/history",
         roles=WORKER,
         input=schemas.TaskHistoryInput,
-        result=backlog_view.TaskHistory,
+        result=backlog_history.TaskHistory,
         handler=handlers.task_history,
         idempotent=True,
         in_mcp=False,

@@ -14,7 +14,15 @@ from rich.table import Table
 
 from pm_agent.bootstrap import open_journal, open_journal_readonly
 from pm_agent.catalog import CATALOG
-from pm_agent.cli.console import DataOption, JsonOption, err, out, print_json, refusals, settings_with
+from pm_agent.cli.console import (
+    DataOption,
+    JsonOption,
+    err,
+    out,
+    print_json,
+    refusals,
+    settings_with,
+)
 from pm_agent.domain.assignment import TaskAssigned
 from pm_agent.domain.errors import UnknownTask
 from pm_agent.domain.time import iso
@@ -206,7 +214,9 @@ def _refs(payload: bytes) -> list[str]:
     raw: dict[str, object] = msgspec.json.decode(payload)
     names = ("description", "note", "summary", "report", "resolution", "decision", "text")
     return [
-        value for n in names if isinstance(value := raw.get(n), str) and len(value) == 64  # noqa: PLR2004 - hex SHA-256
+        value
+        for n in names
+        if isinstance(value := raw.get(n), str) and len(value) == 64  # noqa: PLR2004 - hex SHA-256
     ]
 
 

@@ -30,7 +30,7 @@ TokenOption = Annotated[
 ]
 
 
-def settings_with(**given: Any) -> Settings:  # noqa: ANN401 - options of any command
+def settings_with(**given: Any) -> Settings:
     """Settings from the environment, overridden by the options that were given."""
     return Settings(**{name: value for name, value in given.items() if value is not None})
 
@@ -63,6 +63,6 @@ def server(url: str | None, token: str | None, data: Path | None) -> Iterator[Cl
             yield client
 
 
-def print_json(value: Any) -> None:  # noqa: ANN401 - any JSON
+def print_json(value: Any) -> None:
     plain = msgspec.to_builtins(value)
     sys.stdout.write(json.dumps(plain, indent=2, ensure_ascii=False) + "\n")

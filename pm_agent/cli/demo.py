@@ -71,7 +71,9 @@ def demo(
     """Run a backlog to done with agents on Ray, here and now, and prove what happened."""
     with refusals():
         if not EXAMPLE.is_dir():
-            message = f"The example {EXAMPLE} is missing: the demo runs from a clone of the project."
+            message = (
+                f"The example {EXAMPLE} is missing: the demo runs from a clone of the project."
+            )
             raise StartError(message)
         folder = keep or Path(tempfile.mkdtemp(prefix="pmdemo-"))
         try:
@@ -91,7 +93,7 @@ class Demo:
         self.repository = self.folder / "textkit"
         self.chaos = chaos
         self.as_json = as_json
-        self.random = random.Random(seed)  # noqa: S311 - a permutation, no secret
+        self.random = random.Random(seed)
         self.team = shuffled_skills(TEAM, self.random) if seed is not None else TEAM
         self.remote = shuffled_skills(REMOTE, self.random) if seed is not None else REMOTE
         self.backlog: list[Json] = json.loads((EXAMPLE / "backlog.json").read_text())["tasks"]
@@ -101,7 +103,7 @@ class Demo:
         self.began_s = time.monotonic()
 
     def run(self) -> bool:
-        from actors.cluster import free_port  # noqa: PLC0415 - Ray's side
+        from actors.cluster import free_port
 
         git(self.folder, sys.executable, str(EXAMPLE / "init_repo.py"), str(self.repository))
         settings = Settings(
@@ -149,7 +151,11 @@ class Demo:
         crashed = chaos_done = False
         is_live = out.is_terminal and not self.as_json
         last_done = -1
-        with Live(console=out, refresh_per_second=4, transient=True) if is_live else _nothing() as live:
+        with (
+            Live(console=out, refresh_per_second=4, transient=True)
+            if is_live
+            else _nothing() as live
+        ):
             while time.monotonic() - self.began_s < GIVE_UP_S:
                 status = client.get_project_status(project)
                 done = status["tasks"].get("done", 0)
@@ -181,7 +187,7 @@ class Demo:
 
     def _kill_an_executor(self, hosts: list[Any]) -> bool:
         """SIGKILL the executor of some managed worker that is at work now."""
-        import ray  # noqa: PLC0415 - Ray's side
+        import ray
 
         for handle in hosts:
             for actor_id, status in ray.get(handle.status.remote()).items():
@@ -195,9 +201,9 @@ class Demo:
 
     def _kill_the_coordinator(self, settings: Settings) -> bool:
         """SIGKILL the coordinator's process; Ray starts it again and it replays its journal."""
-        import ray  # noqa: PLC0415 - Ray's side
+        import ray
 
-        from actors import coordinator  # noqa: PLC0415
+        from actors import coordinator
 
         pid = ray.get(coordinator.launch(settings).pid.remote())
         os.kill(pid, signal.SIGKILL)
@@ -225,14 +231,14 @@ class Demo:
 
     def _prove(self, settings: Settings) -> bool:
         report = asyncio.run(verify_journal(settings))
-        checked = subprocess.run(  # noqa: S603 - fixed program, our own paths
+        checked = subprocess.run(
             [sys.executable, str(CHECKER), str(settings.journal_path), str(self.repository)],
             capture_output=True,
             text=True,
             check=False,
         )
         found: Json = json.loads(checked.stdout or "{}")
-        tests = subprocess.run(  # noqa: S603 - fixed program, our own paths
+        tests = subprocess.run(
             [sys.executable, "-m", "unittest", "discover", "-q"],
             cwd=self.repository,
             capture_output=True,
@@ -344,7 +350,7 @@ def by_agent_table(by_agent: Json) -> Table:
 
 def git(cwd: Path, *argv: str) -> None:
     """Run one of the example's programs; its output is shown only when it fails."""
-    done = subprocess.run(argv, cwd=cwd, capture_output=True, text=True, check=False)  # noqa: S603 - fixed program
+    done = subprocess.run(argv, cwd=cwd, capture_output=True, text=True, check=False)
     if done.returncode:
         message = f"{argv[1]} failed: {done.stderr[-500:]}"
         raise StartError(message)

@@ -21,7 +21,7 @@ PAUSE_S = 1.0
 READ_TIMEOUT_S = 60.0
 
 
-async def run_remote_agents(  # noqa: PLR0913 - what an agent's own configuration would hold
+async def run_remote_agents(
     url: str,
     team: Team,
     secrets: dict[str, str],
@@ -54,7 +54,7 @@ class ToolError(Exception):
 class RemoteAgent:
     """Register, wait, work, report, complete: the loop of the server's own instructions."""
 
-    def __init__(  # noqa: PLR0913 - as above
+    def __init__(
         self,
         url: str,
         name: str,
@@ -98,9 +98,7 @@ class RemoteAgent:
         outcome: Outcome = await self._executor.run(claimed["task"], workspace, report)
         lease = {"task_id": task_id, "lease_token": lease_token}
         if not outcome.is_done:
-            await self._call(
-                client, "release_task", **lease, reason="failed", note=outcome.reason
-            )
+            await self._call(client, "release_task", **lease, reason="failed", note=outcome.reason)
             return
         committed = await self._worktree.commit(task_id, lease_token, outcome.summary)
         await self._call(
@@ -111,7 +109,7 @@ class RemoteAgent:
             evidence={"commit": committed.commit, "branch": committed.branch},
         )
 
-    async def _call(self, client: Client, tool: str, **arguments: Any) -> Json:  # noqa: ANN401 - any JSON
+    async def _call(self, client: Client, tool: str, **arguments: Any) -> Json:
         result = await client.call_tool(tool, arguments)
         found: Json = result.structured_content or {}
         if result.is_error:
@@ -122,9 +120,7 @@ class RemoteAgent:
 class _Report:
     """Carries what the executor says to the MCP tools."""
 
-    def __init__(
-        self, agent: RemoteAgent, client: Client, task_id: str, lease_token: int
-    ) -> None:
+    def __init__(self, agent: RemoteAgent, client: Client, task_id: str, lease_token: int) -> None:
         self._agent = agent
         self._client = client
         self._lease = {"task_id": task_id, "lease_token": lease_token}
@@ -156,5 +152,5 @@ class _Report:
             if not context.get("blockers") and closed:
                 return str(closed[-1]["resolution"])
 
-    async def _call(self, tool: str, **arguments: Any) -> Json:  # noqa: ANN401 - any JSON
+    async def _call(self, tool: str, **arguments: Any) -> Json:
         return await self._agent._call(self._client, tool, **self._lease, **arguments)  # noqa: SLF001 - as above

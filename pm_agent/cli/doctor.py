@@ -148,7 +148,7 @@ def _language_model() -> Check:
 
 
 def _flags() -> list[Check]:
-    from actors.cluster import FLAGS  # noqa: PLC0415 - plain data, does not import Ray
+    from actors.cluster import FLAGS
 
     checks = []
     for name, value in FLAGS.items():

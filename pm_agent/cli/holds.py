@@ -1,7 +1,7 @@
 """``pm-agent pause | resume | stop | approve``: people hold work back and let it go."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -14,6 +14,7 @@ from pm_agent.cli.console import (
     print_json,
     server,
 )
+from pm_agent.domain.hold import Scope
 
 TargetArgument = Annotated[
     str, typer.Argument(help="T-… task, P-… project, A-… agent, or 'workspace'.")
@@ -72,9 +73,10 @@ def approve(
     _say(result, f"{task} is approved: {result.get('state', '')}.", as_json=as_json)
 
 
-def scope_of(target: str) -> tuple[str, str]:
+def scope_of(target: str) -> tuple[Scope, str]:
     """Return scope and id from a target: ``T-4`` is a task, ``workspace`` the whole."""
-    scope = {"T-": "task", "P-": "project", "A-": "agent"}.get(target[:2])
+    scopes: dict[str, Scope] = {"T-": "task", "P-": "project", "A-": "agent"}
+    scope = scopes.get(target[:2])
     if target == "workspace":
         return "workspace", "main"
     if scope is None:
@@ -83,8 +85,8 @@ def scope_of(target: str) -> tuple[str, str]:
     return scope, target
 
 
-def _place(  # noqa: PLR0913 - a command's options
-    kind: str,
+def _place(
+    kind: Literal["paused", "stopped"],
     target: str,
     reason: str,
     url: str | None,

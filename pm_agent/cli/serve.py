@@ -7,6 +7,7 @@ import threading
 import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -55,7 +56,7 @@ def running_on_ray(settings: Settings) -> Iterator[list[Any]]:
     require_free_port(settings)
     settings = settings.model_copy(update={"data": settings.data.resolve()})
     ensure_admin_secret(settings)
-    from actors import cluster  # noqa: PLC0415 - only this command needs Ray
+    from actors import cluster
 
     cluster.start(settings)
     try:
@@ -83,14 +84,14 @@ def require_free_port(settings: Settings) -> None:
 
 
 def _deploy(settings: Settings, specs: tuple[WorkerSpec, ...]) -> list[Any]:
-    import ray  # noqa: PLC0415 - after its flags are set
-    from ray import serve  # noqa: PLC0415
-    from ray.serve.config import HTTPOptions  # noqa: PLC0415
-    from ray.serve.schema import LoggingConfig  # noqa: PLC0415
+    import ray
+    from ray import serve
+    from ray.serve.config import HTTPOptions
+    from ray.serve.schema import LoggingConfig
 
-    import serve_app  # noqa: PLC0415
-    from actors import coordinator, host  # noqa: PLC0415
-    from actors.wire import cause_of  # noqa: PLC0415
+    import serve_app
+    from actors import coordinator, host
+    from actors.wire import cause_of
 
     handle = coordinator.launch(settings)
     try:
@@ -113,14 +114,14 @@ def _deploy(settings: Settings, specs: tuple[WorkerSpec, ...]) -> list[Any]:
 
 
 def _undeploy(settings: Settings, specs: tuple[WorkerSpec, ...]) -> None:
-    import ray  # noqa: PLC0415 - as above
-    from ray import serve  # noqa: PLC0415
+    import ray
+    from ray import serve
 
-    from actors import coordinator, host  # noqa: PLC0415
+    from actors import coordinator, host
 
     hosts = [h.stop.remote() for h in host.launch(settings, specs)]
     ray.wait(hosts, num_returns=len(hosts), timeout=STOP_S)
-    serve.shutdown()
+    serve.shutdown()  # type: ignore[no-untyped-call]  # Serve's own
     ray.wait([coordinator.launch(settings).stop.remote()], timeout=STOP_S)
 
 
@@ -142,9 +143,9 @@ async def _run_bare(settings: Settings) -> None:
 @asynccontextmanager
 async def running_bare(settings: Settings) -> AsyncIterator[Any]:
     """The same runtime objects in this process; yields the ASGI app."""
-    from actors.portfolio import PortfolioManager  # noqa: PLC0415 - plain objects, no Ray
-    from actors.worker import WorkerAgent  # noqa: PLC0415
-    from pm_agent.runtime.host import Host  # noqa: PLC0415
+    from actors.portfolio import PortfolioManager
+    from actors.worker import WorkerAgent
+    from pm_agent.runtime.host import Host
 
     specs = load_workers(settings.workers) if settings.workers else ()
     secret = ensure_admin_secret(settings)
@@ -154,13 +155,13 @@ async def running_bare(settings: Settings) -> AsyncIterator[Any]:
     host = Host(
         coordinator,
         build_effect_runner(coordinator),
-        lambda project_id: PortfolioManager(coordinator, project_id),
+        partial(PortfolioManager, coordinator),
     )
     await host.start()
     for spec in specs:
         host.mailboxes.activate(
             f"worker:{spec.name}",
-            lambda spec=spec: WorkerAgent(coordinator, settings.url, spec),
+            partial(WorkerAgent, coordinator, settings.url, spec),
         )
     try:
         yield build_app(build_ingress(coordinator), allowed_hosts=settings.allowed_hosts)

@@ -41,7 +41,7 @@ def _issued(world: "World", event: Event, data: TokenIssued) -> None:
     world.tokens[data.sha256] = AccessToken(data.sha256, data.owner, data.label, event.at_us)
 
 
-def _revoked(world: "World", event: Event, data: TokenRevoked) -> None:  # noqa: ARG001
+def _revoked(world: "World", event: Event, data: TokenRevoked) -> None:
     world.tokens.pop(data.sha256, None)
 
 

@@ -69,7 +69,7 @@ def _placed(world: "World", event: Event, data: HoldPlaced) -> None:
     world.put_holds(data.scope, data.target_id, (*kept, hold))
 
 
-def _lifted(world: "World", event: Event, data: HoldLifted) -> None:  # noqa: ARG001 - applier shape
+def _lifted(world: "World", event: Event, data: HoldLifted) -> None:
     kept = tuple(h for h in world.holds_of(data.scope, data.target_id) if h.kind != data.kind)
     world.put_holds(data.scope, data.target_id, kept)
 

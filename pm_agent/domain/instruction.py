@@ -49,7 +49,7 @@ class EffectAbandoned(EventData, frozen=True, kw_only=True):
     reason: str
 
 
-def _written(world: "World", event: Event, data: InstructionsWritten) -> None:  # noqa: ARG001
+def _written(world: "World", event: Event, data: InstructionsWritten) -> None:
     world.instructions[data.task_id] = Instruction(data.lease_token, data.text, data.writer)
 
 

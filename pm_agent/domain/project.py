@@ -99,7 +99,7 @@ def _created(world: "World", event: Event, data: ProjectCreated) -> None:
     world.put_project(Project(id=data.project_id, created_at_us=event.at_us, **fields))
 
 
-def _updated(world: "World", event: Event, data: ProjectUpdated) -> None:  # noqa: ARG001
+def _updated(world: "World", event: Event, data: ProjectUpdated) -> None:
     changes = {
         f: value
         for f in data.__struct_fields__

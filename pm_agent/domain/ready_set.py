@@ -169,7 +169,11 @@ class ReadySet:
         if known is None:
             return
         owner, entry = known
-        owner.entries.remove(entry)
+        head = owner.head
+        if head is not None and task_id in head.task_ids:  # as a claim's: no search is needed
+            del owner.entries[head.task_ids.index(task_id)]
+        else:
+            owner.entries.remove(entry)
         owner.n -= 1
         owner.touch(entry)
         self._free.append(entry.slot)
@@ -183,7 +187,7 @@ class ReadySet:
             head = of.head = Head(
                 n_asked=n,
                 task_ids=[self.task_ids[slot] for slot in slots],
-                rows=self.columns[slots],
+                rows=self.columns.take(slots, axis=0),
                 last_agents=[self.last_agents[slot] for slot in slots],
                 end=entries[-1] if len(entries) == n else None,
             )

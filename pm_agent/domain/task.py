@@ -372,7 +372,7 @@ def _reopened(world: "World", event: Event, data: TaskReopened) -> None:
         world.change_waiting(task.id, +1)
 
 
-def _archived(world: "World", event: Event, data: TaskArchived) -> None:  # noqa: ARG001
+def _archived(world: "World", event: Event, data: TaskArchived) -> None:
     world.bury_task(data.task_id)
 
 
@@ -395,7 +395,7 @@ def _artifact_logged(world: "World", event: Event, data: ArtifactLogged) -> None
     )
 
 
-def _critical_paths_set(world: "World", event: Event, data: CriticalPathsSet) -> None:  # noqa: ARG001
+def _critical_paths_set(world: "World", event: Event, data: CriticalPathsSet) -> None:
     for task_id, minutes in data.minutes.items():
         task = world.tasks.get(task_id)
         if task is not None and not task.is_terminal:

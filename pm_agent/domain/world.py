@@ -308,13 +308,11 @@ class World:
     def holds_of(self, scope: Scope, target_id: str) -> tuple[Hold, ...]:
         if scope == "workspace":
             return self.tables.workspace_holds
-        table: dict[str, Any] = {
-            "project": self.projects,
-            "agent": self.agents,
-            "task": self.tasks,
-        }[scope]
-        holds: tuple[Hold, ...] = table[target_id].holds
-        return holds
+        if scope == "project":
+            return self.projects[target_id].holds
+        if scope == "agent":
+            return self.agents[target_id].holds
+        return self.tasks[target_id].holds
 
     def open_blockers(self, task_id: TaskId) -> list[Blocker]:
         known = (self.blockers[b] for b in self.task_blockers.get(task_id, ()))

@@ -56,7 +56,7 @@ class Engine:
         When this process took over; leases count silence from here at the earliest.
     """
 
-    def __init__(  # noqa: PLR0913 - the parts a driver wires, each named
+    def __init__(
         self,
         catalog: Catalog,
         scorer: Scorer,
@@ -78,7 +78,7 @@ class Engine:
         self.alarms = Alarms()
         self.head_hash = head.hash
         self.epoch = head.epoch
-        self._random = Random(seed)  # noqa: S311 - explores near-ties and salts bodies; no secret
+        self._random = Random(seed)
 
     # -- building from the journal ------------------------------------------------------------
 
@@ -123,11 +123,13 @@ class Engine:
         return self.alarms.next_us()
 
     def _answer(self, command: Command, context: Context, step: Step) -> Reply:
-        principal = command.principal
-        if principal.kind == "agent":
-            self.presence.hear(principal.id, context.now_us)
+        who = command.principal
+        principal = str(who)
+        is_agent = who.kind == "agent"
+        if is_agent:
+            self.presence.hear(who.id, context.now_us)
         try:
-            known = self.requests.find(command)
+            known = self.requests.find(principal, command)
             if known is not None:
                 return Reply(
                     request_id=command.request_id, position=known.position, result=known.reply
@@ -144,7 +146,7 @@ class Engine:
         result = _encode(decision.result)
         if len(step.events) > n_before:
             request = StoredRequest(
-                str(principal),
+                principal,
                 command.request_id,
                 body_sha256(command),
                 context.now_us,
@@ -153,7 +155,7 @@ class Engine:
             )
             self.requests.put(request)
             step.requests.append(request)
-        told = directives_for(self.world, principal.id) if principal.kind == "agent" else ()
+        told = directives_for(self.world, who.id) if is_agent else ()
         return Reply(
             request_id=command.request_id, position=position, result=result, directives=told
         )
@@ -184,14 +186,9 @@ class Engine:
     ) -> Decision:
         decision = self._decided(command, context, step)
         principal = str(command.principal)
-        for data in decision.events:
+        for position, data in enumerate(decision.events, start=self.world.position + 1):
             event = Event(
-                self.world.position + 1,
-                context.now_us,
-                self.epoch,
-                principal,
-                command.request_id,
-                data,
+                position, context.now_us, self.epoch, principal, command.request_id, data
             )
             self._fold(event, set_alarms=True)
             sealed = seal(event, self.head_hash)

@@ -30,7 +30,7 @@ class Requests:
         for request in known:
             self.put(request)
 
-    def find(self, command: Command) -> StoredRequest | None:
+    def find(self, principal: str, command: Command) -> StoredRequest | None:
         """Return the stored reply for this request, or None when it is new.
 
         Raises
@@ -38,7 +38,7 @@ class Requests:
         RequestIdReused
             The id came before with another body.
         """
-        known = self._replies.get((str(command.principal), command.request_id))
+        known = self._replies.get((principal, command.request_id))
         if known is None:
             return None
         if known.body_sha256 != body_sha256(command):

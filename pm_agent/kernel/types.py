@@ -103,7 +103,7 @@ class Reply(msgspec.Struct, frozen=True, gc=False, kw_only=True, omit_defaults=T
 
 
 class Decider(Protocol):
-    def __call__(self, world: World, command: Any, context: Context, /) -> Decision: ...  # noqa: ANN401 - each decider takes its own command
+    def __call__(self, world: World, command: Any, context: Context, /) -> Decision: ...
 
 
 Reactor = Callable[[Event, Any, World], Effect | Alarm | None]  # event, its data, world

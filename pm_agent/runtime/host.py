@@ -4,6 +4,7 @@ import asyncio
 import logging
 from collections.abc import Callable
 from contextlib import suppress
+from functools import partial
 from typing import Any, Protocol
 
 from pm_agent.domain.errors import PMError
@@ -75,10 +76,8 @@ class Host:
         assert self._make_portfolio is not None
         while True:
             for project_id in await self._coordinator.projects():
-                make = self._make_portfolio
-                self.mailboxes.activate(
-                    f"portfolio:{project_id}", lambda p=project_id: make(p)
-                )
+                make = partial(self._make_portfolio, project_id)
+                self.mailboxes.activate(f"portfolio:{project_id}", make)
             await asyncio.sleep(LOOK_FOR_PROJECTS_S)
 
     async def _keep(self, work: Callable[[], Any]) -> None:

@@ -23,7 +23,7 @@ class VirtualActor(Protocol):
         """Begin to live; called once, before the first message."""
         ...
 
-    async def receive(self, message: Any) -> Any:  # noqa: ANN401 - each kind has its own messages
+    async def receive(self, message: Any) -> Any:
         """Take one message and answer it."""
         ...
 
@@ -61,7 +61,7 @@ class Mailboxes:
         )
         return True
 
-    async def ask(self, actor_id: str, message: Any) -> Any:  # noqa: ANN401 - as `receive`
+    async def ask(self, actor_id: str, message: Any) -> Any:
         """Send a message and wait for its answer.
 
         Raises

@@ -4,10 +4,12 @@ import pytest
 from typer.testing import CliRunner
 
 from benchmarks.__main__ import app
-from benchmarks.report import Report, add_ratio, as_json, middle, number, percentile, show
+from benchmarks.report import Case, Report, add_ratio, as_json, middle, number, percentile, show
 
-CASES = [{"case": "lifecycle_1000", "lifecycles_per_s": 15_000.0, "claim_p99_ms": 12.5}]
-PEERS = [{"case": "postgres_lifecycle_1000", "lifecycles_per_s": 1_000.0, "peer": "postgres"}]
+CASES: list[Case] = [{"case": "lifecycle_1000", "lifecycles_per_s": 15_000.0, "claim_p99_ms": 12.5}]
+PEERS: list[Case] = [
+    {"case": "postgres_lifecycle_1000", "lifecycles_per_s": 1_000.0, "peer": "postgres"}
+]
 
 
 def test_json_is_one_object_of_the_agreed_shape() -> None:
@@ -23,8 +25,8 @@ def test_json_is_one_object_of_the_agreed_shape() -> None:
 
 
 def test_table_shows_every_figure(capsys: pytest.CaptureFixture[str]) -> None:
-    wide = {"case": "closed_1", **{f"figure_{i}_ms": float(i) for i in range(12)}}
-    missing = {"case": "hermes", "peer": "hermes", "note": "not installed"}
+    wide: Case = {"case": "closed_1", **{f"figure_{i}_ms": float(i) for i in range(12)}}
+    missing: Case = {"case": "hermes", "peer": "hermes", "note": "not installed"}
     show(Report(benchmark="claim", cases=[*CASES, wide], peers=[missing], ratios={"a": 0.5}))
     printed = capsys.readouterr().out
     for text in ("15,000", "12.5", "figure_11_ms", "not installed", "0.5"):
@@ -48,7 +50,8 @@ def test_percentile_is_a_value_that_was_measured() -> None:
 
 
 def test_middle_takes_the_median_of_each_figure() -> None:
-    runs = [{"case": "a", "p50_ms": p50, "p99_ms": p99} for p50, p99 in ((1, 9), (3, 7), (2, 8))]
+    figures = ((1, 9), (3, 7), (2, 8))
+    runs: list[Case] = [{"case": "a", "p50_ms": p50, "p99_ms": p99} for p50, p99 in figures]
     assert middle(runs) == {"case": "a", "p50_ms": 2.0, "p99_ms": 8.0, "runs": 3}
 
 

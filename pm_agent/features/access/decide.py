@@ -12,7 +12,7 @@ class TokenResult(Result, frozen=True, kw_only=True):
     role: str
 
 
-def issue(world: World, command: IssueToken, context: Context) -> Decision:  # noqa: ARG001
+def issue(world: World, command: IssueToken, context: Context) -> Decision:
     _require_admin(command.principal)
     if command.sha256 in world.tokens:
         return Decision(result=_result(command.owner))
@@ -20,7 +20,7 @@ def issue(world: World, command: IssueToken, context: Context) -> Decision:  # n
     return Decision(events=[issued], result=_result(command.owner))
 
 
-def revoke(world: World, command: RevokeToken, context: Context) -> Decision:  # noqa: ARG001
+def revoke(world: World, command: RevokeToken, context: Context) -> Decision:
     _require_admin(command.principal)
     known = world.tokens.get(command.sha256)
     if known is None:

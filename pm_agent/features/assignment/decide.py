@@ -99,7 +99,7 @@ def wait(world: World, command: WaitForTask, context: Context) -> Decision:
     return Decision(result=waiting, offer=offer)
 
 
-def withdraw(world: World, command: WithdrawOffer, context: Context) -> Decision:  # noqa: ARG001
+def withdraw(world: World, command: WithdrawOffer, context: Context) -> Decision:
     require_self(command.principal, command.agent_id)
     return Decision(result=ClaimResult(outcome="none"), withdraw=command.agent_id)
 
@@ -232,8 +232,8 @@ def _assign(
         candidates=found.task_ids,
         scores=scores.tolist(),
         explained=shown,
-        factors=scored.factors[shown].round(SCORE_DECIMALS).tolist(),
-        facts=found.facts[shown].tolist(),  # unrounded: from these the same scores come out again
+        factors=scored.factors.take(shown, axis=0).round(SCORE_DECIMALS).tolist(),
+        facts=found.facts.take(shown, axis=0).tolist(),  # unrounded: from these the same scores come out again
         heard_at_us=context.presence.heard_at(agent.id),
     )
     task = world.tasks[found.task_ids[choice.index]]
@@ -291,6 +291,6 @@ def _nothing(world: World, agent: Agent, reason: str, context: Context) -> Claim
     return ClaimResult(outcome="none", reason=reason, retry_after_s=max(1, round(hint * jitter)))
 
 
-def _projects_of(world: World, project_ids: tuple[ProjectId, ...]) -> list:
+def _projects_of(world: World, project_ids: tuple[ProjectId, ...]) -> list[Project]:
     chosen = project_ids or tuple(world.projects)
     return [world.projects[p] for p in chosen if p in world.projects]

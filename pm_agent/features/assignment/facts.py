@@ -203,4 +203,4 @@ def _success(
     by_number = np.full(len(world.kind_numbers), 0.5)
     for kind, record in records.items():
         by_number[world.kind_numbers[kind]] = record.success
-    return by_number[kinds.astype(np.intp)]
+    return by_number.take(kinds.astype(np.intp))

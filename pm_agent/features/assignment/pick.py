@@ -37,7 +37,7 @@ def pick(scores: NDArray[np.float64], seed: int, exploration: float, near_tie: f
     """
     order = (-scores).argsort(kind="stable")[:N_EXPLAINED]
     ranked: list[int] = order.tolist()
-    best, *others = scores[order].tolist()
+    best, *others = scores.take(order).tolist()
     near = ranked[: 1 + sum([score >= best - near_tie for score in others])]
     n = len(near)
     if n == 1:

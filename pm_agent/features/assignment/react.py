@@ -12,7 +12,7 @@ from pm_agent.kernel.effects import Alarm
 FIRST_LOOK_US = 60_000_000
 
 
-def watch_lease(event: Event, data: TaskAssigned, world: World) -> Alarm:  # noqa: ARG001
+def watch_lease(event: Event, data: TaskAssigned, world: World) -> Alarm:
     return _alarm(event.at_us, data.task_id, data.lease_token)
 
 

@@ -32,9 +32,9 @@ class PriorityScorer:
 
     policy = "priority"
     version = "priority-1"
-    fact_names = FACTS
-    factor_names = ("priority", "age_h")
-    weights = (4.0, 1.0)
+    fact_names: tuple[str, ...] = FACTS
+    factor_names: tuple[str, ...] = ("priority", "age_h")
+    weights: tuple[float, ...] = (4.0, 1.0)
 
     def score(self, facts: NDArray[np.float64]) -> Scores:
         factors = facts[:, [_F["priority"], _F["age_h"]]]
@@ -50,8 +50,8 @@ class FactorsScorer:
 
     policy = "factors"
     version = "factors-1"
-    fact_names = FACTS
-    factor_names = (
+    fact_names: tuple[str, ...] = FACTS
+    factor_names: tuple[str, ...] = (
         "skill_match",
         "workload",
         "past_performance",
@@ -59,7 +59,7 @@ class FactorsScorer:
         "urgency",
         "complexity",
     )
-    weights = (0.22, 0.08, 0.15, 0.20, 0.25, 0.10)
+    weights: tuple[float, ...] = (0.22, 0.08, 0.15, 0.20, 0.25, 0.10)
 
     # What each factor is made of: a constant, and shares of the facts. Of the saturating facts the
     # saturated value counts, of "level" its distance to the agent's level.

@@ -14,7 +14,13 @@ from pm_agent.domain.errors import (
 )
 from pm_agent.domain.hold import HoldPlaced
 from pm_agent.domain.ids import ProjectId, TaskId, task_id
-from pm_agent.domain.project import CreateProject, Gate, ProjectCreated, ProjectUpdated, UpdateProject
+from pm_agent.domain.project import (
+    CreateProject,
+    Gate,
+    ProjectCreated,
+    ProjectUpdated,
+    UpdateProject,
+)
 from pm_agent.domain.task import (
     LEASED,
     TERMINAL,
@@ -28,6 +34,7 @@ from pm_agent.domain.task import (
     LogDecision,
     ReopenTask,
     Skill,
+    Task,
     TaskArchived,
     TaskCancelled,
     TaskCreated,
@@ -63,7 +70,7 @@ class LogResult(Result, frozen=True, kw_only=True):
     logged: int  # how many the task has now
 
 
-def create_project(world: World, command: CreateProject, context: Context) -> Decision:  # noqa: ARG001
+def create_project(world: World, command: CreateProject, context: Context) -> Decision:
     _require_planner(command.principal)
     if command.project_id in world.projects:
         message = f"There is a project {command.project_id} already."
@@ -84,7 +91,7 @@ def create_project(world: World, command: CreateProject, context: Context) -> De
     return Decision(events=[created], result=ProjectResult(project_id=command.project_id))
 
 
-def update_project(world: World, command: UpdateProject, context: Context) -> Decision:  # noqa: ARG001
+def update_project(world: World, command: UpdateProject, context: Context) -> Decision:
     _require_planner(command.principal)
     project = require_project(world, command.project_id)
     _require_gate(command.completion or project.completion, command.gate or project.gate)
@@ -157,7 +164,7 @@ def update_task(world: World, command: UpdateTask, context: Context) -> Decision
     )
 
 
-def cancel_task(world: World, command: CancelTask, context: Context) -> Decision:  # noqa: ARG001
+def cancel_task(world: World, command: CancelTask, context: Context) -> Decision:
     _require_planner(command.principal)
     task = require_task(world, command.task_id)
     if task.state == "cancelled":
@@ -170,7 +177,7 @@ def cancel_task(world: World, command: CancelTask, context: Context) -> Decision
     return Decision(events=[cancelled], result=result)
 
 
-def reopen_task(world: World, command: ReopenTask, context: Context) -> Decision:  # noqa: ARG001
+def reopen_task(world: World, command: ReopenTask, context: Context) -> Decision:
     _require_planner(command.principal)
     task = require_task(world, command.task_id)
     if task.state not in TERMINAL:
@@ -330,7 +337,7 @@ def _resolve_update(
     return tuple(dict.fromkeys(names))
 
 
-def _writable(world: World, command: LogDecision | LogArtifact):  # noqa: ANN202
+def _writable(world: World, command: LogDecision | LogArtifact) -> Task:
     """Return the task; an agent needs its lease, people and the system do not."""
     if command.principal.kind == "agent" or command.lease_token is not None:
         if command.lease_token is None:

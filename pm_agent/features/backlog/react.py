@@ -17,7 +17,7 @@ FIRST_LOOK_US = 7 * DAY_US
 Ended = CompletionAccepted | TaskCancelled | TaskDeadLettered
 
 
-def archive_later(event: Event, data: Ended, world: World) -> Alarm:  # noqa: ARG001
+def archive_later(event: Event, data: Ended, world: World) -> Alarm:
     return _alarm(event.at_us, data.task_id)
 
 

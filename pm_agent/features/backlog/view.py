@@ -1,20 +1,18 @@
-"""What people and agents read of tasks and projects: search, a task's context, states and counts.
+"""What people and agents read of tasks: the brief, the context, search.
 
-Pure functions over the world and the texts that its references name; nothing here decides.
+Pure functions over the world and the texts that its references name; nothing here decides. Projects
+and the workspace stand in ``status.py``, a task's past in ``history.py``.
 """
 
-from collections import Counter
 from collections.abc import Iterator, Sequence
 from typing import Any
 
 from msgspec import field
 
 from pm_agent.domain.blocker import Blocker
-from pm_agent.domain.envelope import Event
 from pm_agent.domain.errors import InvalidInput
 from pm_agent.domain.hold import Hold
-from pm_agent.domain.ids import ProjectId, TaskId, task_id, task_number
-from pm_agent.domain.project import Project
+from pm_agent.domain.ids import ProjectId, TaskId, task_id
 from pm_agent.domain.task import PRIORITIES, Artifact, LoggedDecision, Skill, Task
 from pm_agent.domain.time import iso
 from pm_agent.domain.world import World
@@ -28,7 +26,6 @@ CONCISE_ITEMS = 10  # newest of each list
 # Tasks looked at in one search: bounds the time a query keeps the replica's loop, about 20 ms.
 SCANNED = 20_000
 MICRO = 1_000_000
-
 Texts = dict[str, str]
 
 
@@ -183,76 +180,6 @@ class TaskPage(Result, frozen=True, kw_only=True):
     next_cursor: str = ""  # empty on the last page
 
 
-class ProjectItem(Result, frozen=True, kw_only=True):
-    """A project in a list."""
-
-    project_id: str
-    name: str
-    completion: str
-    tasks: dict[str, int]  # by state; "ready" counts within "open"
-    holds: list[HoldView] = field(default_factory=list)
-
-
-class ProjectStatus(ProjectItem, frozen=True, kw_only=True):
-    """Where a project stands."""
-
-    created_at: str
-    max_in_progress: int = 0
-    tokens: int = 0
-    cost_usd: float = 0.0
-    token_cap: int = 0
-    cost_cap_usd: float = 0.0
-    working: list[TaskItem] = field(default_factory=list)
-    blockers: list[BlockerView] = field(default_factory=list)
-    in_review: list[str] = field(default_factory=list)
-    dead_letter: list[str] = field(default_factory=list)
-
-
-class ProjectList(Result, frozen=True, kw_only=True):
-    """All projects."""
-
-    projects: list[ProjectItem]
-
-
-class WorkspaceStatus(Result, frozen=True, kw_only=True):
-    """The whole workspace at a glance."""
-
-    workspace_id: str
-    position: int
-    epoch: int
-    parked: int  # agents that wait for a task at this replica
-    stale: bool  # the replica has lost the coordinator for now
-    agents: int
-    agents_working: int
-    open_blockers: int
-    tasks: dict[str, int]
-    projects: list[ProjectItem]
-    holds: list[HoldView] = field(default_factory=list)
-
-
-class HistoryEntry(Result, frozen=True, kw_only=True):
-    """One event, with the texts it names."""
-
-    position: int
-    at: str
-    event: str
-    by: str
-    request_id: str
-    fields: dict[str, Any]
-    texts: Texts = field(default_factory=dict)
-
-
-class TaskHistory(Result, frozen=True, kw_only=True):
-    """What happened to a task, oldest first."""
-
-    task_id: str
-    notice: str
-    events: list[HistoryEntry]
-
-
-# -- a task's context -----------------------------------------------------------------------------
-
-
 def context_refs(world: World, identifier: TaskId) -> list[str]:
     """References of all texts that a task's brief or context may show."""
     task = require_task(world, identifier)
@@ -310,13 +237,13 @@ def task_context(
         dependencies=[_dependency(world, d) for d in task.dependencies],
         holds=hold_views(task.holds),
         assignment=_assignment(world, identifier, texts),
-        submission=_text(texts, submission.summary) if submission else "",
+        submission=text_of(texts, submission.summary) if submission else "",
         submitted_by=submission.agent_id if submission else "",
         own_artifacts=[_artifact(identifier, a, texts) for a in task.artifacts][last:],
         own_decisions=[_decision(identifier, d, texts) for d in task.decisions][last:],
-        closed_blockers=[_blocker(b, texts) for b in _blockers(world, identifier) if not b.is_open][
-            last:
-        ],
+        closed_blockers=[
+            blocker_view(b, texts) for b in _blockers(world, identifier) if not b.is_open
+        ][last:],
         attempts=[
             AttemptView(
                 agent_id=a.agent_id,
@@ -325,7 +252,7 @@ def task_context(
                 started_at=iso(a.started_at_us),
                 ended_at=iso(a.ended_at_us),
                 percent=a.percent,
-                note=_text(texts, a.note),
+                note=text_of(texts, a.note),
                 where=a.where,
             )
             for a in task.attempts
@@ -348,7 +275,7 @@ def _brief_fields(
         "kind": task.kind,
         "priority": PRIORITIES[task.priority],
         "key": task.key,
-        "description": _text(texts, task.description),
+        "description": text_of(texts, task.description),
         "labels": list(task.labels),
         "skills": list(task.skills),
         "estimate_min": task.estimate_min,
@@ -357,8 +284,8 @@ def _brief_fields(
         "artifacts": [_artifact(known.id, a, texts) for known in others for a in known.artifacts],
         "decisions": [_decision(known.id, d, texts) for known in others for d in known.decisions],
         "recovery": list(recovery),
-        "blockers": [_blocker(b, texts) for b in world.open_blockers(task.id)],
-        "instructions": _text(texts, written.text) if written and is_current else "",
+        "blockers": [blocker_view(b, texts) for b in world.open_blockers(task.id)],
+        "instructions": text_of(texts, written.text) if written and is_current else "",
         "instructions_by": written.writer if written and is_current else "",
     }
 
@@ -387,7 +314,7 @@ def _assignment(world: World, identifier: TaskId, texts: Texts) -> AssignmentVie
         heard_at=iso(held.heard_at_us),
         lease_until=iso(held.heard_at_us + held.budget_us),
         percent=held.percent,
-        note=_text(texts, held.note),
+        note=text_of(texts, held.note),
         where=held.where,
     )
 
@@ -405,28 +332,29 @@ def _artifact(owner: TaskId, artifact: Artifact, texts: Texts) -> HandedArtifact
         name=artifact.name,
         uri=artifact.uri,
         by=artifact.by,
-        note=_text(texts, artifact.note),
+        note=text_of(texts, artifact.note),
     )
 
 
 def _decision(owner: TaskId, logged: LoggedDecision, texts: Texts) -> HandedDecision:
     return HandedDecision(
         task_id=owner,
-        decision=_text(texts, logged.decision),
+        decision=text_of(texts, logged.decision),
         by=logged.by,
         at=iso(logged.at_us),
         affects=list(logged.affects),
     )
 
 
-def _blocker(blocker: Blocker, texts: Texts) -> BlockerView:
+def blocker_view(blocker: Blocker, texts: Texts) -> BlockerView:
+    """Return a blocker as people read it."""
     return BlockerView(
         blocker_id=blocker.id,
         severity=blocker.severity,
-        description=_text(texts, blocker.description),
+        description=text_of(texts, blocker.description),
         by=blocker.agent_id,
         reported_at=iso(blocker.reported_at_us),
-        resolution=_text(texts, blocker.resolution),
+        resolution=text_of(texts, blocker.resolution),
         resolved_by=blocker.resolved_by,
         resolved_at=_when(blocker.resolved_at_us),
     )
@@ -446,7 +374,8 @@ def hold_views(holds: Sequence[Hold]) -> list[HoldView]:
     ]
 
 
-def _text(texts: Texts, ref: str | None) -> str:
+def text_of(texts: Texts, ref: str | None) -> str:
+    """Text behind a reference; an erased one is marked as such."""
     return texts.get(ref, ERASED) if ref else ""
 
 
@@ -458,9 +387,6 @@ def _shortened(text: str) -> str:
     if len(text) <= CONCISE_CHARS:
         return text
     return f"{text[:CONCISE_CHARS]} … ({len(text)} characters; ask for 'detailed' to get them all)"
-
-
-# -- search ---------------------------------------------------------------------------------------
 
 
 def search_tasks(
@@ -557,153 +483,3 @@ def _is_in_state(world: World, task: Task, state: str | None) -> bool:
 def _has_words(task: Task, words: list[str]) -> bool:
     text = " ".join((task.key, task.title, *task.labels)).lower()
     return all(word in text or word == task.id.lower() for word in words)
-
-
-# -- projects and workspace -----------------------------------------------------------------------
-
-
-def project_status(world: World, identifier: ProjectId, texts: Texts) -> ProjectStatus:
-    """Return where a project stands: counts, who works on what, what stops it.
-
-    Raises
-    ------
-    UnknownProject
-    """
-    project = require_project(world, identifier)
-    leased = [world.tasks[t] for t in world.assignments if world.tasks[t].project_id == identifier]
-    return ProjectStatus(
-        **_project_fields(project, count_tasks(world, project)),
-        created_at=iso(project.created_at_us),
-        max_in_progress=project.max_in_progress,
-        tokens=project.usage.tokens,
-        cost_usd=project.usage.cost_microusd / MICRO,
-        token_cap=project.token_cap,
-        cost_cap_usd=project.cost_cap_microusd / MICRO,
-        working=[task_item(world, t) for t in leased if t.state != "in_review"],
-        blockers=[_blocker(b, texts) for b in open_blockers(world, identifier)],
-        in_review=[t.id for t in leased if t.state == "in_review"],
-        dead_letter=_dead_letters(world, identifier),
-    )
-
-
-def project_refs(world: World, identifier: ProjectId) -> list[str]:
-    """References of all texts that a project's status shows."""
-    require_project(world, identifier)
-    refs = [(b.description, b.resolution) for b in open_blockers(world, identifier)]
-    return [ref for pair in refs for ref in pair if ref]
-
-
-def list_projects(world: World) -> ProjectList:
-    """Return all projects with their tasks by state."""
-    return ProjectList(projects=_project_items(world))
-
-
-def workspace_status(world: World, *, parked: int, is_stale: bool) -> WorkspaceStatus:
-    """Return the whole workspace at a glance."""
-    projects = _project_items(world)
-    total: Counter[str] = Counter()
-    for project in projects:
-        total.update(project.tasks)
-    agents = world.agents.values()
-    return WorkspaceStatus(
-        workspace_id=world.tables.workspace_id,
-        position=world.position,
-        epoch=world.tables.epoch,
-        parked=parked,
-        stale=is_stale,
-        agents=len(agents),
-        agents_working=sum(bool(agent.active) for agent in agents),
-        open_blockers=sum(b.is_open for b in world.blockers.values()),
-        tasks=dict(total),
-        projects=projects,
-        holds=hold_views(world.tables.workspace_holds),
-    )
-
-
-def count_tasks(world: World, project: Project) -> dict[str, int]:
-    """Tasks of a project by state, without those at zero; "ready" counts within "open"."""
-    counts = {state: n for state, n in world.counts[project.id].items() if n}
-    if not (project.holds or world.tables.workspace_holds):
-        ready = sum(
-            len(c.entries) for key, c in world.ready.classes.items() if key[0] == project.id
-        )
-        if ready:
-            counts["ready"] = ready
-    return counts
-
-
-def open_blockers(world: World, identifier: ProjectId) -> list[Blocker]:
-    """Blockers of a project that wait for an answer."""
-    return [
-        b
-        for b in world.blockers.values()
-        if b.is_open and world.tasks[b.task_id].project_id == identifier
-    ]
-
-
-def _dead_letters(world: World, identifier: ProjectId) -> list[str]:
-    if not world.counts[identifier]["dead_letter"]:
-        return []
-    tasks = world.tasks.values()
-    found = [t.id for t in tasks if t.state == "dead_letter" and t.project_id == identifier]
-    return sorted(found, key=task_number)[-CONCISE_ITEMS:]
-
-
-def _project_items(world: World) -> list[ProjectItem]:
-    return [
-        ProjectItem(**_project_fields(project, count_tasks(world, project)))
-        for project in world.projects.values()
-    ]
-
-
-def _project_fields(project: Project, counts: dict[str, int]) -> dict[str, Any]:
-    return {
-        "project_id": project.id,
-        "name": project.name,
-        "completion": project.completion,
-        "tasks": counts,
-        "holds": hold_views(project.holds),
-    }
-
-
-# -- history --------------------------------------------------------------------------------------
-
-_TEXT_FIELDS = ("note", "description", "summary", "report", "resolution", "decision", "text")
-
-
-def history_refs(events: Sequence[Event]) -> list[str]:
-    """References of all texts that these events name."""
-    return [ref for event in events for ref in _event_texts(event).values()]
-
-
-def task_history(identifier: TaskId, events: Sequence[Event], texts: Texts) -> TaskHistory:
-    """Return what happened to a task, oldest first; decision records stay in explain_assignment."""
-    entries = []
-    for event in events:
-        named = _event_texts(event)
-        left_out = {"decision", "task_id", *named}
-        fields = {
-            field: value
-            for field in event.data.__struct_fields__
-            if field not in left_out and (value := getattr(event.data, field)) not in (None, "", ())
-        }
-        entries.append(
-            HistoryEntry(
-                position=event.position,
-                at=iso(event.at_us),
-                event=event.kind,
-                by=event.principal,
-                request_id=event.cause,
-                fields=fields,
-                texts={field: _text(texts, ref) for field, ref in named.items()},
-            )
-        )
-    return TaskHistory(task_id=identifier, notice=NOTICE, events=entries)
-
-
-def _event_texts(event: Event) -> Texts:
-    return {
-        field: value
-        for field in _TEXT_FIELDS
-        if isinstance(value := getattr(event.data, field, None), str) and value
-    }

@@ -21,7 +21,7 @@ class HoldResult(Result, frozen=True, kw_only=True):
     holds: list[str]
 
 
-def place(world: World, command: PlaceHold, context: Context) -> Decision:  # noqa: ARG001
+def place(world: World, command: PlaceHold, context: Context) -> Decision:
     _require_person(command.principal)
     _require_target(world, command.scope, command.target_id)
     placed = HoldPlaced(
@@ -31,11 +31,11 @@ def place(world: World, command: PlaceHold, context: Context) -> Decision:  # no
         reason=command.reason,
         until_us=command.until_us,
     )
-    known = {h.kind for h in world.holds_of(command.scope, command.target_id)}
+    known: set[str] = {h.kind for h in world.holds_of(command.scope, command.target_id)}
     return Decision(events=[placed], result=_result(command, known | {command.kind}))
 
 
-def lift(world: World, command: LiftHold, context: Context) -> Decision:  # noqa: ARG001
+def lift(world: World, command: LiftHold, context: Context) -> Decision:
     _require_person(command.principal)
     _require_target(world, command.scope, command.target_id)
     known = [h.kind for h in world.holds_of(command.scope, command.target_id)]
@@ -52,12 +52,7 @@ def lift(world: World, command: LiftHold, context: Context) -> Decision:  # noqa
 def lift_due(world: World, command: LiftDueHold, context: Context) -> Decision:
     """Lift a hold whose instant has come, unless it was lifted or prolonged since."""
     result = _result(command, set())
-    table = {
-        "project": world.projects,
-        "agent": world.agents,
-        "task": world.tasks,
-    }.get(command.scope)
-    if table is not None and command.target_id not in table:  # archived since
+    if command.scope == "task" and command.target_id not in world.tasks:  # archived since
         return Decision(result=result)
     due = any(
         hold.kind == command.kind and hold.until_us is not None and hold.until_us <= context.now_us

@@ -8,7 +8,7 @@ from pm_agent.domain.world import World
 from pm_agent.kernel.effects import Alarm
 
 
-def lift_later(event: Event, data: HoldPlaced, world: World) -> Alarm | None:  # noqa: ARG001
+def lift_later(event: Event, data: HoldPlaced, world: World) -> Alarm | None:
     return _alarm(data.scope, data.target_id, data) if data.until_us is not None else None
 
 

@@ -16,7 +16,7 @@ class EffectResult(Result, frozen=True, kw_only=True):
     stored: bool
 
 
-def store(world: World, command: StoreInstructions, context: Context) -> Decision:  # noqa: ARG001
+def store(world: World, command: StoreInstructions, context: Context) -> Decision:
     if command.principal.kind != "system":
         message = "Only the system stores instructions."
         raise Forbidden(message)
@@ -34,7 +34,7 @@ def store(world: World, command: StoreInstructions, context: Context) -> Decisio
     return Decision(events=[written], bodies=[text], result=result)
 
 
-def abandon(world: World, command: AbandonEffect, context: Context) -> Decision:  # noqa: ARG001
+def abandon(world: World, command: AbandonEffect, context: Context) -> Decision:
     if command.principal.kind != "system":
         message = "Only the system abandons effects."
         raise Forbidden(message)

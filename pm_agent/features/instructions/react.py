@@ -6,7 +6,7 @@ from pm_agent.domain.world import World
 from pm_agent.kernel.effects import Effect, WriteInstructions, effect_of
 
 
-def ask_for_instructions(event: Event, data: TaskAssigned, world: World) -> Effect:  # noqa: ARG001
+def ask_for_instructions(event: Event, data: TaskAssigned, world: World) -> Effect:
     return effect_of(event, data.task_id, data.lease_token, WriteInstructions())
 
 

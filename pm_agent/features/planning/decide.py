@@ -12,7 +12,7 @@ class PlanResult(Result, frozen=True, kw_only=True):
     changed: int
 
 
-def set_critical_paths(world: World, command: SetCriticalPaths, context: Context) -> Decision:  # noqa: ARG001
+def set_critical_paths(world: World, command: SetCriticalPaths, context: Context) -> Decision:
     if command.principal.role == "worker":
         message = "A worker agent cannot set planning hints."
         raise Forbidden(message)

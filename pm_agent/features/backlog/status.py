@@ -1,0 +1,176 @@
+"""Where projects and the whole workspace stand: counts, who works on what, what stops it."""
+
+from collections import Counter
+from typing import Any
+
+from msgspec import field
+
+from pm_agent.domain.blocker import Blocker
+from pm_agent.domain.ids import ProjectId, task_number
+from pm_agent.domain.project import Project
+from pm_agent.domain.time import iso
+from pm_agent.domain.world import World
+from pm_agent.features.backlog.view import (
+    CONCISE_ITEMS,
+    MICRO,
+    BlockerView,
+    HoldView,
+    TaskItem,
+    Texts,
+    blocker_view,
+    hold_views,
+    task_item,
+)
+from pm_agent.kernel.fencing import require_project
+from pm_agent.kernel.types import Result
+
+
+class ProjectItem(Result, frozen=True, kw_only=True):
+    """A project in a list."""
+
+    project_id: str
+    name: str
+    completion: str
+    tasks: dict[str, int]  # by state; "ready" counts within "open"
+    holds: list[HoldView] = field(default_factory=list)
+
+
+class ProjectStatus(ProjectItem, frozen=True, kw_only=True):
+    """Where a project stands."""
+
+    created_at: str
+    max_in_progress: int = 0
+    tokens: int = 0
+    cost_usd: float = 0.0
+    token_cap: int = 0
+    cost_cap_usd: float = 0.0
+    working: list[TaskItem] = field(default_factory=list)
+    blockers: list[BlockerView] = field(default_factory=list)
+    in_review: list[str] = field(default_factory=list)
+    dead_letter: list[str] = field(default_factory=list)
+
+
+class ProjectList(Result, frozen=True, kw_only=True):
+    """All projects."""
+
+    projects: list[ProjectItem]
+
+
+class WorkspaceStatus(Result, frozen=True, kw_only=True):
+    """The whole workspace at a glance."""
+
+    workspace_id: str
+    position: int
+    epoch: int
+    parked: int  # agents that wait for a task at this replica
+    stale: bool  # the replica has lost the coordinator for now
+    agents: int
+    agents_working: int
+    open_blockers: int
+    tasks: dict[str, int]
+    projects: list[ProjectItem]
+    holds: list[HoldView] = field(default_factory=list)
+
+
+def project_status(world: World, identifier: ProjectId, texts: Texts) -> ProjectStatus:
+    """Return where a project stands: counts, who works on what, what stops it.
+
+    Raises
+    ------
+    UnknownProject
+    """
+    project = require_project(world, identifier)
+    leased = [world.tasks[t] for t in world.assignments if world.tasks[t].project_id == identifier]
+    return ProjectStatus(
+        **_project_fields(project, count_tasks(world, project)),
+        created_at=iso(project.created_at_us),
+        max_in_progress=project.max_in_progress,
+        tokens=project.usage.tokens,
+        cost_usd=project.usage.cost_microusd / MICRO,
+        token_cap=project.token_cap,
+        cost_cap_usd=project.cost_cap_microusd / MICRO,
+        working=[task_item(world, t) for t in leased if t.state != "in_review"],
+        blockers=[blocker_view(b, texts) for b in open_blockers(world, identifier)],
+        in_review=[t.id for t in leased if t.state == "in_review"],
+        dead_letter=_dead_letters(world, identifier),
+    )
+
+
+def project_refs(world: World, identifier: ProjectId) -> list[str]:
+    """References of all texts that a project's status shows."""
+    require_project(world, identifier)
+    refs = [(b.description, b.resolution) for b in open_blockers(world, identifier)]
+    return [ref for pair in refs for ref in pair if ref]
+
+
+def list_projects(world: World) -> ProjectList:
+    """Return all projects with their tasks by state."""
+    return ProjectList(projects=_project_items(world))
+
+
+def workspace_status(world: World, *, parked: int, is_stale: bool) -> WorkspaceStatus:
+    """Return the whole workspace at a glance."""
+    projects = _project_items(world)
+    total: Counter[str] = Counter()
+    for project in projects:
+        total.update(project.tasks)
+    agents = world.agents.values()
+    return WorkspaceStatus(
+        workspace_id=world.tables.workspace_id,
+        position=world.position,
+        epoch=world.tables.epoch,
+        parked=parked,
+        stale=is_stale,
+        agents=len(agents),
+        agents_working=sum(bool(agent.active) for agent in agents),
+        open_blockers=sum(b.is_open for b in world.blockers.values()),
+        tasks=dict(total),
+        projects=projects,
+        holds=hold_views(world.tables.workspace_holds),
+    )
+
+
+def count_tasks(world: World, project: Project) -> dict[str, int]:
+    """Tasks of a project by state, without those at zero; "ready" counts within "open"."""
+    counts = {state: n for state, n in world.counts[project.id].items() if n}
+    if not (project.holds or world.tables.workspace_holds):
+        ready = sum(
+            len(c.entries) for key, c in world.ready.classes.items() if key[0] == project.id
+        )
+        if ready:
+            counts["ready"] = ready
+    return counts
+
+
+def open_blockers(world: World, identifier: ProjectId) -> list[Blocker]:
+    """Blockers of a project that wait for an answer."""
+    return [
+        b
+        for b in world.blockers.values()
+        if b.is_open and world.tasks[b.task_id].project_id == identifier
+    ]
+
+
+def _dead_letters(world: World, identifier: ProjectId) -> list[str]:
+    if not world.counts[identifier]["dead_letter"]:
+        return []
+    tasks = world.tasks.values()
+    found = [t.id for t in tasks if t.state == "dead_letter" and t.project_id == identifier]
+    return sorted(found, key=task_number)[-CONCISE_ITEMS:]
+
+
+def _project_items(world: World) -> list[ProjectItem]:
+    return [
+        ProjectItem(**_project_fields(project, count_tasks(world, project)))
+        for project in world.projects.values()
+    ]
+
+
+def _project_fields(project: Project, counts: dict[str, int]) -> dict[str, Any]:
+    return {
+        "project_id": project.id,
+        "name": project.name,
+        "completion": project.completion,
+        "tasks": counts,
+        "holds": hold_views(project.holds),
+    }
