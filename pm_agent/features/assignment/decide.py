@@ -19,8 +19,9 @@ from pm_agent.domain.assignment import (
 from pm_agent.domain.envelope import SYSTEM, Command, EventData
 from pm_agent.domain.errors import CapacityExceeded
 from pm_agent.domain.ids import AgentId, ProjectId
-from pm_agent.domain.task import LEASED, Task
-from pm_agent.domain.time import MINUTE_US, iso
+from pm_agent.domain.project import Project
+from pm_agent.domain.task import LEASED, Task, TaskDeadLettered
+from pm_agent.domain.time import MINUTE_US, SECOND_US, iso
 from pm_agent.domain.world import World
 from pm_agent.features.assignment.facts import Shortlist, predicted_usage, shortlist
 from pm_agent.features.assignment.pick import N_EXPLAINED, SCORE_DECIMALS, pick
@@ -30,6 +31,8 @@ from pm_agent.kernel.retry import after_failure
 from pm_agent.kernel.types import Context, Decision, Policy, Result
 
 RETRY_JITTER = 0.2
+# A wait that follows the last one within this time is the same wait.
+STILL_WAITING_US = 10 * SECOND_US
 
 
 class ClaimResult(Result, frozen=True, kw_only=True):
@@ -92,7 +95,11 @@ def wait(world: World, command: WaitForTask, context: Context) -> Decision:
     assert isinstance(result, ClaimResult)
     if result.outcome == "assigned":
         return decision
-    offer = Offer(command.agent_id, context.now_us, command.until_us, command.project_id)
+    since_us = context.now_us
+    before = context.presence.offers.get(command.agent_id)
+    if before is not None and before.until_us > context.now_us - STILL_WAITING_US:
+        since_us = before.since_us  # the next long poll of one and the same wait keeps its place
+    offer = Offer(command.agent_id, since_us, command.until_us, command.project_id)
     waiting = ClaimResult(
         outcome="waiting", reason=result.reason, retry_after_s=result.retry_after_s
     )
@@ -155,8 +162,10 @@ def release(world: World, command: ReleaseTask, context: Context) -> Decision:
     ]
     if command.reason == "failed":
         events += after_failure(task, context.now_us, context.policy, context.random)
-    is_dead = type(events[-1]).__name__ == "TaskDeadLettered"
-    result = ReleaseResult(task_id=task.id, state="dead_letter" if is_dead else "open")
+    state = "blocked" if world.open_blockers(task.id) else "open"
+    if isinstance(events[-1], TaskDeadLettered):
+        state = "dead_letter"
+    result = ReleaseResult(task_id=task.id, state=state)
     return Decision(events=events, bodies=[note] if note else [], result=result)
 
 
@@ -196,7 +205,9 @@ def lease_deadlines(
     if task.state == "assigned":  # a blocked task may rightly be silent: it waits for an answer
         # After a recovery nobody could report for a while, so the budget starts anew too.
         said_us = max(assignment.heard_at_us, context.presence.started_us)
-        deadlines.append((said_us + assignment.budget_us, "task_silent"))
+        # A declared silence is about the task too.
+        patience_us = max(assignment.budget_us, assignment.silence_us)
+        deadlines.append((said_us + patience_us, "task_silent"))
     granted_us = max(assignment.granted_at_us, context.presence.started_us)
     if assignment.is_offered and heard_us <= granted_us:
         deadlines.append((granted_us + context.policy.confirm_us, "unconfirmed"))

@@ -32,7 +32,8 @@ def place(world: World, command: PlaceHold, context: Context) -> Decision:
         until_us=command.until_us,
     )
     known: set[str] = {h.kind for h in world.holds_of(command.scope, command.target_id)}
-    return Decision(events=[placed], result=_result(command, known | {command.kind}))
+    known.add(command.kind)
+    return Decision(events=[placed], result=_result(command, known))
 
 
 def lift(world: World, command: LiftHold, context: Context) -> Decision:

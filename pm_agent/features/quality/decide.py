@@ -10,7 +10,7 @@ from pm_agent.domain.assignment import (
 )
 from pm_agent.domain.envelope import EventData, Principal
 from pm_agent.domain.errors import AlreadyCompleted, Forbidden, InvalidInput, WrongState
-from pm_agent.domain.task import Submission, Task
+from pm_agent.domain.task import Submission, Task, TaskDeadLettered
 from pm_agent.domain.world import World
 from pm_agent.kernel.caps import after_usage
 from pm_agent.kernel.fencing import require_lease, require_task
@@ -101,7 +101,7 @@ def reject(world: World, command: RejectCompletion, context: Context) -> Decisio
         effect_id=command.effect_id,
         report=report.ref,
     )
-    is_dead = type(retry[-1]).__name__ == "TaskDeadLettered"
+    is_dead = isinstance(retry[-1], TaskDeadLettered)
     return Decision(
         events=[rejected, *retry],
         bodies=[report],
