@@ -9,7 +9,7 @@ from uuid import uuid4
 import msgspec
 
 from benchmarks.backlog import READY_SHARE, covering_skills, drafts, on_the_wire
-from benchmarks.load_generator import AgentKey, Connection, request
+from benchmarks.load_generator import AgentKey, Connection, Reply, request
 from benchmarks.product import Product
 from benchmarks.report import progress
 
@@ -19,6 +19,7 @@ CAPACITY = 100  # the most that the API allows
 N_PARKED = 1_000
 SETUP_CLIENTS = 16
 ACCEPTED = range(200, 300)
+PAUSES_S = (0.2, 1.0, 2.0)  # between tries over a cut connection
 
 
 class Population(NamedTuple):
@@ -47,7 +48,7 @@ class Administrator:
             connection.close()
 
     async def ask(self, method: str, path: str, fields: dict[str, Any] | None = None) -> Any:
-        """Return the answer.
+        """Return the answer; a cut connection is replaced, and the same request sent again.
 
         Raises
         ------
@@ -55,16 +56,31 @@ class Administrator:
             The server refused.
         """
         host, port = self._product.host, self._product.port
-        body = b"" if fields is None else msgspec.json.encode(fields)
+        body = b"" if fields is None else msgspec.json.encode({"request_id": uuid4().hex, **fields})
         raw = request(method, path, f"{host}:{port}", self._product.token, body)
         async with self._turns:
-            connection = self._free.pop() if self._free else await Connection.connect(host, port)
-            reply = await connection.ask(raw)
-            if connection.is_open:
-                self._free.append(connection)
+            reply = await self._send(raw)
         if reply.status not in ACCEPTED:
             raise RuntimeError(f"{method} {path}: {reply.status} {reply.body.decode()[:300]}")
         return msgspec.json.decode(reply.body)
+
+    async def _send(self, raw: bytes) -> Reply:
+        host, port = self._product.host, self._product.port
+        for pause_s in (*PAUSES_S, None):
+            try:
+                connection = (
+                    self._free.pop() if self._free else await Connection.connect(host, port)
+                )
+                reply = await connection.ask(raw)
+            except OSError:
+                if pause_s is None:
+                    raise
+                await asyncio.sleep(pause_s)
+                continue
+            if connection.is_open:
+                self._free.append(connection)
+            return reply
+        raise AssertionError("unreachable")
 
 
 async def populate(product: Product) -> Population:
@@ -109,8 +125,13 @@ async def _waiters(administrator: Administrator) -> list[AgentKey]:
 
 
 async def _register(administrator: Administrator, name: str, **profile: Any) -> AgentKey:
-    answer = await administrator.ask("POST", "/v1/agents", {"name": name, **profile})
-    return AgentKey(answer["agent_id"], answer["access_token"])
+    # A token is shown once: when that answer was lost, an agent of another name is registered.
+    for suffix in ("", " b", " c"):
+        fields = {"name": name + suffix, **profile}
+        answer = await administrator.ask("POST", "/v1/agents", fields)
+        if answer.get("access_token"):
+            return AgentKey(answer["agent_id"], answer["access_token"])
+    raise RuntimeError(f"The server gave no access token to {name!r}.")
 
 
 async def _create_project(administrator: Administrator, name: str) -> str:

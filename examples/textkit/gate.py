@@ -55,6 +55,8 @@ def judge(repository: Path, commit: str) -> str:
 def _judge_alone(repository: Path, place: Path, commit: str) -> str:
     if not succeeds(repository, "cat-file", "-e", f"{commit}^{{commit}}"):
         raise Rejected(f"Commit {commit} is not in the repository.")
+    if commit in git(repository, "rev-list", "--first-parent", "refs/heads/main").split():
+        raise Rejected("The commit holds no work: it is a state of main itself.")
     if succeeds(repository, "merge-base", "--is-ancestor", commit, "refs/heads/main"):
         return f"{commit} is part of main already."
     if not (place / ".git").exists():

@@ -100,6 +100,7 @@ class Demo:
         if seed is not None:
             self.random.shuffle(self.backlog)
         self.log: list[str] = []
+        self._killed: set[int] = set()
         self.began_s = time.monotonic()
 
     def run(self) -> bool:
@@ -167,7 +168,7 @@ class Demo:
                 for blocker in status.get("blockers", ()):
                     self._resolve(client, blocker)
                 if not crashed and done >= CRASH_AFTER:
-                    crashed = self._kill_an_executor(hosts)
+                    crashed = self._crash_a_worker(hosts)
                 if self.chaos and not chaos_done and done >= CHAOS_AFTER:
                     chaos_done = self._kill_the_coordinator(settings)
                 if done == len(self.backlog):
@@ -185,18 +186,29 @@ class Demo:
         client.resolve_blocker(blocker["blocker_id"], resolution=BLOCKER_ANSWER)
         self._say(f"resolved: {BLOCKER_ANSWER}")
 
-    def _kill_an_executor(self, hosts: list[Any]) -> bool:
-        """SIGKILL the executor of some managed worker that is at work now."""
+    def _crash_a_worker(self, hosts: list[Any]) -> bool:
+        """SIGKILL the executor of some worker at work; True when an attempt failed by it.
+
+        An executor that has handed its result in already is past hurting: then try again.
+        """
         import ray
 
-        for handle in hosts:
-            for actor_id, status in ray.get(handle.status.remote()).items():
-                pid = status.get("executor_pid")
-                if pid and actor_id.startswith("worker:"):
-                    with suppress(ProcessLookupError):
-                        os.kill(pid, signal.SIGKILL)
-                        self._say(f"crash: killed the executor of {actor_id} (pid {pid})")
-                        return True
+        workers = {
+            actor_id: status
+            for handle in hosts
+            for actor_id, status in ray.get(handle.status.remote()).items()
+            if actor_id.startswith("worker:")
+        }
+        if any(status["failed"] for status in workers.values()):
+            return True
+        for actor_id, status in workers.items():
+            pid = status["executor_pid"]
+            if pid and pid not in self._killed:
+                self._killed.add(pid)
+                with suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
+                    self._say(f"crash: killed the executor of {actor_id} (pid {pid})")
+                break
         return False
 
     def _kill_the_coordinator(self, settings: Settings) -> bool:

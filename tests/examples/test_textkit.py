@@ -159,6 +159,15 @@ async def test_a_conflict_is_rejected_with_the_files_named(tmp_path: Path) -> No
     assert bench.git("status", "--porcelain") == ""
 
 
+async def test_a_commit_without_work_is_rejected(tmp_path: Path) -> None:
+    bench = Bench(tmp_path)
+    await bench.worktree.prepare("T-1", 1)
+    committed = await bench.worktree.commit("T-1", 1, "Nothing done")
+    verdict = await bench.judge(committed.commit)
+    assert not verdict.passed
+    assert "holds no work" in verdict.report
+
+
 @pytest.mark.parametrize("commit", ["", "main", "--help", "0" * 40])
 async def test_evidence_that_is_no_commit_is_rejected(tmp_path: Path, commit: str) -> None:
     assert not (await Bench(tmp_path).judge(commit)).passed

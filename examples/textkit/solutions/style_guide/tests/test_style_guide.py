@@ -1,0 +1,13 @@
+import unittest
+from pathlib import Path
+
+FILE = Path(__file__).resolve().parent.parent / "CODING.md"
+
+
+class StyleGuideTest(unittest.TestCase):
+    def test_the_file_is_there_and_not_empty(self):
+        self.assertTrue(FILE.read_text(encoding="utf-8").strip())
+
+
+if __name__ == "__main__":
+    unittest.main()

@@ -1,0 +1,99 @@
+"""One embedded Ray with the whole product on it, for the session. Only this folder starts Ray."""
+
+import asyncio
+import gc
+import os
+import warnings
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+import pytest
+
+from actors import cluster
+from actors.coordinator import RemoteCoordinator
+from pm_agent.cli.serve import running_on_ray
+from pm_agent.client import AsyncClient
+from pm_agent.settings import Settings
+
+Json = dict[str, Any]
+PATIENCE_S = 60.0
+
+
+class Product:
+    """The running product: its address, the handles of its hosts, and clients for it."""
+
+    def __init__(self, settings: Settings, hosts: list[Any]) -> None:
+        self.settings = settings
+        self.hosts = hosts
+        self.coordinator = RemoteCoordinator(settings.workspace)
+
+    @property
+    def admin_token(self) -> str:
+        return self.settings.admin_token_path.read_text().strip()
+
+    @asynccontextmanager
+    async def client(self, token: str = "") -> AsyncIterator[AsyncClient]:
+        """Speak with the product by HTTP, as the administrator unless a token is given."""
+        token = token or self.admin_token
+        async with AsyncClient(self.settings.url, token, patience_s=PATIENCE_S) as client:
+            yield client
+
+
+async def a_project(admin: AsyncClient, **more: Any) -> str:
+    """Make a project that no other test has; return its id."""
+    made = await admin.create_project(f"p {uuid4().hex[:8]}", **more)
+    return str(made["project_id"])
+
+
+async def an_agent(admin: AsyncClient, project_id: str, **more: Any) -> tuple[str, str]:
+    """Register an agent for one project; return its id and its access token."""
+    name = f"agent {uuid4().hex[:8]}"
+    made = await admin.register_agent(name, project_ids=[project_id], **more)
+    return str(made["agent_id"]), str(made["access_token"])
+
+
+async def until(look: Callable[[], Awaitable[Any]], within_s: float = 60.0) -> Any:
+    """Ask again and again, over the wire, until there is an answer that counts."""
+    async with asyncio.timeout(within_s):
+        while not (found := await look()):  # noqa: ASYNC110 - another process has no event for us
+            await asyncio.sleep(0.05)
+    return found
+
+
+def marked_processes(mark: str) -> list[str]:
+    """Command lines of living processes that carry a mark of ours in their environment."""
+    found = []
+    for entry in Path("/proc").iterdir():
+        if not entry.name.isdigit() or int(entry.name) == os.getpid():
+            continue
+        try:
+            environment = (entry / "environ").read_bytes().split(b"\0")
+            state = (entry / "stat").read_text().rpartition(")")[2].split()[0]
+            if f"{cluster.MARK}={mark}".encode() in environment and state != "Z":
+                found.append((entry / "cmdline").read_text().replace("\0", " "))
+        except OSError:  # it ended meanwhile
+            continue
+    return found
+
+
+@pytest.fixture(scope="session")
+def product(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Product]:
+    before = dict(os.environ)
+    settings = Settings(
+        data=tmp_path_factory.mktemp("product"), port=cluster.free_port(), workspace="main", seed=1
+    )
+    try:
+        with running_on_ray(settings) as hosts:
+            mark = os.environ[cluster.MARK]
+            yield Product(settings, hosts)
+        assert marked_processes(mark) == []
+        with warnings.catch_warnings():
+            # Ray kills its processes without waiting for them, which Python notes when it forgets them.
+            warnings.simplefilter("ignore", ResourceWarning)
+            gc.collect()
+    finally:
+        os.environ.clear()
+        os.environ.update(before)
