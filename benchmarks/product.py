@@ -28,6 +28,8 @@ HOST = "127.0.0.1"
 OK = 200
 TICKS_PER_S = os.sysconf("SC_CLK_TCK")
 KIB_PER_MIB = 1024
+PORTS = range(20_000, 30_000)
+PORTS_EACH = 50
 
 
 class Product(NamedTuple):
@@ -73,7 +75,7 @@ def running(folder: Path, *, no_ray: bool) -> Iterator[Product]:
     argv += ["--port", str(port), "--data", str(folder), *(["--no-ray"] if no_ray else [])]
     folder.mkdir(parents=True, exist_ok=True)
     log = folder / "output.log"
-    environment = {**os.environ, MARK: mark}
+    environment = {**_own_ports(), **os.environ, MARK: mark}
     start = time.perf_counter()
     with log.open("wb") as output:
         child = subprocess.Popen(
@@ -86,6 +88,18 @@ def running(folder: Path, *, no_ray: bool) -> Iterator[Product]:
         yield Product(HOST, port, token, mark, took_s)
     finally:
         _stop(child, mark)
+
+
+def _own_ports() -> dict[str, str]:
+    """Ports for Ray Serve's replicas that another server on this machine is unlikely to use.
+
+    By default all of them start at 30000, and a proxy was seen to reach another server's replica.
+    Ray's own processes use the ports below 20000, outgoing connections those above 32767.
+    """
+    first = PORTS.start + PORTS_EACH * secrets.randbelow(len(PORTS) // PORTS_EACH)
+    last = first + PORTS_EACH - 1
+    name = "RAY_SERVE_DIRECT_INGRESS_{}_HTTP_PORT"
+    return {name.format("MIN"): str(first), name.format("MAX"): str(last)}
 
 
 def marked(mark: str) -> list[int]:

@@ -44,6 +44,9 @@ SCHEMA_VERSION = 1  # of the tables below; events and snapshots carry their own
 BUSY_TIMEOUT_S = 5.0  # far above any commit of ours: whoever holds the lock longer is not a journal
 CHECKED_EVENTS = 1000  # end of the chain verified at activation; `pm-agent verify` does all of it
 CHECKED_BYTES = 256 * 1024 * 1024  # quick_check takes 0.2 s for that, more from a cold disk
+# An assignment with its record takes 3.5 kB: one fits on SQLite's own 4 kB, two on this. Measured
+# over 80 batches of 256 commands: a fifth less time and CPU a batch, the same slowest one.
+PAGE_BYTES = 8192
 DELETED_AT_ONCE = 1000  # old requests per transaction, a few ms: appends come in between
 
 SCHEMA = (
@@ -283,6 +286,7 @@ class SQLiteJournal:
     def _prepare(self, connection: sqlite3.Connection) -> None:
         """Create the tables in an empty file; refuse what is no journal of this workspace."""
         if not _tables(connection):
+            connection.execute(f"PRAGMA page_size = {PAGE_BYTES}")
             self._use_log(connection)
             connection.execute("BEGIN IMMEDIATE")
             if not _tables(connection):  # else another process was faster by a moment

@@ -73,7 +73,9 @@ class AgentRegistered(EventData, frozen=True, kw_only=True):
 
 def _registered(world: "World", event: Event, data: AgentRegistered) -> None:
     before = world.agents.get(data.agent_id)
-    fields = {field: getattr(data, field) for field in data.__struct_fields__ if field != "agent_id"}
+    fields = {
+        field: getattr(data, field) for field in data.__struct_fields__ if field != "agent_id"
+    }
     if before is not None:
         agent = msgspec.structs.replace(before, **fields)
     else:

@@ -75,6 +75,9 @@ class WaitForTask(Command, frozen=True, kw_only=True):
     project_id: ProjectId | None = None
     until_us: int
 
+    def lasting(self) -> "WaitForTask":
+        return msgspec.structs.replace(self, until_us=0)
+
 
 class WithdrawOffer(Command, frozen=True, kw_only=True):
     agent_id: AgentId

@@ -38,10 +38,12 @@ class Command(
     principal: Principal
     workspace_id: str = DEFAULT_WORKSPACE
 
+    def lasting(self) -> "Command":
+        """Return the command without what a retry may rightly change, such as a deadline."""
+        return self
 
-class EventData(
-    msgspec.Struct, frozen=True, gc=False, kw_only=True, tag=True, omit_defaults=True
-):
+
+class EventData(msgspec.Struct, frozen=True, gc=False, kw_only=True, tag=True, omit_defaults=True):
     """A fact decided. The class name is its name for ever; shapes change by ``schema_version``."""
 
     schema_version: ClassVar[int] = 1
@@ -66,7 +68,7 @@ class Event(msgspec.Struct, frozen=True, gc=False):
 
 def subject_of(data: EventData) -> str:
     """Return the id under which the journal indexes an event: its task, else agent, else project."""
-    for field in ("task_id", "agent_id", "project_id"):
+    for field in ("task_id", "agent_id", "project_id", "target_id"):
         value = getattr(data, field, None)
         if value:
             return str(value)

@@ -39,9 +39,7 @@ class Project(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     @property
     def is_limited(self) -> bool:
         """Whether anything of the project's own may keep its ready tasks back."""
-        return bool(
-            self.holds or self.max_in_progress or self.cost_cap_microusd or self.token_cap
-        )
+        return bool(self.holds or self.max_in_progress or self.cost_cap_microusd or self.token_cap)
 
 
 def cap_reached(project: Project, added: Usage) -> str:

@@ -84,14 +84,17 @@ class ReadyClass:
 
     def admits(self, signature: Signature) -> bool:
         """Whether an agent with these skills and projects may take a task of this class."""
-        skills, projects = signature
+        return self.is_open_to(levels_of(signature), signature[1])
+
+    def is_open_to(self, levels: dict[str, int], projects: tuple[ProjectId, ...]) -> bool:
+        """As `admits`, for who asks about many classes: with the levels by name of a skill."""
         project_id, required = self.key
         if projects and project_id not in projects:
             return False
-        if not required:
-            return True
-        levels = {skill.name: skill.level for skill in skills}
-        return all(levels.get(skill.name, 0) >= skill.level for skill in required)
+        for skill in required:
+            if levels.get(skill.name, 0) < skill.level:
+                return False
+        return True
 
 
 class Eligible:
@@ -197,7 +200,8 @@ class ReadySet:
         """Classes open to agents of this signature, empty ones included."""
         known = self._eligible.get(signature)
         if known is None:
-            known = Eligible([c for c in self.classes.values() if c.admits(signature)])
+            levels, projects = levels_of(signature), signature[1]
+            known = Eligible([c for c in self.classes.values() if c.is_open_to(levels, projects)])
             self._eligible[signature] = known
         return known
 
@@ -220,3 +224,8 @@ class ReadySet:
         self.task_ids.extend([""] * old)
         self.last_agents.extend([0] * old)
         self._free.extend(range(2 * old - 1, old - 1, -1))
+
+
+def levels_of(signature: Signature) -> dict[str, int]:
+    """Level by name of a skill."""
+    return {skill.name: skill.level for skill in signature[0]}

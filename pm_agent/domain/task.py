@@ -19,6 +19,7 @@ AttemptOutcome = Literal[
     "completed", "rejected", "failed", "released", "blocked", "expired", "stopped"
 ]
 PRIORITIES = ("low", "normal", "high", "urgent")  # stored as 0..3
+CLEARED = ""  # in `TaskUpdated.description`: there is none any more
 MAX_KEPT_ATTEMPTS = 10  # older attempts stay in the journal
 
 
@@ -330,6 +331,8 @@ def _updated(world: "World", event: Event, data: TaskUpdated) -> None:
         for field in data.__struct_fields__
         if field != "task_id" and (value := getattr(data, field)) is not None
     }
+    if data.description == CLEARED:
+        changes["description"] = None
     if data.dependencies is not None:
         changes["waiting_on"] = world.count_unaccepted(data.dependencies)
         world.link_dependencies(task.id, task.dependencies, data.dependencies)
@@ -349,9 +352,7 @@ def _dead_lettered(world: "World", event: Event, data: TaskDeadLettered) -> None
 def _end(world: "World", event: Event, task_id: TaskId, state: TaskState) -> None:
     task = world.tasks[task_id]
     world.put_task(
-        msgspec.structs.replace(
-            task, state=state, ended_at_us=event.at_us, version=event.position
-        )
+        msgspec.structs.replace(task, state=state, ended_at_us=event.at_us, version=event.position)
     )
 
 
@@ -380,9 +381,7 @@ def _decision_logged(world: "World", event: Event, data: DecisionLogged) -> None
     task = world.tasks[data.task_id]
     logged = LoggedDecision(data.decision, event.principal, event.at_us, data.affects)
     world.put_task(
-        msgspec.structs.replace(
-            task, decisions=(*task.decisions, logged), version=event.position
-        )
+        msgspec.structs.replace(task, decisions=(*task.decisions, logged), version=event.position)
     )
 
 

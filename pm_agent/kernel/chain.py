@@ -42,9 +42,7 @@ def seal(event: Event, previous: bytes) -> StoredEvent:
 
 def unseal(stored: StoredEvent) -> Event:
     data = decode_data(stored.kind, stored.schema_version, stored.payload)
-    return Event(
-        stored.position, stored.at_us, stored.epoch, stored.principal, stored.cause, data
-    )
+    return Event(stored.position, stored.at_us, stored.epoch, stored.principal, stored.cause, data)
 
 
 def is_intact(stored: StoredEvent, previous: bytes) -> bool:

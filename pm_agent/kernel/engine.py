@@ -187,9 +187,7 @@ class Engine:
         decision = self._decided(command, context, step)
         principal = str(command.principal)
         for position, data in enumerate(decision.events, start=self.world.position + 1):
-            event = Event(
-                position, context.now_us, self.epoch, principal, command.request_id, data
-            )
+            event = Event(position, context.now_us, self.epoch, principal, command.request_id, data)
             self._fold(event, set_alarms=True)
             sealed = seal(event, self.head_hash)
             self.head_hash = sealed.hash
@@ -213,4 +211,3 @@ class Engine:
                 self.outbox.put(wanted)
             elif set_alarms and wanted is not None:
                 self.alarms.put(wanted.at_us, wanted.command)
-

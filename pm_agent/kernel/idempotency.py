@@ -17,8 +17,8 @@ _encode = msgspec.json.Encoder(order="deterministic").encode
 
 
 def body_sha256(command: Command) -> bytes:
-    """Digest of everything in the command; for one request id it must not change."""
-    return sha256(_encode(command)).digest()
+    """Digest of all that must not change between a request and its retry."""
+    return sha256(_encode(command.lasting())).digest()
 
 
 class Requests:

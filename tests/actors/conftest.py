@@ -1,9 +1,8 @@
 """One embedded Ray with the whole product on it, for the session. Only this folder starts Ray."""
 
 import asyncio
-import gc
 import os
-import warnings
+import subprocess
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -79,6 +78,14 @@ def marked_processes(mark: str) -> list[str]:
     return found
 
 
+def children_of_ray() -> list[subprocess.Popen[bytes]]:
+    """Return the processes that Ray started from this one."""
+    from ray._private import worker  # noqa: PLC0415 - reads its flags when imported
+
+    processes = worker._global_node.all_processes.values()
+    return [info.process for infos in processes for info in infos]
+
+
 @pytest.fixture(scope="session")
 def product(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Product]:
     before = dict(os.environ)
@@ -88,12 +95,11 @@ def product(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Product]:
     try:
         with running_on_ray(settings) as hosts:
             mark = os.environ[cluster.MARK]
+            children = children_of_ray()
             yield Product(settings, hosts)
         assert marked_processes(mark) == []
-        with warnings.catch_warnings():
-            # Ray kills its processes without waiting for them, which Python notes when it forgets them.
-            warnings.simplefilter("ignore", ResourceWarning)
-            gc.collect()
+        for child in children:  # Ray kills them and does not wait, which Python would complain of
+            child.wait(10)
     finally:
         os.environ.clear()
         os.environ.update(before)

@@ -244,7 +244,9 @@ def _assign(
         scores=scores.tolist(),
         explained=shown,
         factors=scored.factors.take(shown, axis=0).round(SCORE_DECIMALS).tolist(),
-        facts=found.facts.take(shown, axis=0).tolist(),  # unrounded: from these the same scores come out again
+        facts=found.facts.take(
+            shown, axis=0
+        ).tolist(),  # unrounded: from these the same scores come out again
         heard_at_us=context.presence.heard_at(agent.id),
     )
     task = world.tasks[found.task_ids[choice.index]]

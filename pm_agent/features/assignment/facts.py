@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from pm_agent.domain.agent import Agent, Signature
 from pm_agent.domain.envelope import Usage
 from pm_agent.domain.ids import ProjectId, TaskId
-from pm_agent.domain.ready_set import COLUMNS, Eligible, Head, ReadyClass
+from pm_agent.domain.ready_set import COLUMNS, Eligible, Head, ReadyClass, levels_of
 from pm_agent.domain.time import HOUR_US
 from pm_agent.domain.world import World
 from pm_agent.kernel.types import Policy
@@ -91,9 +91,7 @@ def _is_closed(world: World, project_id: ProjectId) -> bool:
     project = world.projects[project_id]
     if project.holds:
         return True
-    return bool(project.max_in_progress) and (
-        world.n_leased(project_id) >= project.max_in_progress
-    )
+    return bool(project.max_in_progress) and (world.n_leased(project_id) >= project.max_in_progress)
 
 
 def _allowed(
@@ -188,15 +186,13 @@ def _fit(signature: Signature, ready_class: ReadyClass) -> tuple[float, float, f
     if not required:
         mean = sum(s.level for s in skills) / len(skills) if skills else 1.0
         return 0.5, 0.5, mean
-    levels = {s.name: s.level for s in skills}
+    levels = levels_of(signature)
     own = sum(levels[s.name] for s in required) / len(required)
     asked = sum(s.level for s in required) / len(required)
     return len(required) / len(skills), (own - asked) / 4.0, own
 
 
-def _success(
-    world: World, agent: Agent, kinds: NDArray[np.float64]
-) -> NDArray[np.float64] | float:
+def _success(world: World, agent: Agent, kinds: NDArray[np.float64]) -> NDArray[np.float64] | float:
     records = world.track_records.get(agent.id)
     if not records:
         return 0.5

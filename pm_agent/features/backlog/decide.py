@@ -22,6 +22,7 @@ from pm_agent.domain.project import (
     UpdateProject,
 )
 from pm_agent.domain.task import (
+    CLEARED,
     LEASED,
     TERMINAL,
     ArchiveTask,
@@ -79,6 +80,7 @@ def create_project(world: World, command: CreateProject, context: Context) -> De
         message = "A project's name needs at least one letter or digit."
         raise InvalidInput(message)
     _require_gate(command.completion, command.gate)
+    _require_gate_right(command.principal, command.gate)
     created = ProjectCreated(
         project_id=command.project_id,
         name=command.name,
@@ -95,6 +97,7 @@ def update_project(world: World, command: UpdateProject, context: Context) -> De
     _require_planner(command.principal)
     project = require_project(world, command.project_id)
     _require_gate(command.completion or project.completion, command.gate or project.gate)
+    _require_gate_right(command.principal, command.gate)
     changes = {
         field: value
         for field in ProjectUpdated.__struct_fields__
@@ -115,7 +118,7 @@ def create_task(world: World, command: CreateTask, context: Context) -> Decision
     return Decision(
         events=events,
         bodies=bodies,
-        result=TaskResult(task_id=ids[0], state=state, version=world.position + len(events)),
+        result=TaskResult(task_id=ids[0], state=state, version=world.position + 1),
     )
 
 
@@ -152,9 +155,10 @@ def update_task(world: World, command: UpdateTask, context: Context) -> Decision
         if task.state in LEASED and world.count_unaccepted(changes["dependencies"]):
             message = f"Task {task.id} is being worked on; it cannot wait for new dependencies."
             raise WrongState(message, "Release it first, or create a follow-up task.")
-    if description is not None:
-        changes["description"] = description.ref
-    result = TaskResult(task_id=task.id, state=task.state, version=world.position + bool(changes))
+    if command.description is not None:
+        changes["description"] = description.ref if description else CLEARED
+    version = world.position + 1 if changes else task.version
+    result = TaskResult(task_id=task.id, state=task.state, version=version)
     if not changes:
         return Decision(result=result)
     return Decision(
@@ -353,6 +357,13 @@ def _require_gate(completion: str, gate: Gate) -> None:
     if completion == "command" and not gate.argv:
         message = "Completion policy 'command' needs the gate's argv."
         raise InvalidInput(message, "Give gate.argv, for example ['make', 'test'].")
+
+
+def _require_gate_right(principal: Principal, gate: Gate | None) -> None:
+    """Keep gates in people's hands: the server runs their program."""
+    if principal.kind == "agent" and gate is not None and gate.argv:
+        message = "An agent cannot choose the command that judges work."
+        raise Forbidden(message, "Ask a person to set the project's gate.")
 
 
 def _require_planner(principal: Principal) -> None:

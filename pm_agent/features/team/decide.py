@@ -1,7 +1,7 @@
 """Register agents and hear their heartbeats."""
 
 from pm_agent.domain.agent import AgentRegistered, HeartbeatAgent, RegisterAgent
-from pm_agent.domain.errors import InvalidInput
+from pm_agent.domain.errors import Forbidden, InvalidInput
 from pm_agent.domain.task import Skill
 from pm_agent.domain.time import SECOND_US, iso
 from pm_agent.domain.world import World
@@ -31,6 +31,9 @@ class HeartbeatResult(Result, frozen=True, kw_only=True):
 
 def register(world: World, command: RegisterAgent, context: Context) -> Decision:
     require_self(command.principal, command.agent_id)
+    if command.principal.role == "worker" and command.role != "worker":
+        message = "A worker agent cannot make itself a lead."
+        raise Forbidden(message, "Ask an administrator for a token with the role lead.")
     for project_id in command.project_ids:
         require_project(world, project_id)
     if command.agent_id == "A-":
