@@ -38,8 +38,18 @@ class Playing:
             raise RuntimeError(f"The load generator ended instead of saying {word!r}.")
 
     def result(self) -> LoadResult:
+        """Wait for its result.
+
+        Raises
+        ------
+        RuntimeError
+            It ended without one.
+        """
         assert self._child.stdout is not None
-        return msgspec.json.decode(self._child.stdout.read(), type=LoadResult)
+        output = self._child.stdout.read()
+        if self._child.wait() != 0:
+            raise RuntimeError(f"The load generator ended with {self._child.returncode}.")
+        return msgspec.json.decode(output, type=LoadResult)
 
 
 @contextmanager

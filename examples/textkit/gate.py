@@ -68,6 +68,9 @@ def _judge_alone(repository: Path, place: Path, commit: str) -> str:
         conflicts = git(place, "diff", "--name-only", "--diff-filter=U").split()
         succeeds(place, "merge", "--abort")
         raise Rejected(f"It does not merge with main; conflicts in {', '.join(conflicts)}.")
+    gone = git(place, "diff", "--name-only", "--diff-filter=D", "refs/heads/main", "--", "tests")
+    if gone:
+        raise Rejected(f"It takes tests away: {', '.join(gone.split())}.")
     n_tests = run_tests(place)
     merged = git(place, "rev-parse", "HEAD")
     git(repository, "merge", "--quiet", "--ff-only", merged)

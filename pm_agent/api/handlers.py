@@ -6,7 +6,7 @@ A handler decides nothing; the core does, and its refusals are raised as `Refuse
 import hashlib
 import secrets
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, NamedTuple, TypeVar
 
 import msgspec
@@ -54,7 +54,6 @@ C = TypeVar("C", bound=Command)
 G = TypeVar("G", bound=BaseModel)
 
 SECRET_BYTES = 32
-ASSIGNED = b'"outcome":"assigned"'
 LOOKED_BACK = 1_000  # events of a task in which an attempt is looked for
 
 
@@ -221,16 +220,7 @@ async def next_task(call: Call, given: schemas.RequestNextTaskInput) -> Answer:
 
 async def wait(call: Call, given: schemas.WaitForTaskInput) -> Answer:
     """Claim a task, or wait until there is one."""
-    own = _own(call, given)
-    if given.request_id is not None:
-        # A repeated wait is another command, since it ends at another instant, and would not get
-        # the first reply. So a task that is there at once is claimed under the caller's id.
-        now = schemas.RequestNextTaskInput(agent_id=own.agent_id, project_id=own.project_id)
-        reply = await call.submit(call.command(ClaimTask, now))
-        if ASSIGNED in reply.result:
-            return await _claimed(call, reply)
-        call = replace(call, request_id=f"{call.request_id}:wait:{call.ingress.now_us()}")
-    command = call.command(WaitForTask, own)
+    command = call.command(WaitForTask, _own(call, given))
     return await _claimed(call, accepted(await call.ingress.wait_for_task(command)))
 
 
@@ -241,10 +231,8 @@ async def _claimed(call: Call, reply: Reply) -> Answer:
         return call.reply(reply, msgspec.structs.replace(claim, retry_after_s=0))
     if claim.outcome != "assigned":
         return call.reply(reply)
-    held = call.world.assignments.get(claim.task_id)
-    if held is None or held.lease_token < claim.lease_token:
-        await call.ingress.reach(reply.position)
-    if claim.task_id not in call.world.tasks:  # the replica lags, or it is archived
+    # The task is older than its assignment, so the replica nearly always has it: do not wait.
+    if claim.task_id not in call.world.tasks and not await call.ingress.reach(reply.position):
         return call.reply(reply, claim)
     texts = await call.ingress.texts(backlog_view.context_refs(call.world, claim.task_id))
     task_now = call.world.tasks[claim.task_id]

@@ -92,10 +92,11 @@ class Worktree:
             )
         await self._git(self.folder, "reset", "--quiet", "--hard")
         await self._git(self.folder, "clean", "--quiet", "-ffdx")
-        await self._git(
-            self.folder,
-            *("checkout", "--quiet", "--no-track", "-B", branch, self._main, "--"),
-        )
+        # By its hash: given a branch that moves meanwhile, checkout fills the folder from its old
+        # place and starts the new branch at the new one (git 2.39), and the next commit undoes all
+        # that lies between.
+        start = await self._git(repository, "rev-parse", "--verify", f"{self._main}^{{commit}}")
+        await self._git(self.folder, "checkout", "--quiet", "--no-track", "-B", branch, start, "--")
 
     async def commit(self, task_id: str, lease_token: int, summary: str) -> Committed:
         """Commit all changes and return where they are; without changes that is where it began.

@@ -12,10 +12,12 @@ from uuid import uuid4
 import pytest
 
 from actors import cluster
-from actors.coordinator import RemoteCoordinator
 from pm_agent.cli.serve import running_on_ray
 from pm_agent.client import AsyncClient
 from pm_agent.settings import Settings
+
+# Ray reads its flags when it is imported, which the test modules do.
+os.environ |= {**cluster.FLAGS, "RAY_AUTH_MODE": "token", "RAY_SERVE_ENABLE_HA_PROXY": "1"}
 
 Json = dict[str, Any]
 PATIENCE_S = 60.0
@@ -25,6 +27,8 @@ class Product:
     """The running product: its address, the handles of its hosts, and clients for it."""
 
     def __init__(self, settings: Settings, hosts: list[Any]) -> None:
+        from actors.coordinator import RemoteCoordinator  # noqa: PLC0415 - it imports Ray
+
         self.settings = settings
         self.hosts = hosts
         self.coordinator = RemoteCoordinator(settings.workspace)

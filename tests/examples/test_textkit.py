@@ -159,6 +159,18 @@ async def test_a_conflict_is_rejected_with_the_files_named(tmp_path: Path) -> No
     assert bench.git("status", "--porcelain") == ""
 
 
+async def test_work_that_takes_tests_away_is_rejected(tmp_path: Path) -> None:
+    bench = Bench(tmp_path)
+    _, first = await bench.do("errors", 1)
+    assert (await bench.judge(first.commit)).passed
+    folder = await bench.worktree.prepare("T-2", 1)
+    (folder / "tests/test_errors.py").unlink()
+    second = await bench.worktree.commit("T-2", 1, "Tidy up")
+    verdict = await bench.judge(second.commit)
+    assert not verdict.passed
+    assert "tests/test_errors.py" in verdict.report
+
+
 async def test_a_commit_without_work_is_rejected(tmp_path: Path) -> None:
     bench = Bench(tmp_path)
     await bench.worktree.prepare("T-1", 1)

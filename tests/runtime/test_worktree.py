@@ -78,6 +78,28 @@ async def test_many_workers_may_begin_at_the_same_moment(tmp_path: Path, reposit
             group.create_task(worktree.prepare(f"T-{n}", 1))
 
 
+async def test_work_starts_from_one_state_though_main_moves_meanwhile(
+    tmp_path: Path, repository: Path
+) -> None:
+    first = git(repository, "rev-parse", "HEAD")
+    (repository / "b.txt").write_text("b\n")
+    git(repository, "add", "--all")
+    git(repository, "commit", "--quiet", "--message=second")
+    second = git(repository, "rev-parse", "HEAD")
+    worktree = Worktree(tmp_path / "w", repository)
+    moves = (
+        f"while :; do for c in {first} {second}; do git update-ref refs/heads/main $c; done; done"
+    )
+    mover = await asyncio.create_subprocess_exec("sh", "-c", moves, cwd=repository)
+    try:
+        for attempt in range(1, 16):
+            folder = await worktree.prepare("T-1", attempt)
+            assert git(folder, "status", "--porcelain") == ""
+    finally:
+        mover.kill()
+        await mover.wait()
+
+
 async def test_git_variables_of_this_process_do_not_reach_it(
     tmp_path: Path, repository: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -22,9 +22,9 @@ SATURATING = {
     "critical_path_h": 8.0,
     "n_dependencies": 2.0,
 }
-_SATURATING = slice(_F["load"], _F["load"] + len(SATURATING))
+_FIRST, _END = _F["load"], _F["load"] + len(SATURATING)
 _SCALES = np.array(list(SATURATING.values()))
-assert FACTS[_SATURATING] == tuple(SATURATING), "they must lie side by side"
+assert FACTS[_FIRST:_END] == tuple(SATURATING), "they must lie side by side"
 
 
 class PriorityScorer:
@@ -79,7 +79,7 @@ class FactorsScorer:
 
     def score(self, facts: NDArray[np.float64]) -> Scores:
         shaped = facts.copy()
-        saturating = shaped[:, _SATURATING]
+        saturating = shaped[:, _FIRST:_END]
         saturating /= saturating + _SCALES
         level = shaped[:, _F["level"]]
         level -= shaped[:, _F["agent_level"]]
