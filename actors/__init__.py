@@ -1,1 +1,1 @@
-"""Ray shells around ``pm_agent.runtime``: names, handles, restarts, placement, isolation. No rules."""
+"""Ray shells around ``pm_agent.runtime``: names, handles, restarts, placement. No rules."""

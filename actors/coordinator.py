@@ -175,6 +175,7 @@ def _end_process() -> None:
 
 
 def actor_name(workspace: str) -> str:
+    """Name under which Ray knows a workspace's coordinator."""
     return f"coordinator:{workspace}"
 
 

@@ -16,11 +16,15 @@ AnyCommand: Any = Union[tuple(DECIDERS)]  # noqa: UP007 - built from the catalog
 
 
 class Submission(msgspec.Struct, frozen=True):
+    """Commands on their way to the coordinator, with agents that were heard."""
+
     commands: list[AnyCommand]
     heard: list[AgentId]
 
 
 class Answer(msgspec.Struct, frozen=True):
+    """Replies in the order of the commands, or why there are none."""
+
     replies: list[Reply] = []
     error: ErrorInfo | None = None
 
@@ -40,6 +44,7 @@ _ERRORS: dict[str, type[PMError]] = {
 
 
 def encode_submission(commands: list[Command], heard: list[AgentId]) -> bytes:
+    """Bytes of a submission."""
     return encode(Submission(commands, heard))
 
 

@@ -9,11 +9,14 @@ only: a client library would use more CPU than the server and be what is measure
 
 import asyncio
 import itertools
+import os
 import resource
+import select
 import sys
 import time
 from collections import Counter, deque
 from collections.abc import Iterator
+from contextlib import suppress
 from random import Random
 from typing import Any, Literal, NamedTuple, cast
 
@@ -397,8 +400,20 @@ def _code_of(reply: Reply) -> str:
 
 
 def _say(text: str) -> None:
-    sys.stdout.write(text + "\n")
-    sys.stdout.flush()
+    _write_all(text.encode() + b"\n")
+
+
+def _write_all(data: bytes) -> None:
+    """Write to standard output, piece by piece.
+
+    A pipe that is full takes a part only, once uvloop has run, and an unbuffered ``sys.stdout``
+    drops the rest without a word.
+    """
+    file = sys.stdout.fileno()
+    while data:
+        select.select([], [file], [])
+        with suppress(BlockingIOError):
+            data = data[os.write(file, data) :]
 
 
 def allow_files(n: int) -> None:

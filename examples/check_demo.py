@@ -88,7 +88,7 @@ def varying_factors(decision: dict[str, Any]) -> set[str]:
 def merged_commits(repository: str) -> set[str]:
     """Every commit on the program's main branch."""
     listed = subprocess.run(
-        ["git", "-C", repository, "rev-list", "main"],  # noqa: S607 - git of the machine
+        ["git", "-C", repository, "rev-list", "main"],
         capture_output=True,
         text=True,
         check=True,
@@ -97,6 +97,7 @@ def merged_commits(repository: str) -> set[str]:
 
 
 def main() -> int:
+    """Recount, compare with the repository, print."""
     journal, repository = sys.argv[1:3]
     found = recount(read_events(journal))
     on_main = merged_commits(repository)

@@ -13,6 +13,7 @@ from pathlib import Path
 from pm_agent.adapters.gates_command import CommandGate
 from pm_agent.adapters.journal_sqlite import SQLiteJournal
 from pm_agent.adapters.llm_rules import RuleBasedWriter
+from pm_agent.adapters.process_group import minimal_environment
 from pm_agent.catalog import CATALOG
 from pm_agent.domain.access import IssueToken
 from pm_agent.domain.envelope import SYSTEM, Principal
@@ -76,10 +77,12 @@ def build_coordinator(
 
 
 def build_ingress(coordinator: Coordinator) -> Ingress:
+    """Door to a coordinator; its app's lifespan starts it."""
     return Ingress(coordinator, SystemClock())
 
 
 def build_effect_runner(coordinator: Coordinator) -> EffectRunner:
+    """Runner of the effects that the configured adapters perform."""
     return EffectRunner(coordinator, language_model(), gate_runner())
 
 
@@ -89,13 +92,16 @@ def language_model() -> LanguageModel:
 
 
 def gate_runner() -> GateRunner:
+    """Who runs the gates: the project's fixed command as a subprocess."""
     return CommandGate()
 
 
 def build_executor(spec: ShellSpec | PythonSpec) -> Executor:
     """Executor of a managed worker, as configured."""
     if spec.kind == "shell":
-        return ShellExecutor(spec.argv, timeout_s=spec.timeout_s)
+        env = minimal_environment()
+        env |= {name: os.environ[name] for name in spec.pass_env if name in os.environ}
+        return ShellExecutor(spec.argv, env=env, timeout_s=spec.timeout_s)
     module, _, function = spec.callable.partition(":")
     return PythonExecutor(getattr(importlib.import_module(module), function))
 
@@ -119,11 +125,12 @@ def new_secret() -> str:
 
 
 def token_hash(secret: str) -> str:
+    """Return the digest by which the world knows an access token."""
     return hashlib.sha256(secret.encode()).hexdigest()
 
 
 def ensure_admin_secret(settings: Settings) -> str:
-    """Return the administrator's token, made on first use and kept in a file only its owner reads."""
+    """Return the administrator's token: made on first use, in a file only its owner reads."""
     path = settings.admin_token_path
     if path.exists():
         return path.read_text().strip()

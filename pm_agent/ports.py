@@ -59,7 +59,12 @@ class Head(NamedTuple):
     epoch: int
 
 
+EMPTY = Head(0, GENESIS, 0)  # where a journal begins
+
+
 class StoredSnapshot(msgspec.Struct, frozen=True):
+    """A saved world with the position it stands at."""
+
     position: int
     schema_version: int
     data: bytes
@@ -133,12 +138,16 @@ class Journal(Protocol):
 
 
 class Clock(Protocol):
+    """Tells the time."""
+
     def now_us(self) -> int:
         """Microseconds since 1970 UTC, never going back within a process."""
         ...
 
 
 class Scores(NamedTuple):
+    """What a scorer found, a row a task."""
+
     values: NDArray[np.float64]  # (n_tasks,)
     factors: NDArray[np.float64]  # (n_tasks, n_factors), each 0..1
 
@@ -184,11 +193,15 @@ class InstructionBrief(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Written(NamedTuple):
+    """A text and who wrote it."""
+
     text: str
     writer: str
 
 
 class LanguageModel(Protocol):
+    """Writes texts; never inside a decision."""
+
     async def write_instructions(self, brief: InstructionBrief) -> Written: ...
 
 
@@ -206,12 +219,16 @@ class GateRequest(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class GateVerdict(NamedTuple):
+    """What a gate found."""
+
     passed: bool
     reasons: tuple[str, ...]
     report: str  # the end of what the command printed
 
 
 class GateRunner(Protocol):
+    """Judges submitted work by a command."""
+
     async def run(self, gate: Gate, request: GateRequest) -> GateVerdict:
         """Run the project's fixed command. Fails closed: whatever goes wrong is a no."""
         ...

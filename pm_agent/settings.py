@@ -16,6 +16,9 @@ class ShellSpec(BaseModel, extra="forbid", frozen=True):
 
     kind: Literal["shell"] = "shell"
     argv: tuple[str, ...] = Field(min_length=1)
+    pass_env: tuple[str, ...] = Field(
+        default=(), description="Variables handed on besides PATH, HOME and LANG, such as a key"
+    )
     timeout_s: float = Field(default=4 * 3600.0, gt=0)
 
 

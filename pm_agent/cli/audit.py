@@ -76,7 +76,7 @@ def why(
 
 
 def verify(data: DataOption = None, as_json: JsonOption = False) -> None:
-    """Recompute chain, invariants, decisions and replay of the whole journal; exit 1 on a problem."""
+    """Recompute chain, invariants, decisions and replay of the journal; exit 1 on a problem."""
     settings = settings_with(data=data)
     with refusals():
         report = asyncio.run(verify_journal(settings))

@@ -54,8 +54,9 @@ def status(
 def status_table(found: Json) -> Table:
     """One row a project, with counts by state."""
     title = (
-        f"workspace {found['workspace_id']} · {found['agents_working']} of {found['agents']} agents "
-        f"working · {found['parked']} waiting · {found['open_blockers']} open blockers · "
+        f"workspace {found['workspace_id']} · "
+        f"{found['agents_working']} of {found['agents']} agents working · "
+        f"{found['parked']} waiting · {found['open_blockers']} open blockers · "
         f"position {found['position']}"
     )
     table = Table(title=title, title_justify="left", box=None, pad_edge=False)

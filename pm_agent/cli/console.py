@@ -64,5 +64,6 @@ def server(url: str | None, token: str | None, data: Path | None) -> Iterator[Cl
 
 
 def print_json(value: Any) -> None:
+    """Print one JSON object to standard output."""
     plain = msgspec.to_builtins(value)
     sys.stdout.write(json.dumps(plain, indent=2, ensure_ascii=False) + "\n")

@@ -31,4 +31,5 @@ app.command("doctor")(doctor.doctor)
 
 
 def main() -> None:
+    """Entry point of the ``pm-agent`` script."""
     app()

@@ -128,7 +128,7 @@ class ReleaseTask(Command, frozen=True, kw_only=True):
 
 
 class CheckLease(Command, frozen=True, kw_only=True):
-    """The clock's: has this lease run out?"""
+    """The clock's: look whether this lease has run out."""
 
     task_id: TaskId
     lease_token: int

@@ -67,7 +67,7 @@ class Event(msgspec.Struct, frozen=True, gc=False):
 
 
 def subject_of(data: EventData) -> str:
-    """Return the id under which the journal indexes an event: its task, else agent, else project."""
+    """Return the id under which the journal indexes an event: its task, else agent, else target."""
     for field in ("task_id", "agent_id", "project_id", "target_id"):
         value = getattr(data, field, None)
         if value:

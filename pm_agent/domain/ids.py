@@ -18,20 +18,25 @@ def slug(name: str) -> str:
 
 
 def task_id(number: int) -> TaskId:
+    """``T-142`` from 142."""
     return f"T-{number}"
 
 
 def task_number(identifier: TaskId) -> int:
+    """142 from ``T-142``."""
     return int(identifier[2:])
 
 
 def agent_id(name: str) -> AgentId:
+    """``A-ada`` from ``Ada``."""
     return f"A-{slug(name)}"
 
 
 def project_id(name: str) -> ProjectId:
+    """``P-web`` from ``Web``."""
     return f"P-{slug(name)}"
 
 
 def blocker_id(number: int) -> BlockerId:
+    """``B-7`` from 7."""
     return f"B-{number}"

@@ -11,7 +11,8 @@ from pm_agent.domain.ids import ProjectId
 if TYPE_CHECKING:
     from pm_agent.domain.world import World
 
-# auto: a submission is accepted at once. command: a fixed argv must exit 0. person: somebody says so.
+# auto: a submission is accepted at once. command: a fixed argv must exit 0. person: somebody
+# says so.
 CompletionPolicy = Literal["auto", "command", "person"]
 
 

@@ -91,10 +91,7 @@ class ReadyClass:
         project_id, required = self.key
         if projects and project_id not in projects:
             return False
-        for skill in required:
-            if levels.get(skill.name, 0) < skill.level:
-                return False
-        return True
+        return all(levels.get(skill.name, 0) >= skill.level for skill in required)
 
 
 class Eligible:

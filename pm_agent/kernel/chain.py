@@ -41,6 +41,7 @@ def seal(event: Event, previous: bytes) -> StoredEvent:
 
 
 def unseal(stored: StoredEvent) -> Event:
+    """Decode a stored event, brought up to its present shape."""
     data = decode_data(stored.kind, stored.schema_version, stored.payload)
     return Event(stored.position, stored.at_us, stored.epoch, stored.principal, stored.cause, data)
 

@@ -28,6 +28,8 @@ Want = WriteInstructions | RunGate
 
 
 class Effect(msgspec.Struct, frozen=True, gc=False):
+    """Something wanted of the outside, on behalf of one attempt."""
+
     effect_id: str  # "WriteInstructions:1042": what is wanted, and the position of its cause
     task_id: TaskId
     lease_token: int
@@ -42,6 +44,7 @@ class Alarm(msgspec.Struct, frozen=True, gc=False):
 
 
 def effect_of(event: Event, task_id: TaskId, lease_token: int, want: Want) -> Effect:
+    """Make the effect that an event asks for; its id names its cause."""
     return Effect(f"{type(want).__name__}:{event.position}", task_id, lease_token, want)
 
 

@@ -20,7 +20,7 @@ from pm_agent.kernel.effects import Alarms, Effect, Outbox
 from pm_agent.kernel.idempotency import Requests, body_sha256
 from pm_agent.kernel.presence import Presence
 from pm_agent.kernel.types import Catalog, Context, Decision, ErrorInfo, Policy, Reply
-from pm_agent.ports import GENESIS, Batch, Head, Scorer, StoredEvent, StoredRequest
+from pm_agent.ports import EMPTY, Batch, Head, Scorer, StoredEvent, StoredRequest
 
 MAX_BATCH = 256  # commands a step; beyond that the transaction itself becomes the tail
 
@@ -66,7 +66,7 @@ class Engine:
         started_us: int = 0,
         world: World | None = None,
         outbox: Outbox | None = None,
-        head: Head = Head(0, GENESIS, 0),
+        head: Head = EMPTY,
     ) -> None:
         self.catalog = catalog
         self.scorer = scorer

@@ -36,6 +36,7 @@ def require_task(world: World, task_id: TaskId) -> Task:
 
 
 def require_project(world: World, project_id: ProjectId) -> Project:
+    """Return the project, or refuse and say which there are."""
     project = world.projects.get(project_id)
     if project is None:
         known = ", ".join(sorted(world.projects)[:5]) or "none yet"
@@ -45,6 +46,7 @@ def require_project(world: World, project_id: ProjectId) -> Project:
 
 
 def require_agent(world: World, agent_id: AgentId) -> Agent:
+    """Return the agent, or refuse."""
     agent = world.agents.get(agent_id)
     if agent is None:
         message = f"There is no agent {agent_id}."

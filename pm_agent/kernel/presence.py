@@ -20,6 +20,8 @@ class Offer(msgspec.Struct, frozen=True, gc=False):
 
 
 class Presence:
+    """Who was heard when, and who waits for work."""
+
     def __init__(self, started_us: int = 0) -> None:
         self.started_us = started_us
         self.heard: dict[AgentId, int] = {}

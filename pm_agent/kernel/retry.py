@@ -11,8 +11,8 @@ from pm_agent.kernel.types import Policy
 def after_failure(task: Task, now_us: int, policy: Policy, random: Random) -> list[EventData]:
     """Events that follow the end of a failed attempt of ``task`` (as it was before that end).
 
-    Full jitter: a uniform wait between zero and base × 2^failures, at most five minutes, so that
-    tasks that failed together do not come back together. See "Exponential Backoff And Jitter",
+    Full jitter: a uniform wait between zero and base times 2^failures, at most five minutes, so
+    that tasks that failed together do not come back together. See "Exponential Backoff And Jitter",
     AWS Architecture Blog, 2015.
     """
     failures = task.failures + 1

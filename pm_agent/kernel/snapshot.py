@@ -12,6 +12,8 @@ SCHEMA_VERSION = 1
 
 
 class Saved(msgspec.Struct):
+    """What a snapshot holds."""
+
     tables: Tables
     effects: dict[str, Effect]
 
@@ -21,6 +23,7 @@ _decode = msgspec.msgpack.Decoder(Saved).decode
 
 
 def save(world: World, outbox: Outbox) -> StoredSnapshot:
+    """Encode a world and its pending effects."""
     return StoredSnapshot(
         world.position, SCHEMA_VERSION, _encode(Saved(world.tables, outbox.pending))
     )
@@ -42,5 +45,6 @@ def save_project(world: World, project_id: ProjectId) -> StoredSnapshot:
 
 
 def load(snapshot: StoredSnapshot) -> tuple[World, Outbox]:
+    """Rebuild world and outbox, indexes included."""
     saved = _decode(snapshot.data)
     return World(saved.tables), Outbox(saved.effects)

@@ -83,6 +83,8 @@ class Decision(msgspec.Struct, kw_only=True):
 
 
 class ErrorInfo(msgspec.Struct, frozen=True):
+    """A refusal, as data."""
+
     code: str
     message: str
     next_step: str
@@ -103,6 +105,8 @@ class Reply(msgspec.Struct, frozen=True, gc=False, kw_only=True, omit_defaults=T
 
 
 class Decider(Protocol):
+    """A rule: world, command and context in, a decision out. It changes nothing."""
+
     def __call__(self, world: World, command: Any, context: Context, /) -> Decision: ...
 
 

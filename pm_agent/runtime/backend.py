@@ -32,6 +32,8 @@ class EffectJob(msgspec.Struct, frozen=True):
 
 
 class Health(msgspec.Struct, frozen=True):
+    """How the coordinator is."""
+
     is_writable: bool
     position: int
     epoch: int
@@ -40,6 +42,8 @@ class Health(msgspec.Struct, frozen=True):
 
 
 class Coordinator(Protocol):
+    """The single writer of a workspace, as its callers know it."""
+
     async def submit(self, commands: list[Command], heard: list[AgentId]) -> list[Reply]:
         """Decide commands; the replies come when their events are durable.
 

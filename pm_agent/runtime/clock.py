@@ -4,6 +4,8 @@ import time
 
 
 class SystemClock:
+    """Microseconds of the system clock, made monotonic."""
+
     def __init__(self) -> None:
         self._last_us = 0
 

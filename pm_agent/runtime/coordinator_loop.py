@@ -158,7 +158,9 @@ class CoordinatorLoop:
                 bodies = []  # fetched by reference when somebody asks
                 if not events:
                     async with self._news:
-                        await self._news.wait()
+                        # News may have come while the journal was read.
+                        if not self._recent or self._recent[-1].position <= after:
+                            await self._news.wait()
                     continue
             after = events[-1].position
             yield Feed(events, bodies)
@@ -306,6 +308,9 @@ class CoordinatorLoop:
                 pause_s = min(pause_s * 2, PROBE_MAX_S)
             else:
                 log.info("journal available again at position %d", self.engine.world.position)
+                # An append of unknown outcome may have got through: followers have not seen it.
+                async with self._news:
+                    self._news.notify_all()
                 return
 
     async def _rebuild(self) -> None:

@@ -1,4 +1,4 @@
-"""A host: portfolio managers, managed workers and the effect runner, side by side in one process."""
+"""A host: portfolio managers, managed workers and effects, side by side in one process."""
 
 import asyncio
 import logging
@@ -19,6 +19,8 @@ RESTART_S = 1.0
 
 
 class Effects(Protocol):
+    """What performs effects, as the host knows it."""
+
     async def run(self) -> None:
         """Perform effects until cancelled."""
         ...

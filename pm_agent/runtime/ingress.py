@@ -10,6 +10,7 @@ import logging
 from collections import OrderedDict
 from collections.abc import Iterable
 from contextlib import suppress
+from typing import Self
 
 import msgspec
 
@@ -111,7 +112,7 @@ class Ingress:
 
     # -- admission ----------------------------------------------------------------------------
 
-    async def __aenter__(self) -> "Ingress":
+    async def __aenter__(self) -> Self:
         """Wait for a turn, first come first served.
 
         Raises

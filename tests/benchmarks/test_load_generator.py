@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from benchmarks.history import count_doubles
+from benchmarks.load import play
 from benchmarks.load_generator import AgentKey, Generator, LoadPlan, parse_reply, request
 
 AGENTS = [AgentKey(f"A-{i}", f"token-{i}") for i in range(4)]
@@ -157,3 +158,13 @@ def test_request_has_what_http_asks_for() -> None:
     assert raw.startswith(b"POST /v1/x HTTP/1.1\r\nHost: localhost:1\r\n")
     assert b"Authorization: Bearer secret\r\n" in raw
     assert raw.endswith(b"Content-Length: 2\r\n\r\n{}")
+
+
+async def test_its_own_process_hands_back_a_result_larger_than_a_pipe_holds() -> None:
+    server = TinyServer()
+    async with listening(server) as port:
+        product = Product("127.0.0.1", port, token="")
+        window = await asyncio.to_thread(play, plan(port, limit=1_000, clients=8), product)
+    assert window.result.n_claims == server.n_claims
+    assert server.n_claims >= 1_000
+    assert len(window.result.writes) == 2 * window.result.n_claims

@@ -8,11 +8,14 @@ from pm_agent.kernel.types import Context, Decision, Result
 
 
 class TokenResult(Result, frozen=True, kw_only=True):
+    """Whose token it is."""
+
     owner: str
     role: str
 
 
 def issue(world: World, command: IssueToken, context: Context) -> Decision:
+    """Let a token in by its digest; a second time changes nothing."""
     _require_admin(command.principal)
     if command.sha256 in world.tokens:
         return Decision(result=_result(command.owner))
@@ -21,6 +24,7 @@ def issue(world: World, command: IssueToken, context: Context) -> Decision:
 
 
 def revoke(world: World, command: RevokeToken, context: Context) -> Decision:
+    """Shut a token out."""
     _require_admin(command.principal)
     known = world.tokens.get(command.sha256)
     if known is None:

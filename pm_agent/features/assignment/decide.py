@@ -49,6 +49,8 @@ class ClaimResult(Result, frozen=True, kw_only=True):
 
 
 class ReleaseResult(Result, frozen=True, kw_only=True):
+    """Where the task went; an empty state when nothing happened."""
+
     task_id: str
     state: str
 
@@ -107,6 +109,7 @@ def wait(world: World, command: WaitForTask, context: Context) -> Decision:
 
 
 def withdraw(world: World, command: WithdrawOffer, context: Context) -> Decision:
+    """Drop the agent's standing offer."""
     require_self(command.principal, command.agent_id)
     return Decision(result=ClaimResult(outcome="none"), withdraw=command.agent_id)
 

@@ -43,6 +43,8 @@ MINUTES_A_DAY = 480.0
 
 
 class Shortlist(NamedTuple):
+    """Candidates of one agent with their facts."""
+
     task_ids: list[TaskId]
     facts: NDArray[np.float64]  # (n_tasks, n_facts)
     n_eligible: int  # ready tasks open to the agent, before the shortlist

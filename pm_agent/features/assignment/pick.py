@@ -16,6 +16,8 @@ _MASK = (1 << 64) - 1
 
 
 class Pick(NamedTuple):
+    """A choice, how probable it was, and the best candidates."""
+
     index: int  # into the candidates
     propensity: float
     ranked: list[int]  # indexes of the best candidates, best first

@@ -13,10 +13,12 @@ FIRST_LOOK_US = 60_000_000
 
 
 def watch_lease(event: Event, data: TaskAssigned, world: World) -> Alarm:
+    """Look at a new lease when it can end at the earliest."""
     return _alarm(event.at_us, data.task_id, data.lease_token)
 
 
 def alarms(world: World) -> Iterator[Alarm]:
+    """Alarms for every live lease."""
     for held in world.assignments.values():
         yield _alarm(world.tables.now_us, held.task_id, held.lease_token)
 

@@ -14,6 +14,8 @@ LAST_DIGIT = 1.5 * 10**-SCORE_DECIMALS
 
 
 class ExplainedCandidate(Result, frozen=True, kw_only=True):
+    """One candidate: its score and what it was made of, by name."""
+
     task_id: str
     score: float
     factors: dict[str, float]
@@ -21,6 +23,8 @@ class ExplainedCandidate(Result, frozen=True, kw_only=True):
 
 
 class Explanation(Result, frozen=True, kw_only=True):
+    """Why an agent got a task."""
+
     task_id: str
     agent_id: str
     lease_token: int

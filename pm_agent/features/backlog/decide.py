@@ -51,27 +51,36 @@ from pm_agent.kernel.types import Context, Decision, Result
 
 
 class ProjectResult(Result, frozen=True, kw_only=True):
+    """The project concerned."""
+
     project_id: str
 
 
 class TaskResult(Result, frozen=True, kw_only=True):
+    """The task, its state and its version after the command."""
+
     task_id: str
     state: str
     version: int = 0
 
 
 class ImportResult(Result, frozen=True, kw_only=True):
+    """How many tasks were made, and their ids in the order of the drafts."""
+
     project_id: str
     created: int
     task_ids: list[str]
 
 
 class LogResult(Result, frozen=True, kw_only=True):
+    """How much the task's log holds now."""
+
     task_id: str
     logged: int  # how many the task has now
 
 
 def create_project(world: World, command: CreateProject, context: Context) -> Decision:
+    """Open a project under a name of its own."""
     _require_planner(command.principal)
     if command.project_id in world.projects:
         message = f"There is a project {command.project_id} already."
@@ -94,6 +103,7 @@ def create_project(world: World, command: CreateProject, context: Context) -> De
 
 
 def update_project(world: World, command: UpdateProject, context: Context) -> Decision:
+    """Change what is given and differs."""
     _require_planner(command.principal)
     project = require_project(world, command.project_id)
     _require_gate(command.completion or project.completion, command.gate or project.gate)
@@ -112,6 +122,7 @@ def update_project(world: World, command: UpdateProject, context: Context) -> De
 
 
 def create_task(world: World, command: CreateTask, context: Context) -> Decision:
+    """Add one task; its dependencies must exist."""
     project = require_project(world, command.project_id)
     events, bodies, ids = _create(world, project.id, (command.draft,), context)
     state = "on_hold" if command.draft.needs_approval else "open"
@@ -123,6 +134,7 @@ def create_task(world: World, command: CreateTask, context: Context) -> Decision
 
 
 def import_tasks(world: World, command: ImportTasks, context: Context) -> Decision:
+    """Add many tasks, all or none; dependencies may name keys of the same import."""
     _require_planner(command.principal)
     project = require_project(world, command.project_id)
     events, bodies, ids = _create(world, project.id, command.drafts, context)
@@ -131,11 +143,10 @@ def import_tasks(world: World, command: ImportTasks, context: Context) -> Decisi
 
 
 def update_task(world: World, command: UpdateTask, context: Context) -> Decision:
+    """Change what is given and differs, if the version is the expected one."""
     task = require_task(world, command.task_id)
     if command.expected_version is not None and command.expected_version != task.version:
-        message = (
-            f"Task {task.id} is at version {task.version}, not {command.expected_version}."
-        )
+        message = f"Task {task.id} is at version {task.version}, not {command.expected_version}."
         raise VersionMismatch(message)
     if task.is_terminal:
         message = f"Task {task.id} is {task.state} and cannot be changed."
@@ -169,6 +180,7 @@ def update_task(world: World, command: UpdateTask, context: Context) -> Decision
 
 
 def cancel_task(world: World, command: CancelTask, context: Context) -> Decision:
+    """End a task without its work; a running attempt is stopped."""
     _require_planner(command.principal)
     task = require_task(world, command.task_id)
     if task.state == "cancelled":
@@ -182,6 +194,7 @@ def cancel_task(world: World, command: CancelTask, context: Context) -> Decision
 
 
 def reopen_task(world: World, command: ReopenTask, context: Context) -> Decision:
+    """Bring an ended task back, with a reason."""
     _require_planner(command.principal)
     task = require_task(world, command.task_id)
     if task.state not in TERMINAL:
@@ -196,6 +209,7 @@ def reopen_task(world: World, command: ReopenTask, context: Context) -> Decision
 
 
 def archive_task(world: World, command: ArchiveTask, context: Context) -> Decision:
+    """Let a task that ended long ago leave the world."""
     task = world.tasks.get(command.task_id)
     result = TaskResult(task_id=command.task_id, state="archived")
     if task is None or not task.is_terminal:
@@ -207,6 +221,7 @@ def archive_task(world: World, command: ArchiveTask, context: Context) -> Decisi
 
 
 def log_decision(world: World, command: LogDecision, context: Context) -> Decision:
+    """Keep a choice for the task's dependants."""
     task = _writable(world, command)
     body = context.body(command.decision)
     if body is None:
@@ -218,6 +233,7 @@ def log_decision(world: World, command: LogDecision, context: Context) -> Decisi
 
 
 def log_artifact(world: World, command: LogArtifact, context: Context) -> Decision:
+    """Keep where a work product lies; the same name replaces it."""
     task = _writable(world, command)
     note = context.body(command.note)
     logged = ArtifactLogged(
@@ -246,9 +262,7 @@ def _create(
         raise InvalidInput(message)
     ids = [task_id(world.next_task_number + i) for i in range(len(drafts))]
     by_key = _keys(world, project_id, drafts, ids)
-    resolved = [
-        _resolve(world, project_id, draft, by_key) for draft in drafts
-    ]
+    resolved = [_resolve(world, project_id, draft, by_key) for draft in drafts]
     new = dict(zip(ids, resolved, strict=True))
     # Tasks that exist cannot depend on new ones, so only a cycle among the new is possible.
     cycle = find_cycle(ids, lookup(new))
@@ -284,9 +298,7 @@ def _create(
     for draft, identifier in zip(drafts, ids, strict=True):
         if draft.needs_approval:
             events.append(
-                HoldPlaced(
-                    scope="task", target_id=identifier, kind="approval", reason="asked for"
-                )
+                HoldPlaced(scope="task", target_id=identifier, kind="approval", reason="asked for")
             )
     return events, bodies, ids
 
@@ -347,9 +359,7 @@ def _writable(world: World, command: LogDecision | LogArtifact) -> Task:
         if command.lease_token is None:
             message = f"Logging on {command.task_id} needs the lease token of your assignment."
             raise InvalidInput(message)
-        return require_lease(
-            world, command.principal, command.task_id, command.lease_token
-        )[0]
+        return require_lease(world, command.principal, command.task_id, command.lease_token)[0]
     return require_task(world, command.task_id)
 
 

@@ -18,10 +18,12 @@ Ended = CompletionAccepted | TaskCancelled | TaskDeadLettered
 
 
 def archive_later(event: Event, data: Ended, world: World) -> Alarm:
+    """Look at an ended task when its days are over."""
     return _alarm(event.at_us, data.task_id)
 
 
 def alarms(world: World) -> Iterator[Alarm]:
+    """Alarms for every task that has ended."""
     for task in world.tasks.values():
         if task.is_terminal:
             yield _alarm(task.ended_at_us, task.id)

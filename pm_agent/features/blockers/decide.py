@@ -12,6 +12,8 @@ from pm_agent.kernel.types import Context, Decision, Result
 
 
 class BlockerResult(Result, frozen=True, kw_only=True):
+    """The blocker, its task, and what to do next."""
+
     blocker_id: str
     task_id: str
     state: str  # of the blocker: open or resolved
@@ -20,9 +22,8 @@ class BlockerResult(Result, frozen=True, kw_only=True):
 
 
 def report(world: World, command: ReportBlocker, context: Context) -> Decision:
-    task, assignment = require_lease(
-        world, command.principal, command.task_id, command.lease_token
-    )
+    """Note what stops a task; give the task back when the agent asks for that."""
+    task, assignment = require_lease(world, command.principal, command.task_id, command.lease_token)
     if task.state not in LEASED:
         message = f"Task {task.id} is {task.state}: its work was handed in already."
         raise WrongState(message)
@@ -65,6 +66,7 @@ def report(world: World, command: ReportBlocker, context: Context) -> Decision:
 
 
 def resolve(world: World, command: ResolveBlocker, context: Context) -> Decision:
+    """Answer a blocker; with the last open one the task goes on."""
     blocker = world.blockers.get(command.blocker_id)
     if blocker is None:
         message = f"There is no blocker {command.blocker_id}."

@@ -16,12 +16,15 @@ from pm_agent.kernel.types import Context, Decision, Result
 
 
 class HoldResult(Result, frozen=True, kw_only=True):
+    """The kinds of hold that stand now."""
+
     scope: str
     target_id: str
     holds: list[str]
 
 
 def place(world: World, command: PlaceHold, context: Context) -> Decision:
+    """Place a hold; one of the same kind is replaced."""
     _require_person(command.principal)
     _require_target(world, command.scope, command.target_id)
     placed = HoldPlaced(
@@ -37,6 +40,7 @@ def place(world: World, command: PlaceHold, context: Context) -> Decision:
 
 
 def lift(world: World, command: LiftHold, context: Context) -> Decision:
+    """Lift holds of one kind, or all."""
     _require_person(command.principal)
     _require_target(world, command.scope, command.target_id)
     known = [h.kind for h in world.holds_of(command.scope, command.target_id)]

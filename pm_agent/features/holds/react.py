@@ -9,6 +9,7 @@ from pm_agent.kernel.effects import Alarm
 
 
 def lift_later(event: Event, data: HoldPlaced, world: World) -> Alarm | None:
+    """Come back when a hold ends."""
     return _alarm(data.scope, data.target_id, data) if data.until_us is not None else None
 
 

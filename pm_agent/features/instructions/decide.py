@@ -12,11 +12,14 @@ from pm_agent.kernel.types import Context, Decision, Result
 
 
 class EffectResult(Result, frozen=True, kw_only=True):
+    """Whether the answer was still wanted."""
+
     effect_id: str
     stored: bool
 
 
 def store(world: World, command: StoreInstructions, context: Context) -> Decision:
+    """Keep instructions, unless they come late or a second time."""
     if command.principal.kind != "system":
         message = "Only the system stores instructions."
         raise Forbidden(message)
@@ -35,6 +38,7 @@ def store(world: World, command: StoreInstructions, context: Context) -> Decisio
 
 
 def abandon(world: World, command: AbandonEffect, context: Context) -> Decision:
+    """Give an effect up for good."""
     if command.principal.kind != "system":
         message = "Only the system abandons effects."
         raise Forbidden(message)

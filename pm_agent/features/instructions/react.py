@@ -7,6 +7,7 @@ from pm_agent.kernel.effects import Effect, WriteInstructions, effect_of
 
 
 def ask_for_instructions(event: Event, data: TaskAssigned, world: World) -> Effect:
+    """Every assignment wants its text."""
     return effect_of(event, data.task_id, data.lease_token, WriteInstructions())
 
 

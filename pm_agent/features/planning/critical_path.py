@@ -32,9 +32,7 @@ def retry_after_s(world: World, project_id: ProjectId) -> int:
 
     The mean time until one of the running tasks ends, by their estimates, if each is half done.
     """
-    running = [
-        task for task in _of_project(world, project_id) if task.state in LEASED
-    ]
+    running = [task for task in _of_project(world, project_id) if task.state in LEASED]
     if not running:
         return MAX_RETRY_S
     mean_s = 60 * sum(map(_minutes, running)) / len(running) / 2

@@ -8,11 +8,14 @@ from pm_agent.kernel.types import Context, Decision, Result
 
 
 class PlanResult(Result, frozen=True, kw_only=True):
+    """How many tasks changed."""
+
     project_id: str
     changed: int
 
 
 def set_critical_paths(world: World, command: SetCriticalPaths, context: Context) -> Decision:
+    """Take the minutes that still concern open tasks of the project."""
     if command.principal.role == "worker":
         message = "A worker agent cannot set planning hints."
         raise Forbidden(message)

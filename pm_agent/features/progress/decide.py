@@ -12,6 +12,8 @@ from pm_agent.kernel.types import Context, Decision, Result
 
 
 class ProgressResult(Result, frozen=True, kw_only=True):
+    """State of the task, and how long the lease holds in silence."""
+
     task_id: str
     state: str
     percent: int
@@ -19,16 +21,13 @@ class ProgressResult(Result, frozen=True, kw_only=True):
 
 
 def report(world: World, command: ReportProgress, context: Context) -> Decision:
-    task, assignment = require_lease(
-        world, command.principal, command.task_id, command.lease_token
-    )
+    """Take a report; it is a sign of life for the task, and may declare a silence."""
+    task, assignment = require_lease(world, command.principal, command.task_id, command.lease_token)
     if task.state not in LEASED:
         message = f"Task {task.id} is {task.state}: its work was handed in already."
         raise WrongState(message, "Wait for the verdict, and ask for another task meanwhile.")
     note = context.body(command.note)
-    declared_us = min(
-        command.expect_silence_s * SECOND_US, context.policy.max_declared_silence_us
-    )
+    declared_us = min(command.expect_silence_s * SECOND_US, context.policy.max_declared_silence_us)
     silence_us = max(declared_us, assignment.silence_us)
     events: list[EventData] = [
         ProgressReported(

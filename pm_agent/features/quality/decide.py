@@ -19,6 +19,8 @@ from pm_agent.kernel.types import Context, Decision, Result
 
 
 class CompletionResult(Result, frozen=True, kw_only=True):
+    """What became of the work handed in."""
+
     task_id: str
     state: str  # done, in_review, open (rejected) or dead_letter
     next_step: str
@@ -32,9 +34,7 @@ def complete(world: World, command: CompleteTask, context: Context) -> Decision:
     if task.is_terminal:
         message = f"Task {task.id} is {task.state} already."
         raise AlreadyCompleted(message)
-    task, assignment = require_lease(
-        world, command.principal, command.task_id, command.lease_token
-    )
+    task, assignment = require_lease(world, command.principal, command.task_id, command.lease_token)
     summary = context.body(command.summary.strip())
     if summary is None:
         message = "A completion needs a summary of what was done."
@@ -140,9 +140,7 @@ def _is_same_attempt(task: Task, command: CompleteTask) -> bool:
     return (
         submission is not None
         and submission.lease_token == command.lease_token
-        and (
-            command.principal.kind != "agent" or command.principal.id == submission.agent_id
-        )
+        and (command.principal.kind != "agent" or command.principal.id == submission.agent_id)
     )
 
 

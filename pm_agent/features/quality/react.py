@@ -7,6 +7,7 @@ from pm_agent.kernel.effects import Effect, RunGate, effect_of
 
 
 def ask_for_gate(event: Event, data: CompletionSubmitted, world: World) -> Effect | None:
+    """Work for a project with a command wants its verdict."""
     project = world.projects[world.tasks[data.task_id].project_id]
     if project.completion != "command":
         return None

@@ -6,6 +6,7 @@ from pm_agent.ports import GateRequest
 
 
 def gate_request(world: World, effect: Effect) -> GateRequest:
+    """Describe submitted work to the gate; only ids, commit, branch and links."""
     task = world.tasks[effect.task_id]
     submission = task.submission
     assert submission is not None, effect

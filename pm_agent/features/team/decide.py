@@ -12,6 +12,8 @@ HEARTBEAT_S = 30
 
 
 class RegisterResult(Result, frozen=True, kw_only=True):
+    """The agent's id, how often to sign, and what it holds already."""
+
     agent_id: str
     heartbeat_s: int
     silence_s: int
@@ -19,17 +21,22 @@ class RegisterResult(Result, frozen=True, kw_only=True):
 
 
 class LeaseState(Result, frozen=True, kw_only=True):
+    """One lease that the agent holds."""
+
     task_id: str
     lease_token: int
     lease_until: str
 
 
 class HeartbeatResult(Result, frozen=True, kw_only=True):
+    """All leases that the agent holds."""
+
     agent_id: str
     leases: list[LeaseState] = []
 
 
 def register(world: World, command: RegisterAgent, context: Context) -> Decision:
+    """Add an agent, or bring its profile up to date."""
     require_self(command.principal, command.agent_id)
     if command.principal.role == "worker" and command.role != "worker":
         message = "A worker agent cannot make itself a lead."
@@ -71,6 +78,7 @@ def register(world: World, command: RegisterAgent, context: Context) -> Decision
 
 
 def heartbeat(world: World, command: HeartbeatAgent, context: Context) -> Decision:
+    """Hear an agent; presence alone changes."""
     require_self(command.principal, command.agent_id)
     agent = require_agent(world, command.agent_id)
     context.presence.hear(agent.id, context.now_us)

@@ -1,0 +1,89 @@
+"""Starting and ending an embedded Ray: what is refused, and what is left alone."""
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+
+import pytest
+
+from actors import cluster
+from pm_agent.domain.errors import HAProxyMissing, RayNotAvailable
+from pm_agent.settings import Settings
+from tests.actors.conftest import Product, marked_processes
+
+WAITING = (sys.executable, "-c", "import sys; sys.stdin.read()")
+
+
+@pytest.fixture
+def _own_environment() -> Iterator[None]:
+    before = dict(os.environ)
+    yield
+    os.environ.clear()
+    os.environ.update(before)
+
+
+def test_a_second_ray_in_one_process_is_refused_and_harms_nothing(product: Product) -> None:
+    before = dict(os.environ)
+    with pytest.raises(RayNotAvailable) as refused:
+        cluster.start(product.settings)
+    assert refused.value.code == "ray_not_available"
+    assert "ray.shutdown()" in refused.value.next_step
+    assert dict(os.environ) == before
+    assert marked_processes(before[cluster.MARK])
+
+
+def test_a_cluster_that_is_not_there_cannot_be_joined(
+    product: Product, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert marked_processes(os.environ[cluster.MARK])  # Ray's own processes carry the mark
+
+
+def test_only_processes_with_our_mark_are_ended(monkeypatch: pytest.MonkeyPatch) -> None:
+    bare = {name: value for name, value in os.environ.items() if name != cluster.MARK}
+    monkeypatch.setenv(cluster.MARK, "mine")
+    started = [
+        subprocess.Popen(WAITING, stdin=subprocess.PIPE, env=env)
+        for env in (
+            {**bare, cluster.MARK: "mine"},
+            {**bare, cluster.MARK: "mine-too"},
+            {**bare, f"NOT_{cluster.MARK}": "mine"},
+            bare,
+        )
+    ]
+    try:
+        cluster.end_leftovers()
+        assert started[0].wait(10) == -9
+        assert [process.poll() for process in started[1:]] == [None] * 3
+    finally:
+        for process in started:
+            process.communicate()
+
+
+def test_without_a_mark_nothing_is_ended(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv(cluster.MARK, raising=False)
+    with subprocess.Popen(WAITING, stdin=subprocess.PIPE) as process:
+        cluster.end_leftovers()
+        assert process.poll() is None
+
+
+@pytest.mark.usefixtures("_own_environment")
+def test_what_an_operator_has_set_is_left_as_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RAY_SERVE_HAPROXY_NBTHREAD", "4")
+    monkeypatch.setenv("PYTHONDONTWRITEBYTECODE", "1")
+    cluster.prepare_environment(Settings(ray_address="auto", haproxy=False))
+    assert os.environ["RAY_SERVE_HAPROXY_NBTHREAD"] == "4"
+    assert os.environ["RAY_USAGE_STATS_ENABLED"] == "0"
+    assert "PYTHONDONTWRITEBYTECODE" not in os.environ
+
+
+@pytest.mark.usefixtures("_own_environment")
+def test_haproxy_is_asked_for_only_when_it_is_there(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cluster, "has_haproxy", lambda: False)
+    with pytest.raises(HAProxyMissing):
+        cluster.prepare_environment(Settings())
+    cluster.prepare_environment(Settings(ray_address="auto", haproxy=False))
+
+
+def test_free_ports_are_free_and_differ() -> None:
+    assert len({cluster.free_port() for _ in range(5)}) > 1

@@ -1,0 +1,236 @@
+"""The coordinator as a Ray actor: killed and rebuilt, replaced and fenced, equal to its twin."""
+
+import asyncio
+import os
+import signal
+import time
+from collections import defaultdict
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import msgspec
+import pytest
+import ray
+
+from actors import wire
+from actors.coordinator import CoordinatorActor, RemoteCoordinator, actor_name, launch
+from pm_agent.bootstrap import ADMIN, ensure_admin_secret, open_journal_readonly, token_hash
+from pm_agent.cli.audit import verify_journal
+from pm_agent.client import AsyncClient
+from pm_agent.domain.access import IssueToken
+from pm_agent.domain.assignment import TaskAssigned
+from pm_agent.domain.envelope import SYSTEM
+from pm_agent.domain.errors import Fenced
+from pm_agent.kernel.chain import unseal
+from pm_agent.ports import StoredEvent
+from pm_agent.settings import Settings
+from tests.actors.conftest import Product, a_project, an_agent
+from tests.driver_stream import record, shape, through_coordinator, through_engine
+from tests.scenario import Scenario, a_project as a_project_command
+
+N_CLIENTS = 20
+N_TASKS = 400
+CLAIMS_BEFORE, CLAIMS_AFTER = 60, 3 * N_CLIENTS
+WORK_S = 0.02
+
+
+class Holding(NamedTuple):
+    """A lease as its holder saw it: from the answer that gave it to the word that ended it."""
+
+    task_id: str
+    agent_id: str
+    lease_token: int
+    from_s: float
+    to_s: float
+
+
+class Crowd:
+    """Clients that claim, work and hand in or give back, and remember what they held."""
+
+    def __init__(self) -> None:
+        self.history: list[Holding] = []
+        self.news = asyncio.Condition()
+        self.is_over = False
+
+    async def work(self, client: AsyncClient, agent_id: str) -> None:
+        while not self.is_over:
+            claimed = await client.request_next_task(agent_id)
+            from_s = time.monotonic()
+            if claimed["outcome"] != "assigned":
+                return
+            task_id, token = str(claimed["task_id"]), int(claimed["lease_token"])
+            await asyncio.sleep(WORK_S)
+            to_s = time.monotonic()
+            self.history.append(Holding(task_id, agent_id, token, from_s, to_s))
+            if len(self.history) % 3:
+                await client.release_task(task_id, lease_token=token)
+            else:
+                await client.complete_task(task_id, lease_token=token, summary="done")
+            async with self.news:
+                self.news.notify_all()
+
+    async def reached(self, n_claims: int) -> None:
+        async with self.news:
+            await self.news.wait_for(lambda: len(self.history) >= n_claims)
+
+
+async def test_no_acknowledged_claim_is_lost_or_doubled_when_the_coordinator_is_killed(
+    product: Product, record_property: pytest.RecordProperty
+) -> None:
+    handle: Any = launch(product.settings)
+    crowd = Crowd()
+    async with product.client() as admin, asyncio.timeout(60):
+        project_id = await a_project(admin)
+        await admin.import_tasks(project_id, [{"title": f"t {i}"} for i in range(N_TASKS)])
+        agents = [await an_agent(admin, project_id) for _ in range(N_CLIENTS)]
+        clients = [
+            AsyncClient(product.settings.url, token, patience_s=60.0) for _, token in agents
+        ]
+        working = [
+            asyncio.create_task(crowd.work(client, agent_id))
+            for client, (agent_id, _) in zip(clients, agents, strict=True)
+        ]
+        await crowd.reached(CLAIMS_BEFORE)
+        pid: int = await handle.pid.remote()
+        os.kill(pid, signal.SIGKILL)
+        killed_s = time.monotonic()
+        before = len(crowd.history)
+        await crowd.reached(before + CLAIMS_AFTER)
+        crowd.is_over = True
+        await asyncio.gather(*working)
+        for client in clients:
+            await client.aclose()
+        assert await handle.pid.remote() != pid
+
+    record_property("longest_gap_s", longest_gap_s(crowd.history, killed_s))
+    assert doubly_held(crowd.history) == []
+    assert any(h.from_s > killed_s for h in crowd.history)
+    acknowledged = {(h.task_id, h.agent_id, h.lease_token) for h in crowd.history}
+    assert len(acknowledged) == len(crowd.history)
+    journaled = {
+        (data.task_id, data.agent_id, data.lease_token)
+        for event in await events_of(product.settings)
+        if isinstance(data := unseal(event).data, TaskAssigned)
+    }
+    assert acknowledged <= journaled
+    report = await verify_journal(product.settings)
+    assert report.problems == []
+    assert report.double_assignments == 0
+
+
+def doubly_held(history: list[Holding]) -> list[tuple[Holding, Holding]]:
+    """Pairs of holdings of one task that overlap in time."""
+    by_task = defaultdict(list)
+    for holding in history:
+        by_task[holding.task_id].append(holding)
+    found = []
+    for holdings in by_task.values():
+        holdings.sort(key=lambda h: h.from_s)
+        found += [
+            (one, two)
+            for one, two in zip(holdings, holdings[1:], strict=False)
+            if two.from_s < one.to_s or two.lease_token <= one.lease_token
+        ]
+    return found
+
+
+def longest_gap_s(history: list[Holding], killed_s: float) -> float:
+    """Longest time without a claim, after the kill."""
+    instants = sorted([killed_s, *(h.from_s for h in history if h.from_s > killed_s)])
+    return max(b - a for a, b in zip(instants, instants[1:], strict=False))
+
+
+async def events_of(settings: Settings) -> list[StoredEvent]:
+    journal = open_journal_readonly(settings.journal_path, settings.workspace)
+    try:
+        found: list[StoredEvent] = []
+        while page := await journal.read(len(found)):
+            found += page
+        return found
+    finally:
+        await journal.close()
+
+
+@contextmanager
+def own_coordinator(settings: Settings) -> Iterator[Any]:
+    """Run a coordinator of its own workspace beside the product's."""
+    handle = launch(settings)
+    try:
+        ray.get(handle.ready.remote())
+        yield handle
+    finally:
+        ray.kill(handle)
+
+
+async def test_a_newer_coordinator_on_the_same_journal_shuts_the_older_out(
+    product: Product, tmp_path: Path
+) -> None:
+    settings = Settings(data=tmp_path, workspace="rivals")
+    ensure_admin_secret(settings)
+    with own_coordinator(settings):
+        older = RemoteCoordinator(settings.workspace)
+        (reply,) = await older.submit([a_project_command("P-one")], [])
+        assert reply.error is None
+        position, epoch = (h := await older.health()).position, h.epoch
+        kind: Any = ray.remote(CoordinatorActor)
+        newer = kind.options(num_cpus=0).remote(settings.model_dump_json())
+        try:
+            await newer.ready.remote()
+            payload = wire.encode_submission([a_project_command("P-two")], [])
+            answer = wire.decode_answer(await newer.submit.remote(payload))
+            assert answer.error is None
+            with pytest.raises(Fenced) as refused:
+                await older.submit([a_project_command("P-late")], [])
+            assert refused.value.next_step
+            health = await older.health()
+            assert not health.is_writable
+            with pytest.raises(Fenced):
+                await older.submit([a_project_command("P-later")], [])
+            answer = wire.decode_answer(await newer.submit.remote(payload))
+            assert answer.error is None
+        finally:
+            ray.kill(newer)
+    events = await events_of(settings)
+    assert {event.epoch for event in events[:position]} == {epoch}
+    assert {event.epoch for event in events[position:]} == {epoch + 1}
+    assert not [event for event in events if b"P-late" in event.payload]
+    assert (await verify_journal(settings)).problems == []
+
+
+async def test_a_recorded_day_makes_the_same_events_through_ray_as_through_the_engine(
+    product: Product, tmp_path: Path
+) -> None:
+    settings = Settings(
+        data=tmp_path, workspace="twins", scorer="priority", exploration=0.0, seed=1
+    )
+    digest = token_hash(ensure_admin_secret(settings))
+    lines = record(with_time=False)
+    scenario = Scenario()
+    # A coordinator lets its administrator in before anything else.
+    scenario.given(
+        IssueToken(
+            request_id=f"admin-token:{digest[:16]}",
+            principal=SYSTEM,
+            sha256=digest,
+            owner=ADMIN,
+            label="administrator",
+        )
+    )
+    stepped = through_engine(lines, scenario)
+    with own_coordinator(settings):
+        looped = await through_coordinator(lines, RemoteCoordinator(settings.workspace))
+    assert len(stepped) > 50
+    assert [shape(event) for event in looped] == [shape(event) for event in stepped]
+
+
+async def test_refusals_cross_the_wire_as_what_they_are(product: Product) -> None:
+    sent = msgspec.structs.replace(a_project_command("P-x"), project_id="")
+    (reply,) = await product.coordinator.submit([sent], [])
+    assert reply.error is None or reply.error.next_step
+    missing = RemoteCoordinator("nowhere")
+    with pytest.raises(Exception, match="away") as refused:
+        await missing.health()
+    assert refused.value.code == "unavailable"  # type: ignore[attr-defined]  # of a PMError
+    assert actor_name("nowhere") == "coordinator:nowhere"
