@@ -234,7 +234,7 @@ def _assign(
     scores = scored.values.round(SCORE_DECIMALS)
     seed = context.random.getrandbits(53)
     choice = pick(scores, seed, policy.exploration, policy.near_tie)
-    shown = [choice.index, *(i for i in choice.ranked if i != choice.index)][:N_EXPLAINED]
+    shown = [choice.chosen, *(i for i in choice.ranked if i != choice.chosen)][:N_EXPLAINED]
     record = DecisionRecord(
         policy=scorer.policy,
         version=scorer.version,
@@ -252,7 +252,7 @@ def _assign(
         ).tolist(),  # unrounded: from these the same scores come out again
         heard_at_us=context.presence.heard_at(agent.id),
     )
-    task = world.tasks[found.task_ids[choice.index]]
+    task = world.tasks[found.task_ids[choice.chosen]]
     silence_us = (
         policy.heartbeat_silence_us if agent.sends_heartbeats else policy.request_silence_us
     )

@@ -18,7 +18,7 @@ _MASK = (1 << 64) - 1
 class Pick(NamedTuple):
     """A choice, how probable it was, and the best candidates."""
 
-    index: int  # into the candidates
+    chosen: int  # index into the candidates
     propensity: float
     ranked: list[int]  # indexes of the best candidates, best first
 

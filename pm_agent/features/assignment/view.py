@@ -104,8 +104,8 @@ def differences(record: DecisionRecord, task_id: str) -> list[str]:
             if not np.allclose(factors, other, rtol=0, atol=LAST_DIGIT):
                 found.append(f"{name}: its factors recompute to other values")
     choice = pick(np.array(record.scores), record.seed, record.exploration, record.near_tie)
-    if record.candidates[choice.index] != task_id:
-        found.append(f"the seed draws {record.candidates[choice.index]}, not {task_id}")
+    if record.candidates[choice.chosen] != task_id:
+        found.append(f"the seed draws {record.candidates[choice.chosen]}, not {task_id}")
     if abs(choice.propensity - record.propensity) > LAST_DIGIT:
         found.append(f"propensity {record.propensity} recomputes to {choice.propensity}")
     return found

@@ -13,15 +13,15 @@ scores_lists = st.lists(st.floats(0, 1).map(lambda x: round(x, 2)), min_size=1, 
 @given(scores_lists, st.integers(0, 2**53))
 def test_the_best_is_taken_without_exploration(scores: list[float], seed: int) -> None:
     found = pick(np.array(scores), seed, 0.0, 0.05)
-    assert scores[found.index] == max(scores)
-    assert found.index == scores.index(max(scores))  # equal scores keep their order
+    assert scores[found.chosen] == max(scores)
+    assert found.chosen == scores.index(max(scores))  # equal scores keep their order
 
 
 @given(scores_lists, st.integers(0, 2**53))
 def test_a_pick_stays_among_near_ties(scores: list[float], seed: int) -> None:
     found = pick(np.array(scores), seed, 1.0, 0.05)
-    assert scores[found.index] >= max(scores) - 0.05 - 1e-9
-    assert found.index in found.ranked
+    assert scores[found.chosen] >= max(scores) - 0.05 - 1e-9
+    assert found.chosen in found.ranked
     assert len(found.ranked) <= N_EXPLAINED
 
 
@@ -38,8 +38,8 @@ def test_propensities_match_frequencies(exploration: float) -> None:
     told: dict[int, float] = {}
     for seed in range(n):
         found = pick(scores, seed * 7919, exploration, 0.02)
-        times[found.index] += 1
-        told[found.index] = found.propensity
+        times[found.chosen] += 1
+        told[found.chosen] = found.propensity
     assert times[3] == 0
     assert sum(told.values()) == pytest.approx(1.0)
     for index, propensity in told.items():
