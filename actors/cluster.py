@@ -83,12 +83,13 @@ def start(settings: Settings) -> None:
     ------
     RayNotAvailable, HAProxyMissing
     """
+    running = sys.modules.get("ray")
+    if running is not None and running.is_initialized():  # whose mark and secret must stay
+        message = "Ray is already running in this process."
+        raise RayNotAvailable(message, "Call ray.shutdown() first, or use that process's own.")
     prepare_environment(settings)
     import ray  # noqa: PLC0415 - reads its flags when imported
 
-    if ray.is_initialized():
-        message = "Ray is already running in this process."
-        raise RayNotAvailable(message, "Call ray.shutdown() first, or use that process's own.")
     try:
         if settings.ray_address == "local":
             # Never ray.init() without an address: it would attach to whatever was left behind.

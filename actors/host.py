@@ -30,6 +30,8 @@ class HostActor:
         self._is_main = is_main
         self._host: Host | None = None
         self._starting = asyncio.Lock()
+        # After a restart nobody calls: it must begin by itself.
+        self._beginning = asyncio.get_running_loop().create_task(self._started())
 
     async def ready(self) -> None:
         await self._started()

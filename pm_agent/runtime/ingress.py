@@ -169,7 +169,8 @@ class Ingress:
             with suppress(TimeoutError):
                 await asyncio.wait_for(woken, max(left_s, 0))
         except asyncio.CancelledError:
-            self._submit_soon(_withdrawal(command))
+            if self._parked.get(agent_id) is woken:  # else the offer is a newer wait's
+                self._submit_soon(_withdrawal(command))
             raise
         finally:
             if self._parked.get(agent_id) is woken:
@@ -236,9 +237,12 @@ class Ingress:
             try:
                 replies = await self._deliver([command for command, _ in batch], heard)
             except PMError as error:
-                for _, future in batch:
-                    if not future.done():
-                        future.set_exception(error)
+                _fail(batch, error)
+                continue
+            except Exception:
+                # Not a refusal but a bug; it must not leave callers waiting for ever.
+                log.exception("a batch could not be delivered")
+                _fail(batch, Unavailable("The batch could not be delivered."))
                 continue
             for (_, future), reply in zip(batch, replies, strict=True):
                 if not future.done():
@@ -314,6 +318,12 @@ class Ingress:
         self._bodies[ref] = text
         if len(self._bodies) > KEPT_BODIES:
             self._bodies.popitem(last=False)
+
+
+def _fail(batch: list[tuple[Command, asyncio.Future[Reply]]], error: PMError) -> None:
+    for _, future in batch:
+        if not future.done():
+            future.set_exception(error)
 
 
 def _withdrawal(command: WaitForTask) -> Command:

@@ -83,9 +83,10 @@ class Mailboxes:
         inbox = self._inboxes.pop(actor_id, None)
         if inbox is None:
             return
+        life = self._lives.pop(actor_id)
         await inbox.put(None)
         with suppress(asyncio.CancelledError):
-            await self._lives.pop(actor_id)
+            await life
 
     async def stop(self) -> None:
         await asyncio.gather(*(self.passivate(actor_id) for actor_id in self.ids()))
@@ -109,7 +110,8 @@ class Mailboxes:
             log.exception("virtual actor %s failed", actor_id)
             raise
         finally:
-            self._inboxes.pop(actor_id, None)
+            if self._inboxes.get(actor_id) is inbox:  # a successor may live under the id already
+                del self._inboxes[actor_id]
             while not inbox.empty():
                 left = inbox.get_nowait()
                 if left is not None and not left[1].done():

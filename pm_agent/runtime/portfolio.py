@@ -51,8 +51,8 @@ class PortfolioLoop:
             return 0
         saved = await self._coordinator.snapshot(self.project_id)
         world, _ = await asyncio.to_thread(snapshots.load, saved)
-        self.position = saved.position
         if self.project_id not in world.projects:
+            self.position = saved.position
             return 0
         proposals: list[Command] = []
         minutes = await asyncio.to_thread(critical_paths, world, self.project_id)
@@ -80,6 +80,7 @@ class PortfolioLoop:
         if proposals:
             await self._coordinator.submit(proposals, [])
             self.n_proposals += len(proposals)
+        self.position = saved.position  # only now: what could not be proposed is looked at again
         return len(proposals)
 
     async def _run(self) -> None:
@@ -90,4 +91,6 @@ class PortfolioLoop:
                 await self.look()
             except PMError as error:
                 log.info("portfolio %s waits: %s", self.project_id, error.message)
+            except Exception:
+                log.exception("portfolio %s looks again", self.project_id)
             await asyncio.sleep(max(PAUSE_S, IDLE_SHARE * (loop.time() - began)))

@@ -11,6 +11,7 @@ import pytest
 from benchmarks.history import count_doubles
 from benchmarks.load import play
 from benchmarks.load_generator import AgentKey, Generator, LoadPlan, parse_reply, request
+from benchmarks.product import Product
 
 AGENTS = [AgentKey(f"A-{i}", f"token-{i}") for i in range(4)]
 

@@ -448,6 +448,7 @@ async def test_a_restart_gives_the_same_world_from_the_snapshot_taken_at_the_end
 
 async def test_a_snapshot_is_taken_on_the_way_and_used(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(coordinator_loop, "SNAPSHOT_EVERY", 10)
+    monkeypatch.setattr(coordinator_loop, "SNAPSHOT_EVENTS_PER_TASK", 0)
     store = Store()
     async with running(Disk(store)) as loop:
         await accepted(loop, a_project())
