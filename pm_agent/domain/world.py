@@ -23,7 +23,6 @@ from pm_agent.domain.instruction import Instruction
 from pm_agent.domain.project import Project
 from pm_agent.domain.ready_set import ReadySet
 from pm_agent.domain.task import (
-    LEASED,
     MAX_KEPT_ATTEMPTS,
     Attempt,
     AttemptOutcome,
@@ -80,6 +79,7 @@ class World:
         self.ready = ReadySet()
         self.dependants: dict[TaskId, dict[TaskId, None]] = {}
         self.counts: dict[ProjectId, Counter[str]] = defaultdict(Counter)  # tasks by state
+        self.leased: Counter[ProjectId] = Counter()  # tasks that agents work on now
         self.reserved: Counter[ProjectId] = Counter()  # micro-dollars promised to running work
         self.reserved_tokens: Counter[ProjectId] = Counter()
         self.limited: dict[ProjectId, None] = {}  # projects with a hold, a limit or a cap
@@ -191,6 +191,7 @@ class World:
             self._count_reserved(old, new)
         if old is None:
             holder = self.agents[new.agent_id]
+            self.leased[self.tasks[new.task_id].project_id] += 1
             self.put_agent(msgspec.structs.replace(holder, active=(*holder.active, new.task_id)))
 
     def put_blocker(self, new: Blocker) -> None:
@@ -229,6 +230,7 @@ class World:
         """Take a task from the agent's active ones, which count against its capacity."""
         holder = self.agents[agent_id]
         if task_id in holder.active:
+            self.leased[self.tasks[task_id].project_id] -= 1
             active = tuple(t for t in holder.active if t != task_id)
             self.put_agent(msgspec.structs.replace(holder, active=active))
 
@@ -318,10 +320,6 @@ class World:
         known = (self.blockers[b] for b in self.task_blockers.get(task_id, ()))
         return [b for b in known if b.is_open]
 
-    def n_leased(self, project_id: ProjectId) -> int:
-        counts = self.counts[project_id]
-        return sum(counts[state] for state in LEASED)
-
     def record_of(self, agent_id: AgentId, kind: str) -> TrackRecord:
         return self.track_records.get(agent_id, {}).get(kind, NO_RECORD)
 
@@ -374,6 +372,8 @@ class World:
         for known_agent in list(self.agents.values()):
             self.agent_numbers[known_agent.id] = len(self.agent_numbers) + 1
             self.signatures.setdefault(known_agent.signature, {})[known_agent.id] = None
+            for task_id in known_agent.active:
+                self.leased[self.tasks[task_id].project_id] += 1
         for known_blocker in self.blockers.values():
             self.task_blockers.setdefault(known_blocker.task_id, []).append(known_blocker.id)
         for known_project in self.projects.values():

@@ -565,6 +565,7 @@ def _indexes(world: World) -> dict[str, dict[Any, Any]]:
         "task_blockers": {t: list(blockers) for t, blockers in world.task_blockers.items()},
         "task_keys": dict(world.task_keys),
         "agent_numbers": dict(world.agent_numbers),
+        "leased": _nonzero(world.leased),
     }
 
 

@@ -93,7 +93,7 @@ def _is_closed(world: World, project_id: ProjectId) -> bool:
     project = world.projects[project_id]
     if project.holds:
         return True
-    return bool(project.max_in_progress) and (world.n_leased(project_id) >= project.max_in_progress)
+    return bool(project.max_in_progress) and world.leased[project_id] >= project.max_in_progress
 
 
 def _allowed(

@@ -51,7 +51,9 @@ def lift(world: World, command: LiftHold, context: Context) -> Decision:
     events = [
         HoldLifted(scope=command.scope, target_id=command.target_id, kind=kind) for kind in lifted
     ]
-    return Decision(events=[*events], result=_result(command, {k for k in known if k not in lifted}))
+    return Decision(
+        events=[*events], result=_result(command, {k for k in known if k not in lifted})
+    )
 
 
 def lift_due(world: World, command: LiftDueHold, context: Context) -> Decision:
