@@ -342,31 +342,28 @@ class Claims(NamedTuple):
 async def _growth(plan: Plan, folder: Path, report: Report) -> None:
     least, *others = QUICK_SIZES if plan.is_quick else SIZES
     everybody = range(GROWTH_AGENTS)
+    cases: list[Case] = []
     async with _board(folder / "small.db") as small, _board(folder / "large.db") as large:
         await small.grow(least)
-        # Measured beside the largest: figures of one minute are not compared with another's.
-        compared = [Claims(_growth_name(least), small, everybody, [], [])]
         for size in others:
             await large.grow(size)
             progress(f"kernel: claims among {size:,} ready tasks")
-            grown = Claims(_growth_name(size), large, everybody, [], [])
-            if size != others[-1]:
-                await _measure([grown])
-                report.cases.append(grown.as_case())
-                continue
-            compared.append(grown)
-            compared.append(Claims("skill_common", large, [GROWTH_AGENTS], [], []))
-            compared.append(Claims("skill_rare", large, [GROWTH_AGENTS + 1], [], []))
+            compared = [Claims(_growth_name(size), large, everybody, [], [])]
+            if size == others[-1]:
+                # What is compared is measured side by side, not at one minute and at another.
+                compared.append(Claims(_growth_name(least), small, everybody, [], []))
+                compared.append(Claims("skill_common", large, [GROWTH_AGENTS], [], []))
+                compared.append(Claims("skill_rare", large, [GROWTH_AGENTS + 1], [], []))
             await _measure(compared)
-            report.cases += [claims.as_case() for claims in compared]
-    name = f"growth_{_short(others[-1])}_vs_{_short(least)}"
+            cases += [claims.as_case() for claims in compared]
+    report.cases += sorted(cases, key=lambda case: case["n_ready"])
     for kind in ("in_process", "durable"):
         figure = f"{kind}_claim_p50_us"
-        above = number(report.cases, _growth_name(others[-1]), figure)
-        below = number(report.cases, _growth_name(least), figure)
-        add_ratio(report, f"{name}_{kind}", above, below)
-        above, below = (number(report.cases, f"skill_{s}", figure) for s in ("rare", "common"))
-        add_ratio(report, f"rare_vs_common_skill_{kind}", above, below)
+        names = [_growth_name(others[-1]), _growth_name(least), "skill_rare", "skill_common"]
+        most, fewest, rare, common = (number(cases, name, figure) for name in names)
+        sizes = f"{_short(others[-1])}_vs_{_short(least)}"
+        add_ratio(report, f"growth_{sizes}_{kind}", most, fewest)
+        add_ratio(report, f"rare_vs_common_skill_{kind}", rare, common)
 
 
 async def _measure(compared: Sequence[Claims]) -> None:

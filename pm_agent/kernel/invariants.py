@@ -193,6 +193,7 @@ class Watch:
         self._n_active[data.agent_id] += 1
         project = self._projects[task.project_id]
         project.promised = project.promised.plus(data.reserved)
+        project.in_progress += 1
         self._require_limits(data, project)
 
     def _progress(self, _: Event, data: ProgressReported) -> None:
@@ -206,6 +207,7 @@ class Watch:
         self._use(task, data.usage)
         if task.state in LEASED:
             self._n_active[task.holder] -= 1  # waiting for a verdict costs no capacity
+            self._projects[task.project_id].in_progress -= 1
         self._move(task, "in_review")
 
     def _completion_accepted(self, _: Event, data: CompletionAccepted) -> None:
@@ -307,8 +309,6 @@ class Watch:
         return task
 
     def _move(self, task: _SeenTask, state: str) -> None:
-        project = self._projects[task.project_id]
-        project.in_progress += (state in LEASED) - (task.state in LEASED)
         self._states[task.project_id, task.state] -= 1
         self._states[task.project_id, state] += 1
         task.state = state
@@ -316,9 +316,10 @@ class Watch:
     def _end_lease(self, task: _SeenTask) -> None:
         if not task.holder:
             return
+        project = self._projects[task.project_id]
         if task.state in LEASED:
             self._n_active[task.holder] -= 1
-        project = self._projects[task.project_id]
+            project.in_progress -= 1
         project.promised = _minus(project.promised, _left(task.reserved, task.used))
         task.holder = ""
 

@@ -1,0 +1,153 @@
+import json
+import sqlite3
+from collections.abc import Callable
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from tests.cli.conftest import Served, refused, run, run_json
+
+
+@pytest.fixture
+def copy(server: Served, worked: str, tmp_path: Path) -> Path:
+    """Make a folder with a copy of the journal in use."""
+    run("export", tmp_path / "main.journal.db", "--data", server.data)
+    return tmp_path
+
+
+def change(folder: Path, statement: str, *values: object) -> None:
+    with closing(sqlite3.connect(folder / "main.journal.db")) as connection, connection:
+        changed = connection.execute(statement, values)
+        assert changed.rowcount == 1
+
+
+def alter(folder: Path, task_id: str, edit: Callable[[dict], None]) -> None:
+    """Edit the record of a task's assignment."""
+    with closing(sqlite3.connect(folder / "main.journal.db")) as connection:
+        position, payload = connection.execute(
+            "SELECT position, payload FROM events WHERE kind = 'TaskAssigned' AND subject = ?",
+            (task_id,),
+        ).fetchone()
+    data = json.loads(payload)
+    edit(data["decision"])
+    altered = json.dumps(data).encode()
+    change(folder, "UPDATE events SET payload = ? WHERE position = ?", altered, position)
+
+
+def test_why_explains_and_recomputes_while_the_server_runs(server: Served, worked: str) -> None:
+    shown = run("why", worked, "--data", server.data).stdout
+    assert "A-vera" in shown
+    assert "recomputed" in shown
+    found = run_json("why", worked, "--data", server.data)
+    assert (found["task_id"], found["agent_id"], found["rank"]) == (worked, "A-vera", 1)
+    assert found["recomputed"] is True
+    assert found["n_candidates"] == 3
+    assert len(found["next_best"]) == 2
+    assert run_json("why", worked, "--attempt", 1, "--data", server.data) == found
+
+
+def test_why_knows_only_what_was_assigned(server: Served, worked: str) -> None:
+    refused("unknown_task", "why", "T-9999", "--data", server.data)
+    told = refused("unknown_task", "why", worked, "--attempt", 7, "--data", server.data)
+    assert "attempt 7" in told
+
+
+def test_why_fails_when_a_score_was_changed(copy: Path, worked: str) -> None:
+    def lower(decision: dict) -> None:
+        decision["scores"][decision["explained"][0]] -= 0.25
+
+    alter(copy, worked, lower)
+    result = run("why", worked, "--data", copy, exit_code=1)
+    assert "recomputes to" in result.stderr
+    found = run_json("why", worked, "--data", copy, exit_code=1)
+    assert found["recomputed"] is False
+    assert found["differences"]
+
+
+def test_why_fails_when_a_factor_was_changed(copy: Path, worked: str) -> None:
+    def raise_all(decision: dict) -> None:
+        decision["factors"][0] = [value + 0.1 for value in decision["factors"][0]]
+
+    alter(copy, worked, raise_all)
+    assert run_json("why", worked, "--data", copy, exit_code=1)["differences"]
+
+
+def test_verify_finds_a_sound_journal_sound(server: Served, worked: str) -> None:
+    shown = run("verify", "--data", server.data).stdout
+    assert "0 double" in shown
+    assert shown.rstrip().endswith("verified")
+    found = run_json("verify", "--data", server.data)
+    assert found["problems"] == []
+    assert found["assignments"] >= 1
+    assert found["double_assignments"] == 0
+    assert len(found["head_sha256"]) == 64
+
+
+def problem_of(folder: Path) -> str:
+    result = run("verify", "--data", folder, exit_code=1)
+    assert "NOT verified" in result.stdout
+    found = run_json("verify", "--data", folder, exit_code=1)
+    return str(found["problems"][0])
+
+
+def test_verify_finds_a_flipped_byte(copy: Path) -> None:
+    with closing(sqlite3.connect(copy / "main.journal.db")) as connection:
+        (payload,) = connection.execute("SELECT payload FROM events WHERE position = 3").fetchone()
+    flipped = bytes([*payload[:-3], payload[-3] ^ 1, *payload[-2:]])
+    change(copy, "UPDATE events SET payload = ? WHERE position = 3", flipped)
+    assert problem_of(copy) == "chain broken at position 3"
+
+
+def test_verify_finds_a_removed_event(copy: Path) -> None:
+    change(copy, "DELETE FROM events WHERE position = 3")
+    assert problem_of(copy) == "position 3 is missing"
+
+
+def test_verify_finds_a_removed_beginning(copy: Path) -> None:
+    change(copy, "DELETE FROM events WHERE position = 1")
+    assert problem_of(copy) == "position 1 is missing"
+
+
+def test_verify_finds_a_changed_field_beside_the_payload(copy: Path) -> None:
+    change(copy, "UPDATE events SET principal = 'person:eve' WHERE position = 4")
+    assert problem_of(copy) == "chain broken at position 4"
+
+
+def test_verify_finds_a_changed_text(server: Served, tmp_path: Path) -> None:
+    with server.client() as admin:
+        project_id = admin.create_project("Texts")["project_id"]
+        admin.create_task(project_id, title="Read it", description="These very words.")
+    run("export", tmp_path / "main.journal.db", "--data", server.data)
+    change(tmp_path, "UPDATE bodies SET text = 'Others.' WHERE text = 'These very words.'")
+    assert "does not match its hash" in problem_of(tmp_path)
+
+
+def test_replay_shows_the_world_and_the_same_each_time(copy: Path) -> None:
+    assert "fingerprint" in run("replay", "--data", copy).stdout
+    first, second = (run_json("replay", "--data", copy) for _ in range(2))
+    assert first == second
+    assert first["fingerprint"] == run_json("verify", "--data", copy)["fingerprint"]
+    assert {"position", "at", "epoch", "tasks", "ready", "agents"} <= set(first)
+    earlier = run_json("replay", "--to", 2, "--data", copy)
+    assert earlier["position"] == 2
+    assert earlier["fingerprint"] != first["fingerprint"]
+
+
+def test_an_export_is_a_whole_journal_of_its_own(
+    server: Served, worked: str, tmp_path: Path
+) -> None:
+    target = tmp_path / "main.journal.db"
+    found = run_json("export", target, "--data", server.data)
+    assert found["path"] == str(target)
+    assert [p.name for p in tmp_path.iterdir()] == [target.name]
+    assert run_json("verify", "--data", tmp_path)["events"] == found["position"]
+    told = refused("already_exists", "export", target, "--data", server.data)
+    assert str(target)[:20] in told
+    shown = run("export", tmp_path / "second.db", "--data", server.data).stdout
+    assert "verify" in shown
+
+
+def test_an_export_of_nothing_is_refused_and_makes_nothing(tmp_path: Path) -> None:
+    refused("start_failed", "export", tmp_path / "copy.db", "--data", tmp_path / "none")
+    assert list(tmp_path.iterdir()) == []
