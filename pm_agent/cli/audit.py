@@ -12,7 +12,7 @@ import typer
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
-from pm_agent.bootstrap import open_journal, open_journal_readonly
+from pm_agent.bootstrap import open_journal_readonly
 from pm_agent.catalog import CATALOG
 from pm_agent.cli.console import (
     DataOption,
@@ -263,11 +263,7 @@ async def _explanation(settings: Settings, task: str, attempt: int) -> Explanati
 
 
 async def _export(settings: Settings, target: Path) -> int:
-    journal = (
-        open_journal_readonly(settings.journal_path, settings.workspace)
-        if settings.journal_path.exists()
-        else open_journal(settings)
-    )
+    journal = open_journal_readonly(settings.journal_path, settings.workspace)
     try:
         await journal.backup(str(target))
         return (await journal.head()).position

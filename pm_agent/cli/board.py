@@ -9,14 +9,15 @@ import typer
 from rich.live import Live
 from rich.table import Table
 
+from pm_agent.api.errors import MalformedJson
 from pm_agent.cli.console import (
     DataOption,
     JsonOption,
     TokenOption,
     UrlOption,
-    err,
     out,
     print_json,
+    refusals,
     server,
 )
 
@@ -159,7 +160,12 @@ def agents_table(found: list[Json]) -> Table:
 
 
 def import_tasks(
-    file: Annotated[Path, typer.Argument(help="JSON list, {'tasks': […]}, or JSON lines.")],
+    file: Annotated[
+        Path,
+        typer.Argument(
+            exists=True, dir_okay=False, help="JSON list, {'tasks': […]}, or JSON lines."
+        ),
+    ],
     project: Annotated[str, typer.Option(help="Project id or the name of a new one.")],
     url: UrlOption = None,
     token: TokenOption = None,
@@ -167,16 +173,8 @@ def import_tasks(
     as_json: JsonOption = False,
 ) -> None:
     """Import a backlog; the project is made when it does not exist."""
-    text = file.read_text()
-    try:
-        parsed = json.loads(text)
-    except ValueError:
-        try:
-            parsed = [json.loads(line) for line in text.splitlines() if line.strip()]
-        except ValueError as error:
-            err.print(f"[red]malformed_json[/]: {file}: {error}")
-            raise typer.Exit(1) from error
-    drafts = parsed["tasks"] if isinstance(parsed, dict) else parsed
+    with refusals():
+        drafts = drafts_in(file)
     with server(url, token, data) as client:
         known = {p["project_id"] for p in client.get_status()["projects"]}
         if project not in known:
@@ -186,3 +184,25 @@ def import_tasks(
         print_json(result)
     else:
         out.print(f"{result['created']} tasks imported into {project}.")
+
+
+def drafts_in(file: Path) -> list[Json]:
+    """Read a backlog.
+
+    Raises
+    ------
+    MalformedJson
+    """
+    text = file.read_text()
+    try:
+        parsed = json.loads(text)
+    except ValueError:
+        try:
+            parsed = [json.loads(line) for line in text.splitlines() if line.strip()]
+        except ValueError as error:
+            raise MalformedJson(f"{file}: {error}") from error
+    if isinstance(parsed, dict):
+        parsed = parsed.get("tasks", [parsed])  # a single line of JSON lines is an object too
+    if not isinstance(parsed, list):
+        raise MalformedJson(f"{file}: it holds no list of tasks.")
+    return parsed

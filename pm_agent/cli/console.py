@@ -9,6 +9,7 @@ from typing import Annotated, Any
 
 import msgspec
 import typer
+from pydantic import ValidationError
 from rich.console import Console
 
 from pm_agent.client import ApiError, Client
@@ -32,7 +33,11 @@ TokenOption = Annotated[
 
 def settings_with(**given: Any) -> Settings:
     """Settings from the environment, overridden by the options that were given."""
-    return Settings(**{name: value for name, value in given.items() if value is not None})
+    try:
+        return Settings(**{name: value for name, value in given.items() if value is not None})
+    except ValidationError as error:
+        told = "; ".join(f"{e['loc'][0]}: {e['msg']} (not {e['input']!r})" for e in error.errors())
+        raise typer.BadParameter(told) from error
 
 
 @contextmanager

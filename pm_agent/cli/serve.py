@@ -140,7 +140,21 @@ async def _run_bare(settings: Settings) -> None:
             timeout_graceful_shutdown=2,
         )
         _announce(settings, "one process, without Ray")
-        await uvicorn.Server(config).serve()
+        await _Server(config).serve()
+    out.print("stopped")
+
+
+class _Server(uvicorn.Server):
+    """Keeps a signal to itself: passed on, it would end the process before the journal is closed."""
+
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        before = {n: signal.signal(n, self.handle_exit) for n in (signal.SIGINT, signal.SIGTERM)}
+        try:
+            yield
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
 
 
 @asynccontextmanager

@@ -30,5 +30,5 @@ async def test_an_agent_is_woken_by_a_new_task_and_takes_it_to_done(product: Pro
             assert "Build it" in await until(written)
             done = await agent.complete_task(task_id, summary="built", **lease)
             assert done["state"] == "done"
-        context = await admin.get_task_context(task_id, response_format="detailed")
-        assert context["state"] == "done"
+            context = await agent.get_task_context(task_id, response_format="detailed")
+            assert (context["state"], context["submission"]) == ("done", "built")
