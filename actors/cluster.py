@@ -4,8 +4,10 @@ All flags must be in the environment before Ray starts: controller, proxy and re
 when they are imported.
 """
 
+import atexit
 import os
 import secrets
+import shutil
 import signal
 import socket
 import sys
@@ -63,6 +65,7 @@ def prepare_environment(settings: Settings) -> None:
         os.environ["RAY_AUTH_MODE"] = "token"
         os.environ["RAY_AUTH_TOKEN"] = secrets.token_hex(32)
         folder = Path(tempfile.mkdtemp(prefix="pmha-"))  # short: socket paths end at 107 bytes
+        atexit.register(shutil.rmtree, folder, ignore_errors=True)
         for name, file in (
             ("CONFIG_FILE_LOC", "haproxy.cfg"),
             ("SOCKET_PATH", "admin.sock"),

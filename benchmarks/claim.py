@@ -132,11 +132,11 @@ def _window(population: Population, seconds: float, **load: Any) -> Window:
 
 def _case(case: str, window: Window) -> Case:
     result = window.result
+    n_requests = max(1, result.n_requests)
     made: Case = {"case": case}
     if result.n_lifecycles:
         made["lifecycles_per_s"] = rounded(result.n_lifecycles / result.elapsed_s)
-    n_requests = max(1, result.n_requests)
-    return made | {
+    made |= {
         "claims_per_s": rounded(result.n_claims / result.elapsed_s),
         "p50_ms": rounded(percentile(result.claims_s, 0.50) * 1e3),
         "p99_ms": rounded(percentile(result.claims_s, 0.99) * 1e3),
@@ -147,9 +147,11 @@ def _case(case: str, window: Window) -> Case:
         "parked": result.n_parked,
         "client_cpu_s": rounded(result.client_cpu_s),
         "client_cpu_us_per_request": rounded(result.client_cpu_s / n_requests * 1e6),
-        "server_cpu_us_per_request": rounded(window.server_cpu_s / n_requests * 1e6),
         "client_late_p99_ms": rounded(percentile(result.lateness_s, 0.99) * 1e3),
     }
+    if window.server_cpu_s:
+        made["server_cpu_us_per_request"] = rounded(window.server_cpu_s / n_requests * 1e6)
+    return made
 
 
 # -- peers ----------------------------------------------------------------------------------------

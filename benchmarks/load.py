@@ -16,7 +16,7 @@ class Window(NamedTuple):
     """One timed window: what the clients saw, and the server's CPU in it."""
 
     result: LoadResult
-    server_cpu_s: float
+    server_cpu_s: float  # 0.0 when the server is not ours
 
 
 class Playing:

@@ -16,8 +16,9 @@ from pm_agent.adapters.llm_rules import RuleBasedWriter
 from pm_agent.adapters.process_group import minimal_environment
 from pm_agent.catalog import CATALOG
 from pm_agent.domain.access import IssueToken
-from pm_agent.domain.envelope import SYSTEM, Principal
+from pm_agent.domain.envelope import DEFAULT_WORKSPACE, SYSTEM, Principal
 from pm_agent.domain.ids import agent_id
+from pm_agent.domain.world import Tables, World
 from pm_agent.features.assignment.scoring import SCORERS
 from pm_agent.kernel import snapshot as snapshots
 from pm_agent.kernel.engine import Engine
@@ -48,11 +49,20 @@ def open_journal_readonly(path: Path, workspace: str = "main") -> Journal:
     return SQLiteJournal(path, workspace, read_only=True)
 
 
-def engine_builder(policy: Policy, scorer: Scorer, *, seed: int | None = None) -> BuildEngine:
+def engine_builder(
+    policy: Policy,
+    scorer: Scorer,
+    *,
+    seed: int | None = None,
+    workspace: str = DEFAULT_WORKSPACE,
+) -> BuildEngine:
     """How to make an engine from a snapshot, the journal's head and the present instant."""
 
     def build(saved: StoredSnapshot | None, head: Head, now_us: int) -> Engine:
-        world, outbox = snapshots.load(saved) if saved else (None, None)
+        if saved:
+            world, outbox = snapshots.load(saved)
+        else:
+            world, outbox = World(Tables(workspace_id=workspace)), None
         return Engine(
             CATALOG,
             scorer,
@@ -72,7 +82,9 @@ def build_coordinator(
 ) -> CoordinatorLoop:
     """Coordinator on the journal that the settings name; not started yet."""
     scorer = SCORERS[settings.scorer]()
-    build = engine_builder(settings.policy, scorer, seed=settings.seed)
+    build = engine_builder(
+        settings.policy, scorer, seed=settings.seed, workspace=settings.workspace
+    )
     return CoordinatorLoop(open_journal(settings), build, clock or SystemClock(), on_crash)
 
 

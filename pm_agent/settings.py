@@ -55,10 +55,20 @@ def load_workers(path: Path) -> tuple[WorkerSpec, ...]:
     """
     try:
         entries = tomllib.loads(path.read_text()).get("worker", [])
-        return tuple(WorkerSpec.model_validate(entry) for entry in entries)
+        specs = [WorkerSpec.model_validate(entry) for entry in entries]
     except (OSError, ValueError) as error:
         message = f"The workers file {path} cannot be used: {error}"
         raise StartError(message, "Correct it; the README shows an example.") from error
+    beside = path.resolve().parent  # relative folders are meant from the file that names them
+    return tuple(
+        spec.model_copy(
+            update={
+                "folder": beside / spec.folder,
+                "repository": beside / spec.repository if spec.repository else None,
+            }
+        )
+        for spec in specs
+    )
 
 
 ScorerName = Literal["priority", "factors"]
@@ -87,9 +97,7 @@ class Settings(BaseSettings):
         description="'local' starts an embedded Ray; 'auto' or an address joins one",
     )
     haproxy: bool = Field(default=True, description="Serve through HAProxy; 13 times cheaper")
-    workers: Path | None = Field(
-        default=None, description="TOML or JSON file of managed workers to run"
-    )
+    workers: Path | None = Field(default=None, description="TOML file of managed workers to run")
     seed: int | None = Field(default=None, description="Of random draws; None: from the clock")
 
     @property

@@ -19,7 +19,7 @@ from pm_agent.domain.assignment import (
     RejectCompletion,
     WaitForTask,
 )
-from pm_agent.domain.envelope import Command, Principal
+from pm_agent.domain.envelope import DEFAULT_WORKSPACE, Command, Principal
 from pm_agent.domain.errors import InvalidInput
 from pm_agent.domain.ids import agent_id, project_id
 from pm_agent.domain.project import CreateProject
@@ -92,7 +92,13 @@ INTERNAL: dict[type[Command], frozenset[str]] = {
 
 
 def to_command(
-    kind: type[C], given: BaseModel, principal: Principal, request_id: str, now_us: int
+    kind: type[C],
+    given: BaseModel,
+    principal: Principal,
+    request_id: str,
+    now_us: int,
+    *,
+    workspace_id: str = DEFAULT_WORKSPACE,
 ) -> C:
     """Make the command that an input asks for.
 
@@ -111,6 +117,7 @@ def to_command(
         fields[name] = {field: fields.pop(field) for field in names if field in fields}
     fields["request_id"] = request_id
     fields["principal"] = principal
+    fields["workspace_id"] = workspace_id
     return msgspec.convert(fields, kind)
 
 

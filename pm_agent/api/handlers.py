@@ -105,7 +105,14 @@ class Call:
         return self.ingress.world
 
     def command(self, kind: type[C], given: BaseModel) -> C:
-        return to_command(kind, given, self.principal, self.request_id, self.ingress.now_us())
+        return to_command(
+            kind,
+            given,
+            self.principal,
+            self.request_id,
+            self.ingress.now_us(),
+            workspace_id=self.world.tables.workspace_id,
+        )
 
     async def submit(self, command: Command) -> Reply:
         return accepted(await self.ingress.submit(command))

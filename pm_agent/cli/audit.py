@@ -26,6 +26,7 @@ from pm_agent.cli.console import (
 from pm_agent.domain.assignment import TaskAssigned
 from pm_agent.domain.errors import UnknownTask
 from pm_agent.domain.time import iso
+from pm_agent.domain.world import Tables, World
 from pm_agent.features.assignment.scoring import SCORERS
 from pm_agent.features.assignment.view import Explanation, differences, explain
 from pm_agent.kernel import snapshot as snapshots
@@ -148,7 +149,7 @@ async def verify_journal(settings: Settings) -> Report:
     journal = open_journal_readonly(settings.journal_path, settings.workspace)
     report = Report(journal=str(settings.journal_path))
     try:
-        engine = _fresh_engine()
+        engine = _fresh_engine(settings)
         watch = Watch(recompute=differences)
         previous, expected = GENESIS, 1
         total = (await journal.head()).position
@@ -173,21 +174,21 @@ async def verify_journal(settings: Settings) -> Report:
         report.events = expected - 1
         report.head_sha256 = previous.hex()
         report.fingerprint = engine.world.fingerprint()
-        await _check_snapshot(journal, report)
+        await _check_snapshot(journal, report, settings)
         await _check_bodies(journal, report)
     finally:
         await journal.close()
     return report
 
 
-async def _check_snapshot(journal: Journal, report: Report) -> None:
+async def _check_snapshot(journal: Journal, report: Report, settings: Settings) -> None:
     """Replay from the newest snapshot must give the same world."""
     saved = await journal.load_snapshot(snapshots.SCHEMA_VERSION)
     if saved is None:
         return
     report.snapshot_position = saved.position
     world, outbox = snapshots.load(saved)
-    engine = _fresh_engine()
+    engine = _fresh_engine(settings)
     engine.world, engine.outbox = world, outbox
     while page := await journal.read(engine.world.position, PAGE):
         engine.replay(page)
@@ -230,7 +231,7 @@ def _note(report: Report, found: list[Violation]) -> None:
 async def _replayed(settings: Settings, to: int) -> Engine:
     journal = open_journal_readonly(settings.journal_path, settings.workspace)
     try:
-        engine = _fresh_engine()
+        engine = _fresh_engine(settings)
         total = to or (await journal.head()).position
         with _progress() as progress:
             bar = progress.add_task("replay", total=total)
@@ -271,8 +272,9 @@ async def _export(settings: Settings, target: Path) -> int:
         await journal.close()
 
 
-def _fresh_engine() -> Engine:
-    return Engine(CATALOG, SCORERS["factors"](), Policy())
+def _fresh_engine(settings: Settings) -> Engine:
+    world = World(Tables(workspace_id=settings.workspace))
+    return Engine(CATALOG, SCORERS["factors"](), Policy(), world=world)
 
 
 def _progress() -> Progress:
@@ -295,17 +297,16 @@ def _print_explanation(found: Explanation) -> None:
         f"policy {found.policy} ({found.version}); rank {found.rank} of {found.n_candidates} "
         f"candidates, {found.n_eligible} eligible; propensity {found.propensity}, seed {found.seed}"
     )
+    shown = [found.chosen, *found.next_best]
     table = Table(box=None, pad_edge=False)
-    for column in ("", "score", *found.weights):
-        table.add_column(column, justify="left" if not column else "right")
-    table.add_row("weight", "", *(f"{w:g}" for w in found.weights.values()), style="dim")
-    for place, candidate in enumerate([found.chosen, *found.next_best]):
-        table.add_row(
-            candidate.task_id,
-            f"{candidate.score:.4f}",
-            *(f"{value:.3f}" for value in candidate.factors.values()),
-            style="bold" if place == 0 else None,
-        )
+    table.add_column("")
+    table.add_column("weight", justify="right", style="dim")
+    for place, candidate in enumerate(shown):
+        table.add_column(candidate.task_id, justify="right", style="bold" if place == 0 else None)
+    table.add_row("score", "", *(f"{candidate.score:.3f}" for candidate in shown))
+    for name, weight in found.weights.items():
+        values = (f"{candidate.factors[name]:.2f}" for candidate in shown)
+        table.add_row(name, f"{weight:g}", *values)
     out.print(table)
     for difference in found.differences:
         err.print(f"[red]difference[/] {difference}", highlight=False)

@@ -6,8 +6,10 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+from rich.console import Group
 from rich.live import Live
 from rich.table import Table
+from rich.text import Text
 
 from pm_agent.api.errors import MalformedJson
 from pm_agent.cli.console import (
@@ -21,7 +23,17 @@ from pm_agent.cli.console import (
     server,
 )
 
-STATES = ("ready", "open", "assigned", "blocked", "in_review", "done", "cancelled", "dead_letter")
+# Column heads that fit 80 characters, by state.
+STATES = {
+    "ready": "ready",
+    "open": "open",
+    "assigned": "assigned",
+    "blocked": "blocked",
+    "in_review": "review",
+    "done": "done",
+    "cancelled": "cancel",
+    "dead_letter": "dead",
+}
 REFRESH_S = 1.0
 PAGE = 100
 
@@ -52,27 +64,26 @@ def status(
                     pass
 
 
-def status_table(found: Json) -> Table:
-    """One row a project, with counts by state."""
-    title = (
+def status_table(found: Json) -> Group:
+    """One line about the workspace, and one row a project with counts by state."""
+    summary = (
         f"workspace {found['workspace_id']} · "
         f"{found['agents_working']} of {found['agents']} agents working · "
         f"{found['parked']} waiting · {found['open_blockers']} open blockers · "
         f"position {found['position']}"
     )
-    table = Table(title=title, title_justify="left", box=None, pad_edge=False)
-    table.add_column("project")
-    for state in STATES:
-        table.add_column(state.replace("_", " "), justify="right")
-    table.add_column("holds")
+    table = Table(box=None, pad_edge=False)
+    table.add_column("project", no_wrap=True)
+    for head in STATES.values():
+        table.add_column(head, justify="right", no_wrap=True)
     for project in found["projects"]:
         counts = project["tasks"]
+        holds = ", ".join(hold["kind"] for hold in project.get("holds", ()))
         table.add_row(
-            project["project_id"],
+            project["project_id"] + (f" ({holds})" if holds else ""),
             *(str(counts.get(state, 0)) for state in STATES),
-            ", ".join(hold["kind"] for hold in project.get("holds", ())),
         )
-    return table
+    return Group(Text(summary, style="dim"), table)
 
 
 def tasks(

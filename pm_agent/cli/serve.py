@@ -10,6 +10,7 @@ from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from functools import partial
 from pathlib import Path
+from types import FrameType
 from typing import Annotated, Any
 
 import typer
@@ -25,6 +26,7 @@ from pm_agent.bootstrap import (
 )
 from pm_agent.cli.console import DataOption, out, refusals, settings_with
 from pm_agent.domain.errors import PortInUse
+from pm_agent.runtime.ingress import Ingress
 from pm_agent.settings import Settings, WorkerSpec, load_workers
 
 STOP_S = 10.0
@@ -128,9 +130,32 @@ def _undeploy(settings: Settings, specs: tuple[WorkerSpec, ...]) -> None:
     ray.wait([coordinator.launch(settings).stop.remote()], timeout=STOP_S)
 
 
+class _Server(uvicorn.Server):
+    """Ends parked requests when told to stop, instead of waiting for them."""
+
+    def __init__(self, config: uvicorn.Config, ingress: Ingress) -> None:
+        super().__init__(config)
+        self._ingress = ingress
+        self._loop = asyncio.get_running_loop()
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        self._loop.call_soon_threadsafe(self._ingress.release_waiters)
+        super().handle_exit(sig, frame)
+
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """Keep signals from others: passed on, they would end the process with the journal open."""
+        before = {n: signal.signal(n, self.handle_exit) for n in (signal.SIGINT, signal.SIGTERM)}
+        try:
+            yield
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
+
+
 async def _run_bare(settings: Settings) -> None:
     require_free_port(settings)
-    async with running_bare(settings) as app:
+    async with running_bare(settings) as (app, ingress):
         config = uvicorn.Config(
             app,
             host=settings.host,
@@ -140,26 +165,13 @@ async def _run_bare(settings: Settings) -> None:
             timeout_graceful_shutdown=2,
         )
         _announce(settings, "one process, without Ray")
-        await _Server(config).serve()
+        await _Server(config, ingress).serve()
     out.print("stopped")
 
 
-class _Server(uvicorn.Server):
-    """Keeps a signal to itself: passed on, it would end the process before the journal is closed."""
-
-    @contextmanager
-    def capture_signals(self) -> Iterator[None]:
-        before = {n: signal.signal(n, self.handle_exit) for n in (signal.SIGINT, signal.SIGTERM)}
-        try:
-            yield
-        finally:
-            for number, handler in before.items():
-                signal.signal(number, handler)
-
-
 @asynccontextmanager
-async def running_bare(settings: Settings) -> AsyncIterator[Any]:
-    """The same runtime objects in this process; yields the ASGI app."""
+async def running_bare(settings: Settings) -> AsyncIterator[tuple[Any, Ingress]]:
+    """Run the same objects in this process; yields the ASGI app and its ingress."""
     from actors.portfolio import PortfolioManager
     from actors.worker import WorkerAgent
     from pm_agent.runtime.host import Host
@@ -181,7 +193,8 @@ async def running_bare(settings: Settings) -> AsyncIterator[Any]:
             partial(WorkerAgent, coordinator, settings.url, spec),
         )
     try:
-        yield build_app(build_ingress(coordinator), allowed_hosts=settings.allowed_hosts)
+        ingress = build_ingress(coordinator)
+        yield build_app(ingress, allowed_hosts=settings.allowed_hosts), ingress
     finally:
         await host.stop()
         await coordinator.stop()

@@ -38,6 +38,20 @@ class Assignment(msgspec.Struct, frozen=True, gc=False, kw_only=True, omit_defau
     decided_at: int = 0  # journal position of the decision record
 
 
+def lease_until_us(silence_us: int, budget_us: int, agent_us: int, task_us: int) -> int:
+    """Instant at which a lease ends if nothing more is heard.
+
+    Parameters
+    ----------
+    silence_us, budget_us
+        How long the agent may be silent, and how long its task.
+    agent_us, task_us
+        Last sign of life of the agent, and last word about the task.
+    """
+    # A declared silence is about the task too.
+    return min(agent_us + silence_us, task_us + max(budget_us, silence_us))
+
+
 class DecisionRecord(msgspec.Struct, frozen=True, gc=False, kw_only=True, omit_defaults=True):
     """Why this task: enough to recompute the choice without the world or a model.
 

@@ -52,7 +52,6 @@ class Context(msgspec.Struct, kw_only=True):
     presence: Presence
     policy: Policy
     pending_effects: dict[str, Effect]
-    flags: dict[str, bool] = {}
 
     def body(self, text: str) -> Body | None:
         """Make a body with a fresh salt, or None for an empty text."""

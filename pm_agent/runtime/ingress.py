@@ -78,6 +78,12 @@ class Ingress:
                 with suppress(asyncio.CancelledError):
                     await task
 
+    def release_waiters(self) -> None:
+        """End all parked waits with nothing: the server is about to stop."""
+        for waiter in self._parked.values():
+            if not waiter.done():
+                waiter.set_result(False)
+
     @property
     def n_parked(self) -> int:
         return len(self._parked)

@@ -86,7 +86,8 @@ def children_of_ray() -> list[subprocess.Popen[bytes]]:
     """Return the processes that Ray started from this one."""
     from ray._private import worker  # noqa: PLC0415 - reads its flags when imported
 
-    processes = worker._global_node.all_processes.values()
+    node: Any = worker._global_node
+    processes = node.all_processes.values()
     return [info.process for infos in processes for info in infos]
 
 

@@ -7,6 +7,7 @@ import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -28,7 +29,8 @@ from pm_agent.ports import StoredEvent
 from pm_agent.settings import Settings
 from tests.actors.conftest import Product, a_project, an_agent
 from tests.driver_stream import record, shape, through_coordinator, through_engine
-from tests.scenario import Scenario, a_project as a_project_command
+from tests.scenario import Scenario
+from tests.scenario import a_project as a_project_command
 
 N_CLIENTS = 20
 N_TASKS = 400
@@ -85,9 +87,7 @@ async def test_no_acknowledged_claim_is_lost_or_doubled_when_the_coordinator_is_
         project_id = await a_project(admin)
         await admin.import_tasks(project_id, [{"title": f"t {i}"} for i in range(N_TASKS)])
         agents = [await an_agent(admin, project_id) for _ in range(N_CLIENTS)]
-        clients = [
-            AsyncClient(product.settings.url, token, patience_s=60.0) for _, token in agents
-        ]
+        clients = [AsyncClient(product.settings.url, token, patience_s=60.0) for _, token in agents]
         working = [
             asyncio.create_task(crowd.work(client, agent_id))
             for client, (agent_id, _) in zip(clients, agents, strict=True)
@@ -130,7 +130,7 @@ def doubly_held(history: list[Holding]) -> list[tuple[Holding, Holding]]:
         holdings.sort(key=lambda h: h.from_s)
         found += [
             (one, two)
-            for one, two in zip(holdings, holdings[1:], strict=False)
+            for one, two in pairwise(holdings)
             if two.from_s < one.to_s or two.lease_token <= one.lease_token
         ]
     return found
@@ -139,7 +139,7 @@ def doubly_held(history: list[Holding]) -> list[tuple[Holding, Holding]]:
 def longest_gap_s(history: list[Holding], killed_s: float) -> float:
     """Longest time without a claim, after the kill."""
     instants = sorted([killed_s, *(h.from_s for h in history if h.from_s > killed_s)])
-    return max(b - a for a, b in zip(instants, instants[1:], strict=False))
+    return max(b - a for a, b in pairwise(instants))
 
 
 async def events_of(settings: Settings) -> list[StoredEvent]:

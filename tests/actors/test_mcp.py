@@ -17,10 +17,10 @@ from tests.actors.conftest import Product, a_project, until
 @asynccontextmanager
 async def connected(product: Product, token: str, mode: str | None) -> AsyncIterator[Client]:
     headers = {"Authorization": f"Bearer {token}"}
-    options = {} if mode is None else {"mode": mode}
     async with httpx2.AsyncClient(headers=headers, timeout=60) as http:
         transport = streamable_http_client(f"{product.settings.url}/mcp", http_client=http)
-        async with Client(transport, **options) as client:
+        chosen = Client(transport) if mode is None else Client(transport, mode=mode)
+        async with chosen as client:
             yield client
 
 

@@ -1,4 +1,4 @@
-"""A real server without Ray for the command line to talk to, and short words for running commands."""
+"""A real server without Ray for the command line to talk to, and short words for commands."""
 
 import json
 import os
@@ -14,8 +14,7 @@ from typing import Any
 
 import httpx
 import pytest
-from click.testing import Result
-from typer.testing import CliRunner
+from typer.testing import CliRunner, Result
 
 from pm_agent.cli.main import app
 from pm_agent.client import Client

@@ -36,7 +36,7 @@ def test_status_is_watched_until_it_is_interrupted(
         if len(looks) == 3:
             raise KeyboardInterrupt
 
-    monkeypatch.setattr(board.time, "sleep", sleep)
+    monkeypatch.setattr("pm_agent.cli.board.time.sleep", sleep)
     assert "P-worked" in at.run("status", "--watch")
     assert len(looks) == 3
 
@@ -98,9 +98,7 @@ def test_a_single_line_is_one_task(at: At, project: str, tmp_path: Path) -> None
 
 
 @pytest.mark.parametrize("text", ["no json", "3", '"text"'])
-def test_a_backlog_that_is_none_is_told(
-    at: At, project: str, tmp_path: Path, text: str
-) -> None:
+def test_a_backlog_that_is_none_is_told(at: At, project: str, tmp_path: Path, text: str) -> None:
     path = tmp_path / "backlog"
     path.write_text(text)
     refused("malformed_json", "import", path, "--project", project, *at.options)
@@ -133,9 +131,7 @@ def test_a_token_is_made_shown_and_works(at: At, server: Served) -> None:
 
 def test_a_project_is_paused_stopped_and_resumed(at: At, project: str) -> None:
     assert f"{project} is paused" in at.run("pause", project, "--reason", "lunch")
-    (hold,) = [
-        p["holds"] for p in at.json("status")["projects"] if p["project_id"] == project
-    ]
+    (hold,) = [p["holds"] for p in at.json("status")["projects"] if p["project_id"] == project]
     assert [(h["kind"], h["reason"]) for h in hold] == [("paused", "lunch")]
     assert "paused" in at.run("status")
     assert f"{project} goes on" in at.run("resume", project)
@@ -154,9 +150,7 @@ def test_the_workspace_tasks_and_agents_can_be_held_too(at: At, worked: str) -> 
     assert "neither a task" in run("pause", "web", *at.options, exit_code=2).stderr
 
 
-def test_a_task_that_waits_for_approval_is_approved(
-    at: At, server: Served, project: str
-) -> None:
+def test_a_task_that_waits_for_approval_is_approved(at: At, server: Served, project: str) -> None:
     with server.client() as admin:
         first, second = (
             admin.create_task(project, title="Dangerous", needs_approval=True)["task_id"]
@@ -171,9 +165,7 @@ def test_a_task_that_waits_for_approval_is_approved(
 
 
 @pytest.mark.parametrize("command", [("status",), ("tasks",), ("agents",), ("pause", "workspace")])
-def test_without_a_token_file_the_way_out_is_told(
-    tmp_path: Path, command: tuple[str, ...]
-) -> None:
+def test_without_a_token_file_the_way_out_is_told(tmp_path: Path, command: tuple[str, ...]) -> None:
     told = refused("start_failed", *command, "--data", tmp_path)
     assert "admin.token" in told
 

@@ -3,8 +3,11 @@ import signal
 import socket
 import sqlite3
 import subprocess
+import time
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -33,6 +36,19 @@ def test_up_serves_until_it_is_told_to_stop_and_ends_cleanly(
     report = asyncio.run(verify_journal(Settings(data=served.data)))
     assert report.problems == []
     assert report.snapshot_position == report.events > 2
+
+
+def test_stopping_answers_agents_that_wait(tmp_path: Path) -> None:
+    with serving(tmp_path) as served, served.client() as admin:
+        admin.create_project("Web")
+        made = admin.register_agent("Ada")
+        with served.client(made["access_token"]) as ada, ThreadPoolExecutor(1) as threads:
+            waiting = threads.submit(ada.wait_for_task, made["agent_id"], timeout_s=50)
+            while not admin.get_status()["parked"]:
+                time.sleep(0.02)
+            code, _ = served.stop()
+            assert code == 0
+            assert waiting.result(timeout=5)["outcome"] == "waiting"
 
 
 def test_up_again_goes_on_where_it_was(tmp_path: Path) -> None:
@@ -97,7 +113,8 @@ def test_a_workers_file_that_cannot_be_used_is_told(tmp_path: Path) -> None:
 
 def test_the_installed_command_refuses_without_a_traceback(tmp_path: Path) -> None:
     (tmp_path / "main.journal.db").write_text("this is no database, whatever its name says\n" * 99)
-    argv = [PM_AGENT, "up", "--no-ray", "--data", tmp_path, "--port", str(cluster.free_port())]
+    port = str(cluster.free_port())
+    argv = [str(PM_AGENT), "up", "--no-ray", "--data", str(tmp_path), "--port", port]
     done = subprocess.run(
         argv, env=clean_environment(), capture_output=True, text=True, timeout=30, check=False
     )
@@ -119,7 +136,8 @@ COMMANDS = (
 @pytest.fixture
 def journal(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Make an empty journal of ours; nobody waits long for its lock."""
-    monkeypatch.setitem(SQLiteJournal.__init__.__kwdefaults__, "busy_timeout_s", 0.05)  # type: ignore[index]  # it has keyword-only defaults
+    defaults: Any = SQLiteJournal.__init__.__kwdefaults__
+    monkeypatch.setitem(defaults, "busy_timeout_s", 0.05)
     path = tmp_path / "main.journal.db"
 
     async def make() -> None:

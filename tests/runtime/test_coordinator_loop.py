@@ -124,7 +124,7 @@ async def writable_again(loop: CoordinatorLoop) -> None:
             await asyncio.sleep(0.001)
 
 
-# -- one step, one commit -------------------------------------------------------------------------
+# -- one step, one commit --------------------------------------------------------------------------
 
 
 async def test_a_reply_is_released_only_after_the_append() -> None:
@@ -149,7 +149,7 @@ async def test_what_gathers_during_a_commit_goes_into_the_next_one() -> None:
         first = asyncio.create_task(loop.submit([a_project()], []))
         await disk.arrived.wait()
         others = [asyncio.create_task(loop.submit([a_task()], [])) for _ in range(20)]
-        while (await loop.health()).n_waiting < 20:
+        while (await loop.health()).n_waiting < 20:  # noqa: ASYNC110 - they only have to queue up
             await asyncio.sleep(0)
         disk.may_append.set()
         await first
@@ -215,7 +215,7 @@ async def test_the_clock_alone_ends_a_lease() -> None:
         assert feed.events[0].kind == "AssignmentExpired"
 
 
-# -- appends that fail ------------------------------------------------------------------------------
+# -- appends that fail -----------------------------------------------------------------------------
 
 
 async def test_a_failed_append_releases_no_reply_and_leaves_no_trace() -> None:
@@ -314,7 +314,7 @@ async def test_followers_get_the_events_of_an_append_of_unknown_outcome() -> Non
     async with running(disk) as loop:
         await accepted(loop, a_project())
         following = loop.follow(1)
-        news = asyncio.create_task(anext(aiter(following)))
+        news = asyncio.ensure_future(anext(aiter(following)))
         await asyncio.sleep(0)
         disk.fails = disk.is_silent = True
         with pytest.raises(JournalUnavailable):
@@ -350,7 +350,7 @@ async def test_stopping_ends_a_loop_whose_journal_stays_away() -> None:
             await loop.stop()
 
 
-# -- fencing ------------------------------------------------------------------------------------------
+# -- fencing ---------------------------------------------------------------------------------------
 
 
 async def test_a_fenced_loop_refuses_and_writes_nothing_more() -> None:
@@ -381,7 +381,7 @@ async def test_a_loop_that_learns_of_its_successor_by_probing_gives_up() -> None
         async with running(Disk(store)):
             disk.fails = False
             async with asyncio.timeout(5):
-                while "epoch" not in (await older.health()).reason:
+                while "epoch" not in (await older.health()).reason:  # noqa: ASYNC110 - as above
                     await asyncio.sleep(0.001)
             with pytest.raises(Fenced):
                 await older.submit([a_project()], [])
@@ -394,7 +394,7 @@ async def test_after_stop_commands_are_refused() -> None:
         await loop.submit([a_project()], [])
 
 
-# -- bugs -----------------------------------------------------------------------------------------------
+# -- bugs ------------------------------------------------------------------------------------------
 
 
 def with_decider(command: type[Command], decide: Any) -> Catalog:
@@ -430,7 +430,7 @@ async def test_a_broken_invariant_stops_the_coordinator() -> None:
     assert disk.store.events == []
 
 
-# -- snapshots and restarts -----------------------------------------------------------------------------
+# -- snapshots and restarts ------------------------------------------------------------------------
 
 
 async def test_a_restart_gives_the_same_world_from_the_snapshot_taken_at_the_end() -> None:
@@ -458,7 +458,7 @@ async def test_a_snapshot_is_taken_on_the_way_and_used(monkeypatch: pytest.Monke
         assert [saved.position for saved in store.snapshots] == [10]
         saved, fingerprint = store.snapshots[0], loop.engine.world.fingerprint()
         # What no later event says can only come from the snapshot.
-        world, outbox = snapshots.load(saved)
+        world, _ = snapshots.load(saved)
         assert world.position == 10
         disk = Disk(store)
         reads: list[int] = []
@@ -510,7 +510,7 @@ async def test_a_projects_own_snapshot_holds_its_work_alone() -> None:
         assert await loop.projects() == ["P-web", "P-app"]
 
 
-# -- followers ------------------------------------------------------------------------------------------
+# -- followers -------------------------------------------------------------------------------------
 
 
 async def test_a_follower_that_is_behind_catches_up_from_the_journal(
@@ -534,7 +534,7 @@ async def test_a_follower_gets_each_event_once_with_its_texts_as_they_come() -> 
         following = aiter(loop.follow(0))
         await accepted(loop, a_project())
         assert [e.position for e in (await anext(following)).events] == [1]
-        coming = asyncio.create_task(anext(following))
+        coming = asyncio.ensure_future(anext(following))
         await asyncio.sleep(0)
         await accepted(loop, a_task(description="Words."))
         feed = await coming
@@ -550,7 +550,7 @@ async def test_what_comes_while_a_follower_reads_the_journal_is_not_missed() -> 
     async with running(disk) as loop:  # from its snapshot: nothing is kept in memory
         disk.may_read.clear()
         disk.arrived.clear()
-        coming = asyncio.create_task(anext(aiter(loop.follow(1))))
+        coming = asyncio.ensure_future(anext(aiter(loop.follow(1))))
         await disk.arrived.wait()
         await accepted(loop, a_task())
         disk.may_read.set()
@@ -559,7 +559,7 @@ async def test_what_comes_while_a_follower_reads_the_journal_is_not_missed() -> 
         assert [event.kind for event in feed.events] == ["TaskCreated"]
 
 
-# -- effects --------------------------------------------------------------------------------------------
+# -- effects ---------------------------------------------------------------------------------------
 
 
 async def test_an_effect_is_handed_out_again_after_its_lease_until_it_is_answered() -> None:

@@ -104,13 +104,13 @@ async def parked(ingress: Ingress, line: Line, command: WaitForTask) -> asyncio.
     before = line.engine.presence.offers.get(command.agent_id)
     waiting = asyncio.create_task(ingress.wait_for_task(command))
     async with asyncio.timeout(5):
-        while line.engine.presence.offers.get(command.agent_id) is before:
+        while line.engine.presence.offers.get(command.agent_id) is before:  # noqa: ASYNC110 - presence tells nobody
             await asyncio.sleep(0)
     await asyncio.sleep(0)
     return waiting
 
 
-# -- micro-batches --------------------------------------------------------------------------------
+# -- micro-batches ---------------------------------------------------------------------------------
 
 
 async def test_many_submits_become_few_calls() -> None:
@@ -163,7 +163,7 @@ async def test_signs_of_life_go_with_the_next_batch_once_an_agent() -> None:
         assert [heard for _, heard in line.calls] == [[ADA]]
 
 
-# -- a coordinator that is away -------------------------------------------------------------------
+# -- a coordinator that is away --------------------------------------------------------------------
 
 
 async def test_a_retry_keeps_the_request_id_and_has_one_effect() -> None:
@@ -206,7 +206,7 @@ async def test_an_unexpected_failure_of_a_call_reaches_its_callers() -> None:
         assert (await ingress.submit(a_task())).error is None
 
 
-# -- waiting agents -------------------------------------------------------------------------------
+# -- waiting agents --------------------------------------------------------------------------------
 
 
 async def test_a_parked_waiter_is_woken_by_a_new_task_and_fetches_its_lease() -> None:
@@ -251,12 +251,22 @@ async def test_a_newer_wait_of_the_same_agent_takes_over() -> None:
             assert result_of(await newer)["outcome"] == "assigned"
 
 
+async def test_all_waits_end_with_nothing_when_the_server_stops() -> None:
+    async with running() as (line, ingress):
+        waiting = [await parked(ingress, line, a_wait(ingress, who)) for who in (ADA, BOB)]
+        ingress.release_waiters()
+        async with asyncio.timeout(2):
+            replies = await asyncio.gather(*waiting)
+        assert [result_of(reply)["outcome"] for reply in replies] == ["waiting"] * 2
+        assert ingress.n_parked == 0
+
+
 async def test_a_cancelled_wait_withdraws_its_offer() -> None:
     async with running() as (line, ingress):
         waiting = await parked(ingress, line, a_wait(ingress))
         waiting.cancel()
         async with asyncio.timeout(2):
-            while line.engine.presence.offers:
+            while line.engine.presence.offers:  # noqa: ASYNC110 - presence tells nobody
                 await asyncio.sleep(0)
         assert ingress.n_parked == 0
         await ingress.submit(a_task())
@@ -287,7 +297,7 @@ async def test_each_waiter_gets_a_task_of_its_own() -> None:
         assert {result_of(reply)["task_id"] for reply in replies} == {"T-1", "T-2"}
 
 
-# -- reading what was written ---------------------------------------------------------------------
+# -- reading what was written ----------------------------------------------------------------------
 
 
 async def test_reach_waits_until_the_replica_holds_a_position() -> None:
@@ -320,7 +330,7 @@ async def test_the_replica_is_the_coordinators_world() -> None:
 
 
 async def test_texts_come_from_memory_or_the_journal() -> None:
-    async with running() as (line, ingress):
+    async with running() as (_, ingress):
         reply = await ingress.submit(a_task(description="All of it."))
         await ingress.reach(reply.position)
         ref = ingress.world.tasks["T-1"].description
@@ -363,7 +373,7 @@ async def test_a_follower_begins_again_when_the_coordinator_comes_back(
         assert not ingress.is_stale
 
 
-# -- who, and how many ------------------------------------------------------------------------------
+# -- who, and how many -----------------------------------------------------------------------------
 
 
 async def test_tokens_are_known_by_their_hash() -> None:

@@ -4,7 +4,7 @@ from typing import Any
 import pytest
 
 from pm_agent.runtime import mailbox
-from pm_agent.runtime.mailbox import MailboxFull, Mailboxes
+from pm_agent.runtime.mailbox import Mailboxes, MailboxFull
 
 
 class Recorder:

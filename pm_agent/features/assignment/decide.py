@@ -15,9 +15,10 @@ from pm_agent.domain.assignment import (
     TaskReleased,
     WaitForTask,
     WithdrawOffer,
+    lease_until_us,
 )
 from pm_agent.domain.envelope import SYSTEM, Command, EventData
-from pm_agent.domain.errors import CapacityExceeded
+from pm_agent.domain.errors import CapacityExceeded, WrongState
 from pm_agent.domain.ids import AgentId, ProjectId
 from pm_agent.domain.project import Project
 from pm_agent.domain.task import LEASED, Task, TaskDeadLettered
@@ -78,7 +79,9 @@ def claim(world: World, command: ClaimTask, context: Context) -> Decision:
         task_id=event.task_id,
         lease_token=event.lease_token,
         attempt=event.attempt,
-        lease_until=iso(context.now_us + min(event.silence_us, event.budget_us)),
+        lease_until=iso(
+            lease_until_us(event.silence_us, event.budget_us, context.now_us, context.now_us)
+        ),
         policy=event.decision.version,
     )
     return Decision(events=[event], result=result, withdraw=agent.id)
@@ -153,6 +156,9 @@ def settle(world: World, context: Context) -> Iterator[Command]:
 def release(world: World, command: ReleaseTask, context: Context) -> Decision:
     """End the attempt at the agent's wish."""
     task, assignment = require_lease(world, command.principal, command.task_id, command.lease_token)
+    if task.state not in LEASED:
+        message = f"Task {task.id} is {task.state}: its work was handed in already."
+        raise WrongState(message, "Wait for the verdict, and ask for another task meanwhile.")
     note = context.body(command.note)
     events: list[EventData] = [
         TaskReleased(
@@ -283,7 +289,9 @@ def _assigned_result(held: Assignment, context: Context) -> ClaimResult:
         task_id=held.task_id,
         lease_token=held.lease_token,
         attempt=held.attempt,
-        lease_until=iso(context.now_us + min(held.silence_us, held.budget_us)),
+        lease_until=iso(
+            lease_until_us(held.silence_us, held.budget_us, context.now_us, held.heard_at_us)
+        ),
         policy=context.scorer.version,
     )
 

@@ -9,6 +9,7 @@ from typing import Any
 
 from msgspec import field
 
+from pm_agent.domain.assignment import lease_until_us
 from pm_agent.domain.blocker import Blocker
 from pm_agent.domain.errors import InvalidInput
 from pm_agent.domain.hold import Hold
@@ -93,7 +94,7 @@ class AssignmentView(Result, frozen=True, kw_only=True):
     attempt: int
     granted_at: str
     heard_at: str  # last word about this task
-    lease_until: str  # at the latest; the agent's other signs of life can only prolong it
+    lease_until: str  # at the earliest; other signs of life of the agent prolong it
     percent: int = 0
     note: str = ""
     where: str = ""
@@ -312,7 +313,9 @@ def _assignment(world: World, identifier: TaskId, texts: Texts) -> AssignmentVie
         attempt=held.attempt,
         granted_at=iso(held.granted_at_us),
         heard_at=iso(held.heard_at_us),
-        lease_until=iso(held.heard_at_us + held.budget_us),
+        lease_until=iso(
+            lease_until_us(held.silence_us, held.budget_us, held.heard_at_us, held.heard_at_us)
+        ),
         percent=held.percent,
         note=text_of(texts, held.note),
         where=held.where,

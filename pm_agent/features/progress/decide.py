@@ -1,6 +1,6 @@
 """Take progress reports; count their use against the project's caps."""
 
-from pm_agent.domain.assignment import ProgressReported, ReportProgress
+from pm_agent.domain.assignment import ProgressReported, ReportProgress, lease_until_us
 from pm_agent.domain.envelope import EventData
 from pm_agent.domain.errors import WrongState
 from pm_agent.domain.task import LEASED
@@ -46,6 +46,8 @@ def report(world: World, command: ReportProgress, context: Context) -> Decision:
         task_id=task.id,
         state=task.state,
         percent=command.percent,
-        lease_until=iso(context.now_us + min(silence_us, assignment.budget_us)),
+        lease_until=iso(
+            lease_until_us(silence_us, assignment.budget_us, context.now_us, context.now_us)
+        ),
     )
     return Decision(events=events, bodies=[note] if note else [], result=result)

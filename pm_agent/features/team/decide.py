@@ -1,6 +1,7 @@
 """Register agents and hear their heartbeats."""
 
 from pm_agent.domain.agent import AgentRegistered, HeartbeatAgent, RegisterAgent
+from pm_agent.domain.assignment import lease_until_us
 from pm_agent.domain.errors import Forbidden, InvalidInput
 from pm_agent.domain.task import Skill
 from pm_agent.domain.time import SECOND_US, iso
@@ -89,7 +90,11 @@ def heartbeat(world: World, command: HeartbeatAgent, context: Context) -> Decisi
             LeaseState(
                 task_id=task_id,
                 lease_token=held.lease_token,
-                lease_until=iso(context.now_us + held.silence_us),
+                lease_until=iso(
+                    lease_until_us(
+                        held.silence_us, held.budget_us, context.now_us, held.heard_at_us
+                    )
+                ),
             )
         )
     return Decision(result=HeartbeatResult(agent_id=agent.id, leases=leases))
