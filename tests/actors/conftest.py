@@ -4,7 +4,7 @@ import asyncio
 import os
 import subprocess
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from contextlib import asynccontextmanager
+from contextlib import ExitStack, asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -91,12 +91,11 @@ def children_of_ray() -> list[subprocess.Popen[bytes]]:
     return [info.process for infos in processes for info in infos]
 
 
-@pytest.fixture(scope="session")
-def product(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Product]:
+@contextmanager
+def running_product(folder: Path) -> Iterator[Product]:
+    """Run the product on Ray; nothing of it is left afterwards."""
     before = dict(os.environ)
-    settings = Settings(
-        data=tmp_path_factory.mktemp("product"), port=cluster.free_port(), workspace="main", seed=1
-    )
+    settings = Settings(data=folder, port=cluster.free_port(), seed=1)
     try:
         with running_on_ray(settings) as hosts:
             mark = os.environ[cluster.MARK]
@@ -108,3 +107,35 @@ def product(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Product]:
     finally:
         os.environ.clear()
         os.environ.update(before)
+
+
+class Session:
+    """The one Ray of the session: begun by the first test that wants it, ended after the last."""
+
+    def __init__(self) -> None:
+        self._stack = ExitStack()
+        self._product: Product | None = None
+
+    def product(self, folder: Path) -> Product:
+        if self._product is None:
+            self._product = self._stack.enter_context(running_product(folder))
+        return self._product
+
+    def end(self) -> None:
+        self._product = None
+        self._stack.close()
+
+
+SESSION = Session()
+
+
+@pytest.fixture
+def product(tmp_path_factory: pytest.TempPathFactory) -> Product:
+    return SESSION.product(tmp_path_factory.getbasetemp() / "product")
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_runtest_teardown(item: pytest.Item, nextitem: pytest.Item | None) -> None:
+    """End Ray with the last test of this folder, not of the session: two cores are few."""
+    if nextitem is None or not nextitem.path.is_relative_to(Path(__file__).parent):
+        SESSION.end()

@@ -16,6 +16,7 @@ import httpx
 import pytest
 from typer.testing import CliRunner, Result
 
+from pm_agent.cli import console
 from pm_agent.cli.main import app
 from pm_agent.client import Client
 
@@ -110,6 +111,7 @@ def _no_settings_of_ours(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Non
         if name.startswith("PM_AGENT_"):
             monkeypatch.delenv(name)
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(console.out, "_width", 200)  # whole tables, however many columns
 
 
 def run(*argv: object, exit_code: int = 0) -> Result:
