@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import os
 import signal
 import socket
 import threading
@@ -30,6 +31,7 @@ from pm_agent.runtime.ingress import Ingress
 from pm_agent.settings import Settings, WorkerSpec, load_workers
 
 STOP_S = 10.0
+CRASHED = 70  # exit code of an internal error, as in sysexits.h
 
 
 def up(
@@ -178,7 +180,8 @@ async def running_bare(settings: Settings) -> AsyncIterator[tuple[Any, Ingress]]
 
     specs = load_workers(settings.workers) if settings.workers else ()
     secret = ensure_admin_secret(settings)
-    coordinator = build_coordinator(settings)
+    # As the actor does: memory that cannot be trusted must not go on serving.
+    coordinator = build_coordinator(settings, on_crash=lambda: os._exit(CRASHED))
     await coordinator.start()
     await admit_admin(coordinator, secret)
     host = Host(

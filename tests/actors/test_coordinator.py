@@ -11,25 +11,24 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import msgspec
 import pytest
 import ray
 
 from actors import wire
-from actors.coordinator import CoordinatorActor, RemoteCoordinator, actor_name, launch
+from actors.coordinator import CoordinatorActor, RemoteCoordinator, launch
 from pm_agent.bootstrap import ADMIN, ensure_admin_secret, open_journal_readonly, token_hash
 from pm_agent.cli.audit import verify_journal
 from pm_agent.client import AsyncClient
 from pm_agent.domain.access import IssueToken
 from pm_agent.domain.assignment import TaskAssigned
 from pm_agent.domain.envelope import SYSTEM
-from pm_agent.domain.errors import Fenced
+from pm_agent.domain.errors import Fenced, JournalCorrupt, Unavailable
 from pm_agent.kernel.chain import unseal
 from pm_agent.ports import StoredEvent
 from pm_agent.settings import Settings
 from tests.actors.conftest import Product, a_project, an_agent
 from tests.driver_stream import record, shape, through_coordinator, through_engine
-from tests.scenario import Scenario
+from tests.scenario import Scenario, claim
 from tests.scenario import a_project as a_project_command
 
 N_CLIENTS = 20
@@ -235,11 +234,29 @@ def timeless(event: StoredEvent) -> dict[str, Any]:
 
 
 async def test_refusals_cross_the_wire_as_what_they_are(product: Product) -> None:
-    sent = msgspec.structs.replace(a_project_command("P-x"), project_id="")
-    (reply,) = await product.coordinator.submit([sent], [])
-    assert reply.error is None or reply.error.next_step
-    missing = RemoteCoordinator("nowhere")
-    with pytest.raises(Exception, match="away") as refused:
-        await missing.health()
-    assert refused.value.code == "unavailable"  # type: ignore[attr-defined]  # of a PMError
-    assert actor_name("nowhere") == "coordinator:nowhere"
+    (reply,) = await product.coordinator.submit([claim("A-nobody")], [])
+    assert reply.error is not None
+    assert reply.error.code == "unknown_agent"
+    assert "register_agent" in reply.error.next_step
+
+
+async def test_a_coordinator_that_is_not_there_is_away(product: Product) -> None:
+    with pytest.raises(Unavailable, match="away"):
+        await RemoteCoordinator("nowhere").health()
+    with pytest.raises(Unavailable, match="away"):
+        await anext(aiter(RemoteCoordinator("nowhere").follow(0)))
+
+
+async def test_a_damaged_journal_is_told_through_ray(product: Product, tmp_path: Path) -> None:
+    settings = Settings(data=tmp_path, workspace="damaged")
+    settings.journal_path.write_bytes(b"no journal at all " * 99)
+    handle = launch(settings)
+    try:
+        with pytest.raises(ray.exceptions.RayTaskError) as failed:
+            await handle.ready.remote()
+    finally:
+        ray.kill(handle)
+    cause = wire.cause_of(failed.value)
+    assert isinstance(cause, JournalCorrupt)
+    assert str(settings.journal_path) in cause.message
+    assert "pm-agent export" in cause.next_step

@@ -1,6 +1,5 @@
 """Managed workers in hosts of their own: they do tasks, and outlive what is killed under them."""
 
-import json
 import os
 import signal
 import sys
@@ -127,8 +126,8 @@ async def test_a_killed_executor_is_a_failed_attempt_and_a_retry_does_the_task(
             assert sorted((s["done"], s["failed"]) for s in status) == [(0, 1), (1, 0)]
         context = await admin.get_task_context(task_id, response_format="detailed")
     assert context["submission"] == "did slow"
-    assert [a["outcome"] for a in context["attempts"]][:1] == ["failed"]
-    assert "signal 9" in json.dumps(context["attempts"]) or "SIGKILL" in json.dumps(context)
+    assert context["attempts"][0]["outcome"] == "failed"
+    assert "SIGKILL" in str(context["attempts"][0])
 
 
 async def test_a_worker_resumes_under_its_name_when_its_host_is_killed(

@@ -13,9 +13,14 @@ import pytest
 
 from actors import cluster
 from pm_agent.adapters.journal_sqlite import SCHEMA_VERSION, SQLiteJournal
+from pm_agent.catalog import CATALOG
 from pm_agent.cli.audit import verify_journal
+from pm_agent.cli.serve import CRASHED, running_bare
+from pm_agent.domain.project import CreateProject
+from pm_agent.kernel.types import Decision
 from pm_agent.settings import Settings
 from tests.cli.conftest import PM_AGENT, clean_environment, refused, run, serving
+from tests.scenario import a_project
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
@@ -121,6 +126,21 @@ def test_the_installed_command_refuses_without_a_traceback(tmp_path: Path) -> No
     assert done.returncode == 1
     assert done.stderr.startswith("journal_corrupt: ")
     assert "Traceback" not in done.stderr
+
+
+async def test_a_broken_invariant_ends_the_process(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(*_: object) -> Decision:
+        raise AssertionError("a task is leased twice")
+
+    codes: list[int] = []
+    monkeypatch.setattr("pm_agent.cli.serve.os._exit", codes.append)
+    monkeypatch.setitem(CATALOG.deciders, CreateProject, broken)
+    with pytest.raises(AssertionError, match="leased twice"):
+        async with running_bare(Settings(data=tmp_path)) as (_, ingress):
+            await ingress.coordinator.submit([a_project()], [])
+    assert codes == [CRASHED]
 
 
 # -- journals that cannot be used -----------------------------------------------------------------
