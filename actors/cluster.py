@@ -73,6 +73,12 @@ def prepare_environment(settings: Settings) -> None:
             ("SERVER_STATE_FILE", "server-state"),
         ):
             os.environ.setdefault(f"RAY_SERVE_HAPROXY_{name}", str(folder / file))
+        # Replicas of every cluster would take ports from 30000 on, and the proxy of one could reach
+        # the replica of another: a window of its own keeps two workspaces on a machine apart.
+        for kind, base in (("HTTP", 20_000), ("GRPC", 40_000)):
+            low = base + secrets.randbelow(900) * 10
+            os.environ.setdefault(f"RAY_SERVE_DIRECT_INGRESS_MIN_{kind}_PORT", str(low))
+            os.environ.setdefault(f"RAY_SERVE_DIRECT_INGRESS_MAX_{kind}_PORT", str(low + 9))
         # Both are bound on all interfaces without authentication and cannot be told otherwise: give
         # each workspace ports of its own, so that two on one machine do not clash.
         for name in ("METRICS_PORT", "STATS_PORT"):
@@ -91,6 +97,7 @@ def start(settings: Settings) -> None:
         message = "Ray is already running in this process."
         raise RayNotAvailable(message, "Call ray.shutdown() first, or use that process's own.")
     prepare_environment(settings)
+    leave_out_pandas()
     import ray  # noqa: PLC0415 - reads its flags when imported
 
     try:
@@ -103,6 +110,7 @@ def start(settings: Settings) -> None:
                 object_store_memory=OBJECT_STORE_BYTES,
                 log_to_driver=False,
                 configure_logging=False,
+                runtime_env={"worker_process_setup_hook": "actors.cluster.leave_out_pandas"},
                 _node_ip_address="127.0.0.1",
             )
         else:
@@ -110,6 +118,15 @@ def start(settings: Settings) -> None:
     except (ConnectionError, RuntimeError, ValueError, OSError) as error:
         message = f"Ray did not start or could not be joined: {error}"
         raise RayNotAvailable(message) from error
+
+
+def leave_out_pandas() -> None:
+    """Keep pandas out of this process, where nothing uses it.
+
+    Serve imports it wherever it finds it, which costs 66 MiB and half a second in each of five
+    processes. A process that wants it takes the mark away: ``del sys.modules["pandas"]``.
+    """
+    sys.modules.setdefault("pandas", None)  # type: ignore[arg-type]  # None makes its import fail
 
 
 def stop() -> None:

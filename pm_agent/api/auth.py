@@ -38,8 +38,8 @@ async def authenticate(ingress: "Ingress", secret: str, position: int = 0) -> Pr
     try:
         return ingress.authenticate(secret)
     except Unauthenticated:
-        if secret and position > ingress.world.position:
-            await ingress.reach(position)
+        if secret and max(position, ingress.written) > ingress.world.position:
+            await ingress.catch_up(position)
             return ingress.authenticate(secret)
         if secret and ingress.is_stale and ingress.world.position == 0:
             message = "This replica is starting and knows no tokens yet."

@@ -346,8 +346,8 @@ class HttpApp:
         if operation.parks:
             return await _until_gone(operation.handler(call, given), receive)
         async with ingress:
-            if operation.read_only and position:
-                await ingress.reach(position)
+            if operation.looks_first:
+                await ingress.catch_up(position)
             return await operation.handler(call, given)
 
     def _position_headers(self, position: int | None = None) -> HeaderList:
@@ -398,6 +398,7 @@ class HttpApp:
         return "" if health.is_writable else health.reason or "the coordinator cannot write"
 
     async def _metrics_text(self, request: Request) -> Response:
+        await self.ingress().catch_up()
         return Response(self.metrics.text(), media_type="text/plain; version=0.0.4; charset=utf-8")
 
 

@@ -163,10 +163,9 @@ class McpApp:
             async with _progress(context):
                 return await operation.handler(call, given)
         async with ingress:
-            answer = await operation.handler(call, given)
-            # Here no header carries the caller's position, so a write waits for the replica itself.
-            await ingress.reach(answer.position)
-            return answer
+            if operation.looks_first:
+                await ingress.catch_up()
+            return await operation.handler(call, given)
 
 
 def _operation(name: str) -> Operation:

@@ -55,9 +55,16 @@ class Operation:
     status: int = 200
     takes_ndjson: bool = False
 
+    reads_first: bool = False  # a command whose handler looks at the world before it sends
+
     @property
     def read_only(self) -> bool:
         return self.kind == "query"
+
+    @property
+    def looks_first(self) -> bool:
+        """Whether the replica must hold what was written before; the hot path does without."""
+        return self.read_only or self.reads_first
 
 
 OPERATIONS: tuple[Operation, ...] = (
@@ -72,6 +79,7 @@ OPERATIONS: tuple[Operation, ...] = (
         result=handlers.RegisterAnswer,
         command=agent.RegisterAgent,
         handler=handlers.register_agent,
+        reads_first=True,
         idempotent=True,
         help="Call this first, once, to say who you are and what you can do; call it again to "
         "change that. Returns your agent_id.",
@@ -415,6 +423,7 @@ OPERATIONS: tuple[Operation, ...] = (
         result=handlers.ApprovalResult,
         command=AcceptCompletion,
         handler=handlers.approve,
+        reads_first=True,
         in_mcp=False,
         help="Accept the work of a task in review, or approve a new task so that agents get it.",
     ),

@@ -30,6 +30,9 @@ log = logging.getLogger(__name__)
 
 KEPT_EVENTS = 20_000  # for followers; older ones come from the journal
 FEED_EVENTS = 1_000  # at most, in one piece of news
+# After news the next is gathered this long: each piece costs a follower two calls between
+# processes, and nothing on a claim's way waits for it.
+FEED_PAUSE_S = 0.01
 SNAPSHOT_EVERY = 20_000  # events, at least
 SNAPSHOT_EVENTS_PER_TASK = 2  # so that encoding the world stays a small share of the work
 EFFECT_LEASE_US = 120 * SECOND_US  # then an effect without an answer is handed out again
@@ -165,6 +168,7 @@ class CoordinatorLoop:
                     continue
             after = events[-1].position
             yield Feed(events, bodies)
+            await asyncio.sleep(FEED_PAUSE_S)
 
     async def snapshot(self, project_id: ProjectId | None = None) -> StoredSnapshot:
         if project_id is not None:

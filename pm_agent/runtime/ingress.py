@@ -1,7 +1,7 @@
 """The ingress: where requests become commands, replies are enriched, and waiting agents are parked.
 
-It keeps a replica of the world by following the coordinator, so queries cost no hop; and it sends
-commands in micro-batches: one call in flight, everything that waits meanwhile goes in the next.
+It keeps a replica of the world by following the coordinator, so queries cost no hop; commands go
+to the coordinator in micro-batches.
 """
 
 import asyncio
@@ -16,7 +16,7 @@ import msgspec
 
 from pm_agent.domain.assignment import ClaimTask, TaskAssigned, WaitForTask, WithdrawOffer
 from pm_agent.domain.envelope import SYSTEM, Command, Event, Principal
-from pm_agent.domain.errors import Overloaded, PMError, Unauthenticated, Unavailable
+from pm_agent.domain.errors import Overloaded, Unauthenticated, Unavailable
 from pm_agent.domain.ids import AgentId
 from pm_agent.domain.time import SECOND_US
 from pm_agent.domain.world import World
@@ -25,12 +25,10 @@ from pm_agent.kernel.chain import unseal
 from pm_agent.kernel.types import Reply
 from pm_agent.ports import Clock
 from pm_agent.runtime.backend import Coordinator, Feed, Health
+from pm_agent.runtime.batcher import Batcher
 
 log = logging.getLogger(__name__)
 
-MAX_IN_BATCH = 256
-# Longer than a coordinator's restart; retries are safe because every command has a request id.
-GIVE_UP_S = 20.0
 RETRY_FIRST_S, RETRY_MAX_S = 0.05, 1.0
 KEPT_BODIES = 50_000
 EVENTS_A_SLICE = 200  # applied before other requests get a turn
@@ -55,9 +53,7 @@ class Ingress:
         self.clock = clock
         self.world = World()
         self.is_stale = True
-        self._commands: list[tuple[Command, asyncio.Future[Reply]]] = []
-        self._heard: set[AgentId] = set()
-        self._sender: asyncio.Task[None] | None = None
+        self._batcher = Batcher(coordinator)
         self._follower: asyncio.Task[None] | None = None
         self._bodies: OrderedDict[str, str] = OrderedDict()
         self._reached: list[tuple[int, asyncio.Future[None]]] = []
@@ -65,6 +61,7 @@ class Ingress:
         self._parked: dict[AgentId, asyncio.Future[bool]] = {}
         self._admission = asyncio.Semaphore(MAX_EXECUTING)
         self.n_queued = 0
+        self.written = 0  # highest position in a reply that went through here
 
     # -- life ---------------------------------------------------------------------------------
 
@@ -72,11 +69,11 @@ class Ingress:
         self._follower = asyncio.create_task(self._follow(), name="follower")
 
     async def stop(self) -> None:
-        for task in (self._follower, self._sender):
-            if task is not None:
-                task.cancel()
-                with suppress(asyncio.CancelledError):
-                    await task
+        await self._batcher.stop()
+        if self._follower is not None:
+            self._follower.cancel()
+            with suppress(asyncio.CancelledError):
+                await self._follower
 
     def release_waiters(self) -> None:
         """End all parked waits with nothing: the server is about to stop."""
@@ -113,8 +110,7 @@ class Ingress:
     def hear(self, principal: Principal) -> None:
         """Note a sign of life that comes with a query; it goes with the next batch."""
         if principal.kind == "agent":
-            self._heard.add(principal.id)
-            self._ensure_sender()
+            self._batcher.hear(principal.id)
 
     # -- admission ----------------------------------------------------------------------------
 
@@ -149,10 +145,9 @@ class Ingress:
         Unavailable
             The coordinator could not be reached; the same request may be sent again.
         """
-        future: asyncio.Future[Reply] = asyncio.get_running_loop().create_future()
-        self._commands.append((command, future))
-        self._ensure_sender()
-        return await future
+        reply = await self._batcher.submit(command)
+        self.written = max(self.written, reply.position)
+        return reply
 
     async def wait_for_task(self, command: WaitForTask) -> Reply:
         """Claim, or park until a task is offered, the time is up or the caller goes away.
@@ -176,7 +171,7 @@ class Ingress:
                 await asyncio.wait_for(woken, max(left_s, 0))
         except asyncio.CancelledError:
             if self._parked.get(agent_id) is woken:  # else the offer is a newer wait's
-                self._submit_soon(_withdrawal(command))
+                self._batcher.submit_soon(_withdrawal(command))
             raise
         finally:
             if self._parked.get(agent_id) is woken:
@@ -203,6 +198,10 @@ class Ingress:
             await asyncio.wait_for(future, REACH_S)
         return self.world.position >= position
 
+    async def catch_up(self, position: int = 0) -> None:
+        """Wait until the replica holds every write that was answered here, and a position."""
+        await self.reach(max(position, self.written))
+
     async def texts(self, refs: Iterable[str | None]) -> dict[str, str]:
         """Bodies by reference, from memory or the journal; erased ones are left out."""
         wanted = {ref for ref in refs if ref}
@@ -223,50 +222,6 @@ class Ingress:
 
     async def health(self) -> Health:
         return await self.coordinator.health()
-
-    # -- sending ------------------------------------------------------------------------------
-
-    def _ensure_sender(self) -> None:
-        if self._sender is None or self._sender.done():
-            self._sender = asyncio.create_task(self._send(), name="sender")
-
-    def _submit_soon(self, command: Command) -> None:
-        future: asyncio.Future[Reply] = asyncio.get_running_loop().create_future()
-        future.add_done_callback(lambda f: f.cancelled() or f.exception())  # nobody waits for it
-        self._commands.append((command, future))
-        self._ensure_sender()
-
-    async def _send(self) -> None:
-        while self._commands or self._heard:
-            batch, self._commands = self._commands[:MAX_IN_BATCH], self._commands[MAX_IN_BATCH:]
-            heard, self._heard = list(self._heard), set()
-            try:
-                replies = await self._deliver([command for command, _ in batch], heard)
-            except PMError as error:
-                _fail(batch, error)
-                continue
-            except Exception:
-                # Not a refusal but a bug; it must not leave callers waiting for ever.
-                log.exception("a batch could not be delivered")
-                _fail(batch, Unavailable("The batch could not be delivered."))
-                continue
-            for (_, future), reply in zip(batch, replies, strict=True):
-                if not future.done():
-                    future.set_result(reply)
-
-    async def _deliver(self, commands: list[Command], heard: list[AgentId]) -> list[Reply]:
-        """Send one batch, again and again while the coordinator is away."""
-        loop = asyncio.get_running_loop()
-        give_up = loop.time() + GIVE_UP_S
-        pause_s = RETRY_FIRST_S
-        while True:
-            try:
-                return await self.coordinator.submit(commands, heard)
-            except Unavailable as error:
-                if error.code == "journal_unavailable" or loop.time() + pause_s > give_up:
-                    raise
-            await asyncio.sleep(pause_s)
-            pause_s = min(pause_s * 2, RETRY_MAX_S)
 
     # -- following ----------------------------------------------------------------------------
 
@@ -324,12 +279,6 @@ class Ingress:
         self._bodies[ref] = text
         if len(self._bodies) > KEPT_BODIES:
             self._bodies.popitem(last=False)
-
-
-def _fail(batch: list[tuple[Command, asyncio.Future[Reply]]], error: PMError) -> None:
-    for _, future in batch:
-        if not future.done():
-            future.set_exception(error)
 
 
 def _withdrawal(command: WaitForTask) -> Command:

@@ -3,6 +3,7 @@
 import asyncio
 import os
 import subprocess
+import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import ExitStack, asynccontextmanager, contextmanager
 from pathlib import Path
@@ -107,6 +108,10 @@ def running_product(folder: Path) -> Iterator[Product]:
     finally:
         os.environ.clear()
         os.environ.update(before)
+        if (
+            sys.modules.get("pandas", sys) is None
+        ):  # kept out of Ray's processes, of which we were one
+            del sys.modules["pandas"]
 
 
 class Session:

@@ -78,7 +78,7 @@ class Crowd:
 
 
 async def test_no_acknowledged_claim_is_lost_or_doubled_when_the_coordinator_is_killed(
-    product: Product, record_property: Callable[[str, object], None]
+    product: Product, record_testsuite_property: Callable[[str, object], None]
 ) -> None:
     handle: Any = launch(product.settings)
     crowd = Crowd()
@@ -103,7 +103,9 @@ async def test_no_acknowledged_claim_is_lost_or_doubled_when_the_coordinator_is_
             await client.aclose()
         assert await handle.pid.remote() != pid
 
-    record_property("longest_gap_s", longest_gap_s(crowd.history, killed_s))
+    record_testsuite_property(
+        "coordinator_killed_longest_gap_s", longest_gap_s(crowd.history, killed_s)
+    )
     assert doubly_held(crowd.history) == []
     assert any(h.from_s > killed_s for h in crowd.history)
     acknowledged = {(h.task_id, h.agent_id, h.lease_token) for h in crowd.history}

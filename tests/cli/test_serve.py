@@ -136,7 +136,8 @@ async def test_a_broken_invariant_ends_the_process(
 
     codes: list[int] = []
     monkeypatch.setattr("pm_agent.cli.serve.os._exit", codes.append)
-    monkeypatch.setitem(CATALOG.deciders, CreateProject, broken)
+    deciders: Any = CATALOG.deciders
+    monkeypatch.setitem(deciders, CreateProject, broken)
     with pytest.raises(AssertionError, match="leased twice"):
         async with running_bare(Settings(data=tmp_path)) as (_, ingress):
             await ingress.coordinator.submit([a_project()], [])

@@ -21,6 +21,7 @@ from pm_agent.domain.errors import (
 from pm_agent.domain.ids import AgentId
 from pm_agent.features.assignment.scoring import PriorityScorer
 from pm_agent.kernel.types import Policy, Reply
+from pm_agent.runtime import batcher as batcher_module
 from pm_agent.runtime import ingress as ingress_module
 from pm_agent.runtime.backend import Feed
 from pm_agent.runtime.clock import SystemClock
@@ -91,8 +92,9 @@ async def running() -> AsyncIterator[tuple[Line, Ingress]]:
 
 @pytest.fixture(autouse=True)
 def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(ingress_module, "RETRY_FIRST_S", 0.001)
-    monkeypatch.setattr(ingress_module, "RETRY_MAX_S", 0.004)
+    for module in (ingress_module, batcher_module):
+        monkeypatch.setattr(module, "RETRY_FIRST_S", 0.001)
+        monkeypatch.setattr(module, "RETRY_MAX_S", 0.004)
 
 
 def a_wait(ingress: Ingress, agent_id: str = ADA, seconds: float = 30) -> WaitForTask:
@@ -179,7 +181,7 @@ async def test_a_retry_keeps_the_request_id_and_has_one_effect() -> None:
 async def test_it_gives_up_after_a_while_and_serves_the_next(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(ingress_module, "GIVE_UP_S", 0.02)
+    monkeypatch.setattr(batcher_module, "GIVE_UP_S", 0.02)
     async with running() as (line, ingress):
         line.n_cut_before = 1_000_000
         with pytest.raises(Unavailable):
