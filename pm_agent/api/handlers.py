@@ -238,14 +238,27 @@ async def _claimed(call: Call, reply: Reply) -> Answer:
         return call.reply(reply, msgspec.structs.replace(claim, retry_after_s=0))
     if claim.outcome != "assigned":
         return call.reply(reply)
-    # The task is older than its assignment, so the replica nearly always has it: do not wait.
-    if claim.task_id not in call.world.tasks and not await call.ingress.reach(reply.position):
+    if not _is_whole(call.world.tasks.get(claim.task_id), claim):
+        await call.ingress.reach(reply.position)
+    if claim.task_id not in call.world.tasks:  # the replica lags, or it is archived
         return call.reply(reply, claim)
     texts = await call.ingress.texts(backlog_view.context_refs(call.world, claim.task_id))
     task_now = call.world.tasks[claim.task_id]
     recovery = instructions_view.recovery_lines(task_now, texts)
     brief = backlog_view.task_brief(call.world, claim.task_id, texts, recovery)
     return call.reply(reply, msgspec.structs.replace(claim, task=brief))
+
+
+def _is_whole(known: task.Task | None, claim: ClaimAnswer) -> bool:
+    """Whether the replica knows all that was before this assignment, so that nobody has to wait.
+
+    That is its dependencies' results, and how the attempt before it ended.
+    """
+    if known is None or known.waiting_on:
+        return False
+    return known.attempt == claim.attempt or (
+        known.attempt == claim.attempt - 1 and known.state == "open"
+    )
 
 
 async def update_task(call: Call, given: schemas.UpdateTaskInput) -> Answer:
