@@ -241,7 +241,7 @@ class RegisterAgentInput(Write):
     kind: Literal["remote", "managed"] = Field(
         "remote", description="'managed' only for workers that PM Agent runs itself."
     )
-    capacity: int = Field(1, ge=1, le=100, description="How many tasks you can hold at a time.")
+    capacity: int = Field(1, ge=1, le=10_000, description="How many tasks you can hold at a time.")
     project_ids: list[ItemId] = Field(
         default_factory=list, max_length=MAX_LIST, description="Your projects; empty means all."
     )
