@@ -35,6 +35,11 @@ class Effect(msgspec.Struct, frozen=True, gc=False):
     lease_token: int
     want: Want
 
+    @property
+    def position(self) -> int:
+        """Of the event that asked for it."""
+        return int(self.effect_id.rpartition(":")[2])
+
 
 class Alarm(msgspec.Struct, frozen=True, gc=False):
     """Send a command at an instant."""

@@ -20,7 +20,7 @@ from pm_agent.features.instructions import view as instructions_view
 from pm_agent.features.quality import view as quality_view
 from pm_agent.kernel import snapshot as snapshots
 from pm_agent.kernel.effects import RunGate
-from pm_agent.kernel.engine import MAX_BATCH, Engine
+from pm_agent.kernel.engine import MAX_BATCH, Engine, Step
 from pm_agent.kernel.idempotency import KEEP_US
 from pm_agent.kernel.types import Reply
 from pm_agent.ports import GENESIS, Clock, Head, Journal, StoredEvent, StoredSnapshot
@@ -35,6 +35,7 @@ FEED_EVENTS = 1_000  # at most, in one piece of news
 FEED_PAUSE_S = 0.01
 SNAPSHOT_EVERY = 20_000  # events, at least
 SNAPSHOT_EVENTS_PER_TASK = 2  # so that encoding the world stays a small share of the work
+EFFECTS_AT_ONCE = 256
 EFFECT_LEASE_US = 120 * SECOND_US  # then an effect without an answer is handed out again
 MAX_WAITING = 20_000  # commands; beyond that new ones are refused
 PROBE_FIRST_S, PROBE_MAX_S = 0.1, 2.0
@@ -86,6 +87,10 @@ class CoordinatorLoop:
         self._snapshot_at = 0
         self._effects_taken: dict[str, int] = {}
         self._why_closed = ""
+        # Events in memory up to here are in the journal; nothing beyond may be shown or acted on.
+        self._durable = 0
+        self._wanted: list[Callable[[Engine], None]] = []
+        self._is_saving = False
         self._task: asyncio.Task[None] | None = None
         self._background: set[asyncio.Task[None]] = set()
 
@@ -102,7 +107,7 @@ class CoordinatorLoop:
         head = await self._journal.activate()
         self._epoch = head.epoch
         await self._rebuild()
-        tune_garbage_collection()
+        tune_interpreter()
         self._task = asyncio.create_task(self._run(), name="coordinator")
 
     async def stop(self) -> None:
@@ -171,9 +176,20 @@ class CoordinatorLoop:
             await asyncio.sleep(FEED_PAUSE_S)
 
     async def snapshot(self, project_id: ProjectId | None = None) -> StoredSnapshot:
-        if project_id is not None:
-            return snapshots.save_project(self.engine.world, project_id)
-        return self._saved(self.engine)
+        found: asyncio.Future[StoredSnapshot] = asyncio.get_running_loop().create_future()
+
+        def take(engine: Engine) -> None:
+            if not found.done():
+                found.set_result(
+                    snapshots.save_project(engine.world, project_id)
+                    if project_id is not None
+                    else self._saved(engine)
+                )
+
+        if self._engine is None:
+            raise JournalUnavailable
+        self._want(take)
+        return await found
 
     async def projects(self) -> list[ProjectId]:
         return list(self.engine.world.projects)
@@ -202,7 +218,7 @@ class CoordinatorLoop:
         engine = self._engine
         return Health(
             is_writable=engine is not None and not self._why_closed,
-            position=engine.world.position if engine else 0,
+            position=self._durable if engine else 0,
             epoch=self._epoch,
             n_waiting=self._n_waiting,
             reason=self._why_closed or ("" if engine else "the journal cannot be written"),
@@ -220,28 +236,23 @@ class CoordinatorLoop:
                     await asyncio.wait_for(self._wake.wait(), self._sleep_s())
             groups = self._take()
             try:
-                await self._serve(groups)
+                await self._commit(self._decide(groups), groups)
+                self._serve_wanted()
             except Fenced as error:
                 self._why_closed = error.message
-                self._refuse(groups, error)
-                self._refuse(list(self._groups), error)
-                self._groups.clear()
+                self._refuse_all(groups, error)
                 return
             except JournalUnavailable as error:
                 log.warning("journal unavailable: %s", error.message)
                 self._engine = None
-                self._refuse(groups, error)
-                self._refuse(list(self._groups), error)
-                self._groups.clear()
-                self._n_waiting = 0
+                self._refuse_all(groups, error)
                 await self._recover()
             except Exception as error:
                 # A broken invariant, or a bug while folding: memory can no longer be trusted.
                 log.exception("the coordinator stops")
                 message = f"The coordinator stopped on an internal error: {type(error).__name__}."
                 self._why_closed = message
-                self._refuse([*groups, *self._groups], Unavailable(message))
-                self._groups.clear()
+                self._refuse_all(groups, Unavailable(message))
                 self._on_crash()
                 raise
 
@@ -256,7 +267,7 @@ class CoordinatorLoop:
         self._n_waiting -= size
         return groups
 
-    async def _serve(self, groups: list[Group]) -> None:
+    def _decide(self, groups: list[Group]) -> Step:
         engine = self.engine
         now_us = self._clock.now_us()
         commands: list[Command] = []
@@ -267,8 +278,13 @@ class CoordinatorLoop:
         step = engine.step(commands, now_us)
         for failure in step.failures:
             log.error("a decider failed", exc_info=failure)
+        return step
+
+    async def _commit(self, step: Step, groups: list[Group]) -> None:
+        """Write a step, then release its replies."""
         if step.events:
             await self._journal.append(step.batch(self._epoch))
+            self._durable = step.stored[-1].position
             await self._publish(step.stored, step.bodies)
         start = 0
         for group_commands, _, future in groups:
@@ -277,9 +293,22 @@ class CoordinatorLoop:
                 future.set_result(step.replies[start:end])
             start = end
         # A snapshot costs as much as the world is large, a replay as the events after it are many.
-        gap = max(SNAPSHOT_EVERY, SNAPSHOT_EVENTS_PER_TASK * len(engine.world.tasks))
-        if engine.world.position - self._snapshot_at >= gap:
-            self._save_soon(self._saved(engine))
+        gap = max(SNAPSHOT_EVERY, SNAPSHOT_EVENTS_PER_TASK * len(self.engine.world.tasks))
+        if self._durable - self._snapshot_at >= gap and not self._is_saving:
+            self._is_saving = True
+            self._want(self._save_soon)
+
+    def _want(self, work: Callable[[Engine], None]) -> None:
+        """Do something as soon as the world in memory holds durable events only."""
+        if self._engine is not None and self._engine.world.position == self._durable:
+            work(self._engine)
+        else:
+            self._wanted.append(work)
+
+    def _serve_wanted(self) -> None:
+        wanted, self._wanted = self._wanted, []
+        for work in wanted:
+            work(self.engine)
 
     async def _publish(self, stored: list[StoredEvent], bodies: list[Body]) -> None:
         self._recent.extend(stored)
@@ -288,10 +317,13 @@ class CoordinatorLoop:
         async with self._news:
             self._news.notify_all()
 
-    def _refuse(self, groups: list[Group], error: PMError) -> None:
-        for _, _, future in groups:
+    def _refuse_all(self, groups: list[Group], error: PMError) -> None:
+        """Refuse what was decided and not made durable, and all that waits."""
+        for _, _, future in (*groups, *self._groups):
             if not future.done():
                 future.set_exception(error)
+        self._groups.clear()
+        self._n_waiting = 0
 
     def _sleep_s(self) -> float:
         next_us = self.engine.next_wakeup_us()
@@ -339,7 +371,10 @@ class CoordinatorLoop:
         engine.set_alarms()
         self._snapshot_at = saved.position if saved else 0
         self._effects_taken.clear()
+        self._durable = engine.world.position
+        self._is_saving = False
         self._engine = engine
+        self._serve_wanted()
 
     def _is_next(self, event: StoredEvent) -> bool:
         return not self._recent or event.position == self._recent[-1].position + 1
@@ -347,8 +382,10 @@ class CoordinatorLoop:
     def _saved(self, engine: Engine) -> StoredSnapshot:
         return snapshots.save(engine.world, engine.outbox)
 
-    def _save_soon(self, saved: StoredSnapshot) -> None:
+    def _save_soon(self, engine: Engine) -> None:
+        saved = self._saved(engine)
         self._snapshot_at = saved.position
+        self._is_saving = False
         task = asyncio.create_task(self._save(saved))
         self._background.add(task)
         task.add_done_callback(self._background.discard)
@@ -367,9 +404,11 @@ class CoordinatorLoop:
         now_us = self._clock.now_us()
         pending = self._engine.outbox.pending
         self._effects_taken = {e: t for e, t in self._effects_taken.items() if e in pending}
-        jobs = []
+        jobs: list[EffectJob] = []
         world = self._engine.world
         for effect in list(pending.values()):
+            if effect.position > self._durable or len(jobs) == EFFECTS_AT_ONCE:
+                break
             if self._effects_taken.get(effect.effect_id, 0) > now_us:
                 continue
             self._effects_taken[effect.effect_id] = now_us + EFFECT_LEASE_US
@@ -384,7 +423,7 @@ class CoordinatorLoop:
         return jobs
 
 
-def tune_garbage_collection() -> None:
+def tune_interpreter() -> None:
     """Leave the world that was just rebuilt to itself, and look less often at what is new."""
     gc.collect()
     gc.freeze()

@@ -141,6 +141,53 @@ async def test_a_reply_is_released_only_after_the_append() -> None:
         assert reply.position == len(disk.store.events) == 1
 
 
+async def test_a_snapshot_taken_during_a_commit_waits_for_it() -> None:
+    disk = Disk()
+    async with running(disk) as loop:
+        disk.may_append.clear()
+        disk.arrived.clear()
+        writing = asyncio.create_task(loop.submit([a_project()], []))
+        await disk.arrived.wait()
+        taking = asyncio.create_task(loop.snapshot())
+        await asyncio.sleep(0)
+        assert not taking.done()
+        assert (await loop.health()).position == 0
+        disk.may_append.set()
+        await writing
+        assert (await taking).position == 1
+
+
+async def test_a_snapshot_taken_during_a_failing_commit_shows_nothing_of_it() -> None:
+    disk = Disk()
+    async with running(disk) as loop:
+        disk.may_append.clear()
+        disk.arrived.clear()
+        disk.fails = True
+        writing = asyncio.create_task(loop.submit([a_project()], []))
+        await disk.arrived.wait()
+        taking = asyncio.create_task(loop.snapshot())
+        await asyncio.sleep(0)
+        disk.may_append.set()
+        with pytest.raises(JournalUnavailable):
+            await writing
+        disk.fails = False
+        assert (await taking).position == 0
+
+
+async def test_no_effect_is_handed_out_before_its_event_is_durable() -> None:
+    disk = Disk()
+    async with running(disk) as loop:
+        await accepted(loop, a_project(), a_task(), an_agent())
+        disk.may_append.clear()
+        disk.arrived.clear()
+        claiming = asyncio.create_task(loop.submit([claim()], []))
+        await disk.arrived.wait()
+        assert await loop.take_effects(0) == []
+        disk.may_append.set()
+        await claiming
+        assert len(await loop.take_effects(0)) == 1
+
+
 async def test_what_gathers_during_a_commit_goes_into_the_next_one() -> None:
     disk = Disk()
     async with running(disk) as loop:
