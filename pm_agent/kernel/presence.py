@@ -35,7 +35,7 @@ class Presence:
 
     def heard_at(self, agent_id: AgentId) -> int:
         """Last sign of life, or the start of this process."""
-        return self.heard.get(agent_id, self.started_us)
+        return max(self.heard.get(agent_id, 0), self.started_us)
 
     def stand(self, agent: Agent, offer: Offer) -> None:
         """Leave an offer; one an agent."""

@@ -10,7 +10,7 @@ import logging
 from collections import OrderedDict
 from collections.abc import Iterable
 from contextlib import suppress
-from typing import Self
+from typing import Literal, Self
 
 import msgspec
 
@@ -38,6 +38,10 @@ REACH_S = 2.0
 MAX_EXECUTING = 64
 MAX_QUEUED = 2_000
 
+# A task is leased to the waiter; a newer wait of the same agent took over; the coordinator is a new
+# one, so the offer has to be made again; or it ended with nothing.
+Wake = Literal["offered", "replaced", "again", "nothing"]
+
 
 class Ingress:
     """One replica's door to the coordinator.
@@ -57,8 +61,7 @@ class Ingress:
         self._follower: asyncio.Task[None] | None = None
         self._bodies: OrderedDict[str, str] = OrderedDict()
         self._reached: list[tuple[int, asyncio.Future[None]]] = []
-        # True: a task was offered; False: a newer wait of the same agent took over.
-        self._parked: dict[AgentId, asyncio.Future[bool]] = {}
+        self._parked: dict[AgentId, asyncio.Future[Wake]] = {}
         self._admission = asyncio.Semaphore(MAX_EXECUTING)
         self.n_queued = 0
         self.written = 0  # highest position in a reply that went through here
@@ -77,9 +80,7 @@ class Ingress:
 
     def release_waiters(self) -> None:
         """End all parked waits with nothing: the server is about to stop."""
-        for waiter in self._parked.values():
-            if not waiter.done():
-                waiter.set_result(False)
+        self._wake_all("nothing")
 
     @property
     def n_parked(self) -> int:
@@ -156,19 +157,35 @@ class Ingress:
         is the sign of life that confirms it. A waiter that vanished leaves the lease unconfirmed,
         and it ends within a minute.
         """
+        while True:
+            reply, wake = await self._stand(command)
+            if wake != "again":
+                break
+        if wake != "offered":
+            return reply
+        fetch = ClaimTask(
+            request_id=f"{command.request_id}:woken",
+            principal=command.principal,
+            agent_id=command.agent_id,
+            project_id=command.project_id,
+        )
+        return await self.submit(fetch)
+
+    async def _stand(self, command: WaitForTask) -> tuple[Reply, Wake]:
+        """Leave a standing offer and wait for what becomes of it."""
         agent_id = command.agent_id
-        woken: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
+        woken: asyncio.Future[Wake] = asyncio.get_running_loop().create_future()
         before = self._parked.get(agent_id)
         if before is not None and not before.done():
-            before.set_result(False)
+            before.set_result("replaced")
         self._parked[agent_id] = woken
         try:
             reply = await self.submit(command)
             if reply.error is not None or b'"outcome":"waiting"' not in reply.result:
-                return reply
+                return reply, "nothing"
             left_s = (command.until_us - self.clock.now_us()) / SECOND_US
             with suppress(TimeoutError):
-                await asyncio.wait_for(woken, max(left_s, 0))
+                return reply, await asyncio.wait_for(woken, max(left_s, 0))
         except asyncio.CancelledError:
             if self._parked.get(agent_id) is woken:  # else the offer is a newer wait's
                 self._batcher.submit_soon(_withdrawal(command))
@@ -176,15 +193,7 @@ class Ingress:
         finally:
             if self._parked.get(agent_id) is woken:
                 del self._parked[agent_id]
-        if not woken.done() or woken.cancelled() or not woken.result():
-            return reply
-        fetch = ClaimTask(
-            request_id=f"{command.request_id}:woken",
-            principal=command.principal,
-            agent_id=agent_id,
-            project_id=command.project_id,
-        )
-        return await self.submit(fetch)
+        return reply, "nothing"
 
     # -- reading ------------------------------------------------------------------------------
 
@@ -240,6 +249,8 @@ class Ingress:
             except Unavailable as error:
                 log.info("coordinator away: %s", error.message)
             self.is_stale = True
+            # A new coordinator knows nothing of the offers that stood with the old one.
+            self._wake_all("again")
             await asyncio.sleep(pause_s)
             pause_s = min(pause_s * 2, RETRY_MAX_S)
 
@@ -256,11 +267,16 @@ class Ingress:
             if isinstance(data, TaskAssigned) and data.is_offered:
                 waiter = self._parked.get(data.agent_id)
                 if waiter is not None and not waiter.done():
-                    waiter.set_result(True)
+                    waiter.set_result("offered")
             if index % EVENTS_A_SLICE == EVENTS_A_SLICE - 1:
                 self._woken_by_position()
                 await asyncio.sleep(0)
         self._woken_by_position()
+
+    def _wake_all(self, wake: Wake) -> None:
+        for waiter in list(self._parked.values()):
+            if not waiter.done():
+                waiter.set_result(wake)
 
     def _woken_by_position(self) -> None:
         if not self._reached:

@@ -174,6 +174,19 @@ async def test_a_snapshot_taken_during_a_failing_commit_shows_nothing_of_it() ->
         assert (await taking).position == 0
 
 
+async def test_agents_that_wait_still_wait_after_the_journal_came_back() -> None:
+    disk = Disk()
+    async with running(disk) as loop:
+        await accepted(loop, a_project(), an_agent(), wait("A-ada", until_us=START_US + 50_000_000))
+        disk.fails = True
+        with pytest.raises(JournalUnavailable):
+            await loop.submit([a_task()], [])
+        disk.fails = False
+        await writable_again(loop)
+        await accepted(loop, a_task())
+        assert [held.agent_id for held in loop.engine.world.assignments.values()] == ["A-ada"]
+
+
 async def test_no_effect_is_handed_out_before_its_event_is_durable() -> None:
     disk = Disk()
     async with running(disk) as loop:

@@ -41,6 +41,7 @@ class Line(CoordinatorLoop):
         self.calls: list[tuple[list[Command], list[AgentId]]] = []
         self.called = asyncio.Event()
         self.is_free, self.may_feed = asyncio.Event(), asyncio.Event()
+        self.cut = asyncio.Event()  # ends a follow once, as a restart does
         self.is_free.set()
         self.may_feed.set()
         self.n_cut_before = self.n_cut_after = 0
@@ -60,9 +61,19 @@ class Line(CoordinatorLoop):
         return replies
 
     async def follow(self, after: int) -> AsyncIterator[Feed]:
-        async for feed in super().follow(after):
+        feeds = super().follow(after)
+        while True:
+            coming = asyncio.ensure_future(anext(feeds))
+            cut = asyncio.create_task(self.cut.wait())
+            await asyncio.wait({coming, cut}, return_when=asyncio.FIRST_COMPLETED)
+            is_cut = cut.done()
+            cut.cancel()
+            if is_cut:
+                self.cut.clear()
+                coming.cancel()
+                raise Unavailable
             await self.may_feed.wait()
-            yield feed
+            yield coming.result()
 
 
 @asynccontextmanager
@@ -251,6 +262,18 @@ async def test_a_newer_wait_of_the_same_agent_takes_over() -> None:
         await ingress.submit(a_task())
         async with asyncio.timeout(2):
             assert result_of(await newer)["outcome"] == "assigned"
+
+
+async def test_a_waiter_stands_again_with_a_coordinator_that_was_restarted() -> None:
+    async with running() as (line, ingress):
+        waiting = await parked(ingress, line, a_wait(ingress))
+        line.engine.presence.withdraw(ADA)  # a new process knows of no offers
+        line.cut.set()
+        async with asyncio.timeout(5):
+            while ADA not in line.engine.presence.offers:  # noqa: ASYNC110 - presence tells nobody
+                await asyncio.sleep(0.001)
+            await line.submit([a_task()], [])
+            assert result_of(await waiting)["outcome"] == "assigned"
 
 
 async def test_all_waits_end_with_nothing_when_the_server_stops() -> None:
