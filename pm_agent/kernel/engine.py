@@ -18,7 +18,7 @@ from pm_agent.domain.world import World
 from pm_agent.kernel.chain import seal, unseal
 from pm_agent.kernel.effects import Alarms, Effect, Outbox
 from pm_agent.kernel.idempotency import Requests, body_sha256
-from pm_agent.kernel.presence import Presence
+from pm_agent.kernel.presence import Offer, Presence
 from pm_agent.kernel.types import Catalog, Context, Decision, ErrorInfo, Policy, Reply
 from pm_agent.ports import EMPTY, Batch, Head, Scorer, StoredEvent, StoredRequest
 
@@ -90,6 +90,13 @@ class Engine:
 
     def restore_requests(self, known: Iterable[StoredRequest]) -> None:
         self.requests = Requests(known)
+
+    def restore_offers(self, offers: Iterable[Offer]) -> None:
+        """Let agents stand again that waited with the engine before this one."""
+        for offer in offers:
+            if offer.agent_id in self.world.agents:
+                self.presence.stand(self.world.agents[offer.agent_id], offer)
+        self.world.ready.refresh_project(None)
 
     def set_alarms(self) -> None:
         """After a replay: set the alarms that the world implies."""

@@ -22,7 +22,7 @@ from pm_agent.kernel import snapshot as snapshots
 from pm_agent.kernel.effects import RunGate
 from pm_agent.kernel.engine import MAX_BATCH, Engine, Step
 from pm_agent.kernel.idempotency import KEEP_US
-from pm_agent.kernel.presence import Presence
+from pm_agent.kernel.presence import Offer
 from pm_agent.kernel.types import Reply
 from pm_agent.ports import GENESIS, Clock, Head, Journal, StoredEvent, StoredSnapshot
 from pm_agent.runtime.backend import EffectJob, Feed, Health
@@ -90,7 +90,7 @@ class CoordinatorLoop:
         self._why_closed = ""
         # Events in memory up to here are in the journal; nothing beyond may be shown or acted on.
         self._durable = 0
-        self._presence: Presence | None = None
+        self._offers: list[Offer] = []  # that stood before the step under way
         self._wanted: list[Callable[[Engine], None]] = []
         self._is_saving = False
         self._task: asyncio.Task[None] | None = None
@@ -277,6 +277,7 @@ class CoordinatorLoop:
             commands += group_commands
             for agent_id in heard:
                 engine.presence.hear(agent_id, now_us)
+        self._offers = list(engine.presence.offers.values())
         step = engine.step(commands, now_us)
         for failure in step.failures:
             log.error("a decider failed", exc_info=failure)
@@ -371,11 +372,7 @@ class CoordinatorLoop:
             self._recent.extend(e for e in page if self._is_next(e))
         engine.restore_requests(await self._journal.read_requests(now_us - KEEP_US))
         engine.set_alarms()
-        if self._presence is not None:  # the same process: waiting agents still wait
-            engine.presence = self._presence
-            engine.presence.started_us = now_us  # nobody could be heard meanwhile
-            engine.world.ready.refresh_project(None)
-        self._presence = engine.presence
+        engine.restore_offers(self._offers)  # the same process: waiting agents still wait
         self._snapshot_at = saved.position if saved else 0
         self._effects_taken.clear()
         self._durable = engine.world.position
