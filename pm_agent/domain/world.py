@@ -23,6 +23,7 @@ from pm_agent.domain.instruction import Instruction
 from pm_agent.domain.project import Project
 from pm_agent.domain.ready_set import ReadySet
 from pm_agent.domain.task import (
+    LEASED,
     MAX_KEPT_ATTEMPTS,
     Attempt,
     AttemptOutcome,
@@ -79,6 +80,8 @@ class World:
         self.ready = ReadySet()
         self.dependants: dict[TaskId, dict[TaskId, None]] = {}
         self.counts: dict[ProjectId, Counter[str]] = defaultdict(Counter)  # tasks by state
+        self.held_min: Counter[AgentId] = Counter()  # estimated minutes of its active tasks
+        self.unanswered: dict[TaskId, AgentId] = {}  # offered to a waiting agent, not heard yet
         self.leased: Counter[ProjectId] = Counter()  # tasks that agents work on now
         self.reserved: Counter[ProjectId] = Counter()  # micro-dollars promised to running work
         self.reserved_tokens: Counter[ProjectId] = Counter()
@@ -139,6 +142,10 @@ class World:
             counts = self.counts[new.project_id]
             counts[old.state] -= 1
             counts[new.state] += 1
+        elif old.estimate_min != new.estimate_min and new.state in LEASED:
+            holding = self.assignments.get(new.id)
+            if holding is not None:
+                self.held_min[holding.agent_id] += new.estimate_min - old.estimate_min
         if new.is_ready:
             self.ready.put(new, self._row(new), self._failed_last(new))
         elif old is not None:
@@ -189,9 +196,15 @@ class World:
         self.assignments[new.task_id] = new
         if old is None or old.usage is not new.usage:
             self._count_reserved(old, new)
+        if new.is_offered:
+            self.unanswered[new.task_id] = new.agent_id
+        else:
+            self.unanswered.pop(new.task_id, None)
         if old is None:
             holder = self.agents[new.agent_id]
-            self.leased[self.tasks[new.task_id].project_id] += 1
+            held = self.tasks[new.task_id]
+            self.leased[held.project_id] += 1
+            self.held_min[holder.id] += held.estimate_min
             self.put_agent(msgspec.structs.replace(holder, active=(*holder.active, new.task_id)))
 
     def put_blocker(self, new: Blocker) -> None:
@@ -230,7 +243,9 @@ class World:
         """Take a task from the agent's active ones, which count against its capacity."""
         holder = self.agents[agent_id]
         if task_id in holder.active:
-            self.leased[self.tasks[task_id].project_id] -= 1
+            freed = self.tasks[task_id]
+            self.leased[freed.project_id] -= 1
+            self.held_min[agent_id] -= freed.estimate_min
             active = tuple(t for t in holder.active if t != task_id)
             self.put_agent(msgspec.structs.replace(holder, active=active))
 
@@ -241,6 +256,7 @@ class World:
         ended = self.assignments.pop(task_id, None)
         if ended is None:
             return
+        self.unanswered.pop(task_id, None)
         self._count_reserved(ended, None)
         self.free_agent(task_id, ended.agent_id)
         old = self.tasks[task_id]
@@ -373,7 +389,9 @@ class World:
             self.agent_numbers[known_agent.id] = len(self.agent_numbers) + 1
             self.signatures.setdefault(known_agent.signature, {})[known_agent.id] = None
             for task_id in known_agent.active:
-                self.leased[self.tasks[task_id].project_id] += 1
+                active = self.tasks[task_id]
+                self.leased[active.project_id] += 1
+                self.held_min[known_agent.id] += active.estimate_min
         for known_blocker in self.blockers.values():
             self.task_blockers.setdefault(known_blocker.task_id, []).append(known_blocker.id)
         for known_project in self.projects.values():
@@ -391,5 +409,7 @@ class World:
             self.counts[buried.project_id][buried.state] += 1
         for held in self.assignments.values():
             self._count_reserved(None, held)
+            if held.is_offered:
+                self.unanswered[held.task_id] = held.agent_id
         self.ready.fresh.clear()
         self.tables.tasks_created = created

@@ -567,6 +567,8 @@ def _indexes(world: World) -> dict[str, dict[Any, Any]]:
         "task_keys": dict(world.task_keys),
         "agent_numbers": dict(world.agent_numbers),
         "leased": _nonzero(world.leased),
+        "held_min": _nonzero(world.held_min),
+        "unanswered": dict(world.unanswered),
     }
 
 

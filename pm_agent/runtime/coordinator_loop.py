@@ -19,7 +19,7 @@ from pm_agent.domain.time import SECOND_US
 from pm_agent.features.instructions import view as instructions_view
 from pm_agent.features.quality import view as quality_view
 from pm_agent.kernel import snapshot as snapshots
-from pm_agent.kernel.effects import RunGate
+from pm_agent.kernel.effects import Effect, RunGate
 from pm_agent.kernel.engine import MAX_BATCH, Engine, Step
 from pm_agent.kernel.idempotency import KEEP_US
 from pm_agent.kernel.presence import Offer
@@ -408,22 +408,25 @@ class CoordinatorLoop:
         now_us = self._clock.now_us()
         pending = self._engine.outbox.pending
         self._effects_taken = {e: t for e, t in self._effects_taken.items() if e in pending}
-        jobs: list[EffectJob] = []
+        taken: list[Effect] = []
         world = self._engine.world
         for effect in list(pending.values()):
-            if effect.position > self._durable or len(jobs) == EFFECTS_AT_ONCE:
+            if effect.position > self._durable or len(taken) == EFFECTS_AT_ONCE:
                 break
             if self._effects_taken.get(effect.effect_id, 0) > now_us:
                 continue
             self._effects_taken[effect.effect_id] = now_us + EFFECT_LEASE_US
-            if isinstance(effect.want, RunGate):
-                request = quality_view.gate_request(world, effect)
-                jobs.append(EffectJob(effect, gate_request=request))
-            else:
-                refs = instructions_view.body_refs(world, effect)
-                found = await self._journal.read_bodies(refs)
-                texts = {ref: body.text for ref, body in found.items()}
-                jobs.append(EffectJob(effect, brief=instructions_view.brief(world, effect, texts)))
+            taken.append(effect)
+        gates = [effect for effect in taken if isinstance(effect.want, RunGate)]
+        texts_of = [effect for effect in taken if not isinstance(effect.want, RunGate)]
+        jobs = [EffectJob(e, gate_request=quality_view.gate_request(world, e)) for e in gates]
+        refs = {ref for effect in texts_of for ref in instructions_view.body_refs(world, effect)}
+        found = await self._journal.read_bodies(list(refs)) if refs else {}
+        texts = {ref: body.text for ref, body in found.items()}
+        for effect in texts_of:
+            if effect.effect_id in pending:  # else its attempt ended while the texts were read
+                brief = instructions_view.brief(world, effect, texts)
+                jobs.append(EffectJob(effect, brief=brief))
         return jobs
 
 

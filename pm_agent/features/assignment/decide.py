@@ -276,10 +276,9 @@ def _assign(
 
 
 def _unanswered(world: World, agent: Agent) -> Assignment | None:
-    for task_id in agent.active:
-        held = world.assignments[task_id]
-        if held.is_offered:
-            return held
+    for task_id, agent_id in world.unanswered.items():  # few at any time: they end in a minute
+        if agent_id == agent.id:
+            return world.assignments[task_id]
     return None
 
 

@@ -161,7 +161,7 @@ def _facts(
     np.concatenate([head.rows for head in heads], out=facts[:, N_FITS:])
     kinds, load, age = facts[:, _SUCCESS], facts[:, _LOAD], facts[:, _AGE]
     facts[:, _SUCCESS] = _success(world, agent, kinds)
-    load += sum([world.tasks[t].estimate_min for t in agent.active])
+    load += world.held_min[agent.id]
     load /= MINUTES_A_DAY * agent.capacity
     np.subtract(now_us, age, out=age)
     age /= HOUR_US
