@@ -33,7 +33,7 @@ KEPT_EVENTS = 20_000  # for followers; older ones come from the journal
 FEED_EVENTS = 1_000  # at most, in one piece of news
 # After news the next is gathered this long: each piece costs a follower two calls between
 # processes, and nothing on a claim's way waits for it.
-FEED_PAUSE_S = 0.01
+FEED_PAUSE_S = 0.02
 SNAPSHOT_EVERY = 20_000  # events, at least
 SNAPSHOT_EVENTS_PER_TASK = 2  # so that encoding the world stays a small share of the work
 EFFECTS_AT_ONCE = 256
