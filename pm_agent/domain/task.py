@@ -1,5 +1,6 @@
 """Tasks: the unit of work, its dependencies and its life from open to done."""
 
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Literal
 
 import msgspec
@@ -28,6 +29,15 @@ class Skill(msgspec.Struct, frozen=True, gc=False, order=True):
 
     name: str
     level: int = 1
+
+
+def normal_skills(skills: Iterable[Skill]) -> tuple[Skill, ...]:
+    """Lower-case names, one entry a skill at its highest level, sorted by name."""
+    levels: dict[str, int] = {}
+    for skill in skills:
+        name = skill.name.strip().lower()
+        levels[name] = max(levels.get(name, 0), skill.level)
+    return tuple(Skill(name, level) for name, level in sorted(levels.items()))
 
 
 class Artifact(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):

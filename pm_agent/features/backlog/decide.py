@@ -1,7 +1,5 @@
 """Create, import, change, cancel and reopen tasks; keep projects; log decisions and artifacts."""
 
-from collections.abc import Iterable
-
 from pm_agent.domain.envelope import Body, EventData, Principal
 from pm_agent.domain.errors import (
     AlreadyExists,
@@ -34,7 +32,6 @@ from pm_agent.domain.task import (
     LogArtifact,
     LogDecision,
     ReopenTask,
-    Skill,
     Task,
     TaskArchived,
     TaskCancelled,
@@ -43,6 +40,7 @@ from pm_agent.domain.task import (
     TaskReopened,
     TaskUpdated,
     UpdateTask,
+    normal_skills,
 )
 from pm_agent.domain.world import World
 from pm_agent.features.backlog.cycles import find_cycle, lookup
@@ -160,7 +158,7 @@ def update_task(world: World, command: UpdateTask, context: Context) -> Decision
         and value != getattr(task, field)
     }
     if "skills" in changes:
-        changes["skills"] = normal_requirements(changes["skills"])
+        changes["skills"] = normal_skills(changes["skills"])
     if "dependencies" in changes:
         changes["dependencies"] = _resolve_update(world, task.id, changes["dependencies"])
         if task.state in LEASED and world.count_unaccepted(changes["dependencies"]):
@@ -244,15 +242,6 @@ def log_artifact(world: World, command: LogArtifact, context: Context) -> Decisi
     return Decision(events=[logged], bodies=[note] if note else [], result=result)
 
 
-def normal_requirements(skills: Iterable[Skill]) -> tuple[Skill, ...]:
-    """Lower-case names, one entry a skill at its highest level, sorted by name."""
-    levels: dict[str, int] = {}
-    for skill in skills:
-        name = skill.name.strip().lower()
-        levels[name] = max(levels.get(name, 0), skill.level)
-    return tuple(Skill(name, level) for name, level in sorted(levels.items()))
-
-
 def _create(
     world: World, project_id: ProjectId, drafts: tuple[TaskDraft, ...], context: Context
 ) -> tuple[list[EventData], list[Body], list[TaskId]]:
@@ -287,7 +276,7 @@ def _create(
                 kind=draft.kind,
                 priority=draft.priority,
                 labels=draft.labels,
-                skills=normal_requirements(draft.skills),
+                skills=normal_skills(draft.skills),
                 estimate_min=draft.estimate_min,
                 complexity=draft.complexity,
                 acceptance_criteria=draft.acceptance_criteria,

@@ -3,7 +3,7 @@
 from pm_agent.domain.agent import AgentRegistered, HeartbeatAgent, RegisterAgent
 from pm_agent.domain.assignment import lease_until_us
 from pm_agent.domain.errors import Forbidden, InvalidInput
-from pm_agent.domain.task import Skill
+from pm_agent.domain.task import normal_skills
 from pm_agent.domain.time import SECOND_US, iso
 from pm_agent.domain.world import World
 from pm_agent.kernel.fencing import require_agent, require_project, require_self
@@ -98,12 +98,3 @@ def heartbeat(world: World, command: HeartbeatAgent, context: Context) -> Decisi
             )
         )
     return Decision(result=HeartbeatResult(agent_id=agent.id, leases=leases))
-
-
-def normal_skills(skills: tuple[Skill, ...]) -> tuple[Skill, ...]:
-    """Lower-case names, one entry a skill at its highest level, sorted by name."""
-    levels: dict[str, int] = {}
-    for skill in skills:
-        name = skill.name.strip().lower()
-        levels[name] = max(levels.get(name, 0), skill.level)
-    return tuple(Skill(name, level) for name, level in sorted(levels.items()))
