@@ -153,8 +153,10 @@ class Worker:
                     project_ids=self._project_ids,
                 )
             except self._api.refused as error:
-                if code_of(error) not in AWAY:
+                if code_of(error) not in AWAY | {"unknown_project"}:
                     raise
+                # A project may be made after the worker that is meant for it.
+                log.warning("%s cannot register yet: %s", self.name, error)
                 await asyncio.sleep(PAUSE_S)
             else:
                 self.agent_id = str(known["agent_id"])

@@ -347,6 +347,15 @@ async def test_it_waits_for_a_server_that_is_not_up_yet(tmp_path: Path) -> None:
         await server.until("complete")
 
 
+async def test_it_waits_for_its_project_to_be_made(tmp_path: Path) -> None:
+    server = Server("T-1")
+    server.refuse["register"] = (404, "unknown_project")
+    async with working(server, quickly, tmp_path):
+        await server.until("register", 3)
+        del server.refuse["register"]
+        await server.until("complete")
+
+
 async def test_what_a_failed_execution_left_is_kept_on_its_branch(tmp_path: Path) -> None:
     async def work(task: Json, workspace: Path, report: Any) -> Outcome:
         (workspace / "half.txt").write_text("half")
