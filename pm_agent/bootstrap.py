@@ -3,10 +3,8 @@
 The only module that chooses adapters.
 """
 
-import hashlib
 import importlib
 import os
-import secrets
 from collections.abc import Callable
 from pathlib import Path
 
@@ -31,6 +29,7 @@ from pm_agent.runtime.coordinator_loop import BuildEngine, CoordinatorLoop
 from pm_agent.runtime.effects import EffectRunner
 from pm_agent.runtime.executors import Executor, PythonExecutor, ShellExecutor
 from pm_agent.runtime.ingress import Ingress
+from pm_agent.runtime.secret import digest_of, new_secret
 from pm_agent.runtime.worker import Worker
 from pm_agent.runtime.worktree import Worktree
 from pm_agent.settings import PythonSpec, Settings, ShellSpec, WorkerSpec
@@ -131,16 +130,6 @@ def build_worker(spec: WorkerSpec, api: Api) -> Worker:
     )
 
 
-def new_secret() -> str:
-    """Return a fresh access token for an agent or a person."""
-    return f"pma_{secrets.token_urlsafe(32)}"
-
-
-def token_hash(secret: str) -> str:
-    """Return the digest by which the world knows an access token."""
-    return hashlib.sha256(secret.encode()).hexdigest()
-
-
 def ensure_admin_secret(settings: Settings) -> str:
     """Return the administrator's token: made on first use, in a file only its owner reads."""
     path = settings.admin_token_path
@@ -157,7 +146,7 @@ def ensure_admin_secret(settings: Settings) -> str:
 async def issue_agent_secret(coordinator: Coordinator, name: str) -> str:
     """Make an access token for an agent that PM Agent runs itself."""
     secret = new_secret()
-    digest = token_hash(secret)
+    digest = digest_of(secret)
     command = IssueToken(
         request_id=f"worker-token:{digest[:16]}",
         principal=SYSTEM,
@@ -171,7 +160,7 @@ async def issue_agent_secret(coordinator: Coordinator, name: str) -> str:
 
 async def admit_admin(coordinator: Coordinator, secret: str) -> None:
     """Let the administrator's token in; nothing happens when it is known already."""
-    digest = token_hash(secret)
+    digest = digest_of(secret)
     command = IssueToken(
         request_id=f"admin-token:{digest[:16]}",
         principal=SYSTEM,

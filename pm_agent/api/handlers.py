@@ -3,8 +3,6 @@
 A handler decides nothing; the core does, and its refusals are raised as `Refused`.
 """
 
-import hashlib
-import secrets
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any, NamedTuple, TypeVar
@@ -16,7 +14,7 @@ from pm_agent.api import schemas
 from pm_agent.api.auth import ADMIN
 from pm_agent.api.convert import result_json, to_command
 from pm_agent.api.errors import Refused
-from pm_agent.domain import agent, project, task
+from pm_agent.domain import agent, task
 from pm_agent.domain.access import IssueToken
 from pm_agent.domain.assignment import (
     AcceptCompletion,
@@ -26,7 +24,6 @@ from pm_agent.domain.assignment import (
 )
 from pm_agent.domain.envelope import Command, Event, Principal
 from pm_agent.domain.errors import (
-    Forbidden,
     InvalidInput,
     NotAssigned,
     NotFound,
@@ -49,11 +46,11 @@ from pm_agent.features.team.decide import RegisterResult
 from pm_agent.kernel.fencing import require_task
 from pm_agent.kernel.types import Reply, Result
 from pm_agent.runtime.ingress import Ingress
+from pm_agent.runtime.secret import digest_of, new_secret
 
 C = TypeVar("C", bound=Command)
 G = TypeVar("G", bound=BaseModel)
 
-SECRET_BYTES = 32
 LOOKED_BACK = 1_000  # events of a task in which an attempt is looked for
 
 
@@ -175,9 +172,6 @@ def _own(call: Call, given: G) -> G:
 async def register_agent(call: Call, given: schemas.RegisterAgentInput) -> Answer:
     """Register an agent; with a new one of an administrator comes its access token."""
     principal = call.principal
-    if principal.kind == "agent" and given.role == "lead" and principal.role == "worker":
-        message = "A worker's token cannot register a lead agent."
-        raise Forbidden(message, "Register as 'worker', or ask an administrator.")
     command = call.command(agent.RegisterAgent, given)
     is_new = command.agent_id not in call.world.agents
     reply = await call.submit(command)
@@ -193,14 +187,12 @@ async def _issue(
     call: Call, owner: Principal, request_id: str, label: str
 ) -> tuple[str, str, Reply]:
     """Make a secret and journal its hash; return secret, hash and reply."""
-    secret = "pma_" + secrets.token_urlsafe(SECRET_BYTES)
-    sha256 = hashlib.sha256(secret.encode()).hexdigest()
+    secret = new_secret()
+    sha256 = digest_of(secret)
     command = IssueToken(
         request_id=request_id, principal=call.principal, sha256=sha256, owner=owner, label=label
     )
-    reply = await call.submit(command)
-    await call.ingress.reach(reply.position)  # its owner may use it with the very next request
-    return secret, sha256, reply
+    return secret, sha256, await call.submit(command)
 
 
 async def issue_token(call: Call, given: schemas.IssueTokenInput) -> Answer:
@@ -267,25 +259,6 @@ async def update_task(call: Call, given: schemas.UpdateTaskInput) -> Answer:
     await call.ingress.reach(reply.position)
     known = call.world.tasks.get(given.task_id)
     return call.reply(reply, version=known.version if known else None)
-
-
-async def create_project(call: Call, given: schemas.CreateProjectInput) -> Answer:
-    """Create a project."""
-    _require_gate_right(call.principal, given.gate if given.gate.argv else None)
-    return call.reply(await call.submit(call.command(project.CreateProject, given)))
-
-
-async def update_project(call: Call, given: schemas.UpdateProjectInput) -> Answer:
-    """Change a project."""
-    _require_gate_right(call.principal, given.gate)
-    return call.reply(await call.submit(call.command(project.UpdateProject, given)))
-
-
-def _require_gate_right(principal: Principal, gate: schemas.GateInput | None) -> None:
-    """Keep agents, whatever their role, from choosing a program that the server runs."""
-    if gate is not None and principal.kind == "agent":
-        message = "An agent cannot set a project's gate: it is a program that the server runs."
-        raise Forbidden(message, "Ask a person to set it.")
 
 
 async def approve(call: Call, given: schemas.ApproveTaskInput) -> Answer:

@@ -36,10 +36,6 @@ class Agent(msgspec.Struct, frozen=True, gc=False, kw_only=True, omit_defaults=T
     def signature(self) -> Signature:
         return self.skills, self.project_ids
 
-    def level_of(self, skill: str) -> int:
-        """Level 1..5, or 0 when the agent lacks the skill."""
-        return next((s.level for s in self.skills if s.name == skill), 0)
-
 
 class RegisterAgent(Command, frozen=True, kw_only=True):
     """Register, or change the profile of an agent that exists."""

@@ -8,8 +8,6 @@ from typing import ClassVar, Literal
 
 import msgspec
 
-from pm_agent.domain.ids import TaskId
-
 PrincipalKind = Literal["agent", "person", "system"]
 Role = Literal["worker", "lead", "admin", "system"]
 DEFAULT_WORKSPACE = "main"
@@ -96,4 +94,3 @@ class Usage(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
 
 
 NO_USAGE = Usage()
-TaskIds = tuple[TaskId, ...]

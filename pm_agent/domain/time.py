@@ -18,8 +18,3 @@ def iso(instant_us: int) -> str:
 @lru_cache(4096)  # replies name deadlines all the time, and many share their second
 def _iso_second(instant_s: int) -> str:
     return datetime.fromtimestamp(instant_s, UTC).strftime("%Y-%m-%dT%H:%M:%S")
-
-
-def clock_time(instant_us: int) -> str:
-    """``14:05:10 UTC``, for messages to people and models."""
-    return datetime.fromtimestamp(instant_us / SECOND_US, UTC).strftime("%H:%M:%S UTC")

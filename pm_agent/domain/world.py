@@ -336,9 +336,6 @@ class World:
         known = (self.blockers[b] for b in self.task_blockers.get(task_id, ()))
         return [b for b in known if b.is_open]
 
-    def record_of(self, agent_id: AgentId, kind: str) -> TrackRecord:
-        return self.track_records.get(agent_id, {}).get(kind, NO_RECORD)
-
     def kind_number(self, kind: str) -> int:
         return self.kind_numbers.setdefault(kind, len(self.kind_numbers))
 

@@ -5,14 +5,11 @@ to the coordinator in micro-batches.
 """
 
 import asyncio
-import hashlib
 import logging
 from collections import OrderedDict
 from collections.abc import Iterable
 from contextlib import suppress
 from typing import Literal, Self
-
-import msgspec
 
 from pm_agent.domain.assignment import ClaimTask, TaskAssigned, WaitForTask, WithdrawOffer
 from pm_agent.domain.envelope import SYSTEM, Command, Event, Principal
@@ -26,6 +23,7 @@ from pm_agent.kernel.types import Reply
 from pm_agent.ports import Clock
 from pm_agent.runtime.backend import Coordinator, Feed, Health
 from pm_agent.runtime.batcher import Batcher
+from pm_agent.runtime.secret import digest_of
 
 log = logging.getLogger(__name__)
 
@@ -102,7 +100,7 @@ class Ingress:
         if not secret:
             message = "The request carries no access token."
             raise Unauthenticated(message)
-        known = self.world.tokens.get(hashlib.sha256(secret.encode()).hexdigest())
+        known = self.world.tokens.get(digest_of(secret))
         if known is None:
             message = "The access token is unknown or was revoked."
             raise Unauthenticated(message)
@@ -301,9 +299,3 @@ def _withdrawal(command: WaitForTask) -> Command:
     return WithdrawOffer(
         request_id=f"{command.request_id}:gone", principal=SYSTEM, agent_id=command.agent_id
     )
-
-
-def result_of(reply: Reply) -> dict[str, object]:
-    """Decode a reply's result."""
-    decoded: dict[str, object] = msgspec.json.decode(reply.result)
-    return decoded

@@ -16,7 +16,7 @@ import ray
 
 from actors import wire
 from actors.coordinator import CoordinatorActor, RemoteCoordinator, launch
-from pm_agent.bootstrap import ADMIN, ensure_admin_secret, open_journal_readonly, token_hash
+from pm_agent.bootstrap import ADMIN, ensure_admin_secret, open_journal_readonly
 from pm_agent.cli.audit import verify_journal
 from pm_agent.client import AsyncClient
 from pm_agent.domain.access import IssueToken
@@ -25,6 +25,7 @@ from pm_agent.domain.envelope import SYSTEM
 from pm_agent.domain.errors import Fenced, JournalCorrupt, Unavailable
 from pm_agent.kernel.chain import unseal
 from pm_agent.ports import StoredEvent
+from pm_agent.runtime.secret import digest_of
 from pm_agent.settings import Settings
 from tests.actors.conftest import Product, a_project, an_agent
 from tests.driver_stream import record, shape, through_coordinator, through_engine
@@ -206,7 +207,7 @@ async def test_a_recorded_day_makes_the_same_events_through_ray_as_through_the_e
     settings = Settings(
         data=tmp_path, workspace="twins", scorer="priority", exploration=0.0, seed=1
     )
-    digest = token_hash(ensure_admin_secret(settings))
+    digest = digest_of(ensure_admin_secret(settings))
     lines = record(with_time=False)
     scenario = Scenario()
     # A coordinator lets its administrator in before anything else.

@@ -8,7 +8,7 @@ from pm_agent.domain.envelope import Usage
 from pm_agent.domain.ids import MAX_SLUG, agent_id, slug, task_id, task_number
 from pm_agent.domain.project import Project, cap_reached
 from pm_agent.domain.task import Task
-from pm_agent.domain.time import clock_time, iso
+from pm_agent.domain.time import iso
 from pm_agent.domain.track_record import NO_RECORD, TrackRecord, with_outcome
 
 
@@ -35,7 +35,6 @@ def test_a_task_id_holds_its_number(number: int) -> None:
 
 def test_instants_are_told_in_utc() -> None:
     assert iso(1_750_000_000_123_000) == "2025-06-15T15:06:40.123Z"
-    assert clock_time(1_750_000_000_000_000) == "15:06:40 UTC"
 
 
 @pytest.mark.parametrize(

@@ -71,10 +71,10 @@ def test_a_track_record_follows_accepted_and_failed_attempts(team: Scenario) -> 
     given = team.assigned()
     team.after(minutes=10)
     team.given(complete(given.task_id, given.lease_token))
-    record = team.world.record_of("A-ada", "bug")
+    record = team.world.track_records["A-ada"]["bug"]
     assert (record.accepted, record.failed, record.duration_min) == (1.0, 0.0, 10.0)
     assert record.success == pytest.approx(2 / 3)
-    assert team.world.record_of("A-ada", "task").success == 0.5
+    assert "task" not in team.world.track_records["A-ada"]
 
 
 def test_only_the_last_ten_attempts_are_kept(team: Scenario) -> None:

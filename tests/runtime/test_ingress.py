@@ -26,7 +26,7 @@ from pm_agent.runtime import ingress as ingress_module
 from pm_agent.runtime.backend import Feed
 from pm_agent.runtime.clock import SystemClock
 from pm_agent.runtime.coordinator_loop import CoordinatorLoop
-from pm_agent.runtime.ingress import Ingress, result_of
+from pm_agent.runtime.ingress import Ingress
 from tests.scenario import ADA, BOB, a_project, a_task, agent_principal, an_agent, claim, wait
 
 SECRET = "secret-of-ada"
@@ -106,6 +106,10 @@ def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
     for module in (ingress_module, batcher_module):
         monkeypatch.setattr(module, "RETRY_FIRST_S", 0.001)
         monkeypatch.setattr(module, "RETRY_MAX_S", 0.004)
+
+
+def result_of(reply: Reply) -> dict[str, Any]:
+    return msgspec.json.decode(reply.result, type=dict[str, Any])
 
 
 def a_wait(ingress: Ingress, agent_id: str = ADA, seconds: float = 30) -> WaitForTask:

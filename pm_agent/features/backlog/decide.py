@@ -87,7 +87,7 @@ def create_project(world: World, command: CreateProject, context: Context) -> De
         message = "A project's name needs at least one letter or digit."
         raise InvalidInput(message)
     _require_gate(command.completion, command.gate)
-    _require_gate_right(command.principal, command.gate)
+    _require_gate_right(command.principal, command.gate if command.gate != Gate() else None)
     created = ProjectCreated(
         project_id=command.project_id,
         name=command.name,
@@ -360,7 +360,7 @@ def _require_gate(completion: str, gate: Gate) -> None:
 
 def _require_gate_right(principal: Principal, gate: Gate | None) -> None:
     """Keep gates in people's hands: the server runs their program."""
-    if principal.kind == "agent" and gate is not None and gate.argv:
+    if principal.kind == "agent" and gate is not None:
         message = "An agent cannot choose the command that judges work."
         raise Forbidden(message, "Ask a person to set the project's gate.")
 
