@@ -92,6 +92,7 @@ class CoordinatorLoop:
         self._durable = 0
         self._offers: list[Offer] = []  # that stood before the step under way
         self._wanted: list[Callable[[Engine], None]] = []
+        self._asked: list[asyncio.Future[StoredSnapshot]] = []  # that wait for such work
         self._is_saving = False
         self._task: asyncio.Task[None] | None = None
         self._background: set[asyncio.Task[None]] = set()
@@ -188,9 +189,13 @@ class CoordinatorLoop:
                     else self._saved(engine)
                 )
 
+        if self._why_closed:
+            raise Fenced(self._why_closed)
         if self._engine is None:
             raise JournalUnavailable
         self._want(take)
+        if not found.done():
+            self._asked.append(found)
         return await found
 
     async def projects(self) -> list[ProjectId]:
@@ -310,6 +315,7 @@ class CoordinatorLoop:
 
     def _serve_wanted(self) -> None:
         wanted, self._wanted = self._wanted, []
+        self._asked.clear()
         for work in wanted:
             work(self.engine)
 
@@ -327,6 +333,11 @@ class CoordinatorLoop:
                 future.set_exception(error)
         self._groups.clear()
         self._n_waiting = 0
+        if self._why_closed:  # for good: no rebuilt engine will serve these
+            for asked in self._asked:
+                if not asked.done():
+                    asked.set_exception(error)
+            self._asked.clear()
 
     def _sleep_s(self) -> float:
         next_us = self.engine.next_wakeup_us()

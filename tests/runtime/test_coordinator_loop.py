@@ -174,6 +174,27 @@ async def test_a_snapshot_taken_during_a_failing_commit_shows_nothing_of_it() ->
         assert (await taking).position == 0
 
 
+async def test_a_snapshot_asked_of_a_coordinator_that_is_shut_out_is_refused() -> None:
+    store = Store()
+    disk = Disk(store)
+    async with running(disk) as loop:
+        disk.may_append.clear()
+        disk.arrived.clear()
+        writing = asyncio.create_task(loop.submit([a_project()], []))
+        await disk.arrived.wait()
+        taking = asyncio.create_task(loop.snapshot())
+        await asyncio.sleep(0)
+        await MemoryJournal(store).activate()  # a newer coordinator takes over
+        disk.may_append.set()
+        with pytest.raises(Fenced):
+            await writing
+        async with asyncio.timeout(2):
+            with pytest.raises(Fenced):
+                await taking
+        with pytest.raises(Fenced):
+            await loop.snapshot()
+
+
 async def test_agents_that_wait_still_wait_after_the_journal_came_back() -> None:
     disk = Disk()
     async with running(disk) as loop:
