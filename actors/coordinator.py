@@ -7,6 +7,7 @@ old process was measured writing after its successor. The journal's epoch is wha
 import asyncio
 import os
 from collections.abc import AsyncIterator
+from contextlib import suppress
 from typing import Any
 
 import msgspec
@@ -17,8 +18,9 @@ from actors import wire
 from actors.cluster import NAMESPACE
 from pm_agent.bootstrap import admit_admin, build_coordinator, ensure_admin_secret
 from pm_agent.domain.envelope import Body, Command
-from pm_agent.domain.errors import PMError, Unavailable
+from pm_agent.domain.errors import Fenced, PMError, Unavailable
 from pm_agent.domain.ids import AgentId, ProjectId
+from pm_agent.kernel.presence import Signs
 from pm_agent.kernel.types import ErrorInfo, Reply
 from pm_agent.ports import StoredEvent, StoredSnapshot
 from pm_agent.runtime.backend import EffectJob, Feed, Health
@@ -27,6 +29,7 @@ from pm_agent.settings import Settings
 
 # Parked: one follow per ingress, one take_effects per host. Everything else is short.
 MAX_CONCURRENCY = 200
+NAME_FREE_S = 5.0  # after an actor was ended; measured to take some ms
 
 
 class CoordinatorActor:
@@ -74,6 +77,10 @@ class CoordinatorActor:
         loop = await self._started()
         return wire.encode(await loop.event_at(position))
 
+    async def signs(self, agent_ids: list[AgentId]) -> bytes:
+        loop = await self._started()
+        return wire.encode(await loop.signs(agent_ids))
+
     async def bodies(self, refs: list[str]) -> bytes:
         loop = await self._started()
         return wire.encode(await loop.bodies(refs))
@@ -85,6 +92,12 @@ class CoordinatorActor:
     async def health(self) -> bytes:
         loop = await self._started()
         return wire.encode(await loop.health())
+
+    async def hand_over(self) -> bytes:
+        loop = await self._started()
+        health = await loop.hand_over()
+        await loop.stop()  # lets the journal go; this actor is about to be ended
+        return wire.encode(health)
 
     async def stop(self) -> None:
         if self._loop is not None:
@@ -113,6 +126,8 @@ class RemoteCoordinator:
         raw = await self._call("submit", wire.encode_submission(commands, heard))
         answer = wire.decode_answer(raw)
         if answer.error is not None:
+            if answer.error.code == Fenced.code:
+                self._handle = None  # the name may belong to its successor by now
             wire.raise_for(answer.error)
         return answer.replies
 
@@ -138,6 +153,9 @@ class RemoteCoordinator:
         raw = await self._call("event_at", position)
         return msgspec.msgpack.decode(raw, type=StoredEvent | None)
 
+    async def signs(self, agent_ids: list[AgentId]) -> Signs:
+        return msgspec.msgpack.decode(await self._call("signs", agent_ids), type=Signs)
+
     async def bodies(self, refs: list[str]) -> list[Body]:
         return msgspec.msgpack.decode(await self._call("bodies", refs), type=list[Body])
 
@@ -146,6 +164,17 @@ class RemoteCoordinator:
 
     async def health(self) -> Health:
         return msgspec.msgpack.decode(await self._call("health"), type=Health)
+
+    async def hand_over(self) -> Health:
+        """As the port says, and end the actor: a successor needs its name."""
+        health = msgspec.msgpack.decode(await self._call("hand_over"), type=Health)
+        ray.kill(self._actor(), no_restart=True)
+        with suppress(ValueError, TimeoutError):
+            async with asyncio.timeout(NAME_FREE_S):
+                while ray.get_actor(self._name, namespace=NAMESPACE):  # noqa: ASYNC110 - Ray tells nobody
+                    await asyncio.sleep(0.05)
+        self._handle = None
+        return health
 
     async def _call(self, method: str, *args: object) -> bytes:
         try:

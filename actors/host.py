@@ -13,6 +13,7 @@ import ray
 from actors.cluster import NAMESPACE
 from actors.coordinator import RemoteCoordinator
 from actors.portfolio import PortfolioManager
+from actors.watch import CoordinatorWatch
 from actors.worker import WorkerAgent
 from pm_agent.bootstrap import build_effect_runner
 from pm_agent.runtime.host import Host
@@ -29,6 +30,7 @@ class HostActor:
         self._workers = [WorkerSpec.model_validate_json(spec) for spec in workers_json]
         self._is_main = is_main
         self._host: Host | None = None
+        self._watch = CoordinatorWatch(self._settings) if is_main else None
         self._starting = asyncio.Lock()
         # After a restart nobody calls: it must begin by itself.
         self._beginning = asyncio.get_running_loop().create_task(self._started())
@@ -43,6 +45,8 @@ class HostActor:
         return await (await self._started()).mailboxes.ask(actor_id, message)
 
     async def stop(self) -> None:
+        if self._watch is not None:
+            await self._watch.stop()
         if self._host is not None:
             await self._host.stop()
 
@@ -53,6 +57,8 @@ class HostActor:
         return self._host
 
     async def _start(self) -> Host:
+        if self._watch is not None:
+            self._watch.start()
         coordinator = RemoteCoordinator(self._settings.workspace)
         host = Host(
             coordinator,

@@ -1,7 +1,8 @@
 """`python -m benchmarks NAME`: run one benchmark; without a name, list them."""
 
+import time
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import msgspec
 import typer
@@ -83,6 +84,59 @@ def footprint(
 
     plan = _plan(None, runs, is_quick=quick)
     _print(benchmark.run(plan, data, no_ray=no_ray), is_json=json)
+
+
+@app.command()
+def chaos(
+    *,
+    minutes: Annotated[float, typer.Option(min=0.2, help="Length of the load.")] = 3.0,
+    agents: Annotated[int, typer.Option(min=10, help="Agents at work.")] = 50,
+    rate: Annotated[float, typer.Option(min=1, max=100, help="Commands a second.")] = 20.0,
+    tasks: Annotated[int, typer.Option(min=100, help="Open tasks to begin with.")] = 10_000,
+    seed: Annotated[int, typer.Option(help="Of the schedule.")] = 1,
+    kind: Annotated[
+        list[str] | None, typer.Option(help="Only this kind of fault; may be repeated.")
+    ] = None,
+    system: Annotated[
+        Literal["pm-agent", "zpopmax", "zpopmax-aof"], typer.Option(help="Or a rival.")
+    ] = "pm-agent",
+    journal: Annotated[
+        Literal["sqlite", "postgres"], typer.Option(help="Where PM Agent keeps its journal.")
+    ] = "sqlite",
+    out: Annotated[
+        Path | None, typer.Option(file_okay=False, help="Add this part to a folder of parts.")
+    ] = None,
+    report: Annotated[
+        Path | None, typer.Option(exists=True, file_okay=False, help="Sum up a folder of parts.")
+    ] = None,
+    json: Json = False,
+    data: Data = None,
+) -> None:
+    """Kill, freeze and cut off processes under load; exit 1 if anything promised was broken."""
+    from benchmarks import chaos as benchmark  # noqa: PLC0415 - as above
+    from benchmarks import chaos_crew, chaos_report  # noqa: PLC0415 - as above
+
+    if report is not None:
+        found = chaos_report.sum_parts(report)
+    else:
+        plan = chaos_crew.ChaosPlan(
+            minutes=minutes,
+            seed=seed,
+            agents=agents,
+            rate_per_s=rate,
+            open_tasks=tasks,
+            kinds=tuple(kind or ()),
+        )
+        started = int(time.time())
+        found = benchmark.run(plan, data, system=system, journal=journal)
+        if out is not None:
+            chaos_report.write_part(found, out, started)
+    if json:
+        typer.echo(chaos_report.as_json(found))
+    else:
+        chaos_report.show(found)
+    if not found.passed:
+        raise typer.Exit(1)
 
 
 def _plan(seconds: float | None, runs: int | None, *, is_quick: bool) -> Plan:

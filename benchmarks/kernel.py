@@ -3,10 +3,14 @@
 ``lifecycle_*``: whole lifecycles (claim, two progress reports, complete), each step durable on
 SQLite with ``synchronous=FULL`` before it is acknowledged, through the same `CoordinatorLoop` that
 serves real agents: leases, dependencies, skills, scoring and decision records included. PostgreSQL
-and Valkey do the same four durable steps in the same run, without most of that.
+and Valkey do the same four durable steps in the same run, without most of that. ``*_postgres`` is
+PM Agent with its journal in PostgreSQL, beside that rival on the same server.
 
 ``growth_*``: what a single claim costs as ready tasks grow from a thousand to a million, decided in
 memory alone and with its durable commit; and what it costs an agent whose only skill is rare.
+
+``matching_tick_*``: what it costs and gains to serve many waiting agents together
+(`benchmarks.matching`).
 
 Instructions are not written here: the effects that ask for them are decided, not performed.
 """
@@ -21,8 +25,9 @@ from random import Random
 from typing import Any, NamedTuple, cast
 
 import msgspec
+from pydantic import SecretStr
 
-from benchmarks import peers_postgres, peers_valkey
+from benchmarks import matching, peers_postgres, peers_valkey
 from benchmarks.backlog import SKILLS, agent_skills, covering_skills, drafts
 from benchmarks.lifecycles import Run, TaskQueue, drive
 from benchmarks.report import (
@@ -55,6 +60,7 @@ from pm_agent.settings import Settings
 
 PROJECT = "P-benchmark"
 AGENTS = (1_000, 50)
+CLIENTS = 200  # of the comparison on one PostgreSQL server
 CAPACITY = 3
 FIRST_BACKLOG = 20_000
 SPARE = 1.6  # a run's backlog over what the run before would have used up
@@ -89,7 +95,10 @@ async def measure(plan: Plan, parent: Path | None = None) -> Report:
     report = Report(benchmark="kernel")
     with scratch(parent) as folder:
         await _lifecycles(plan, folder, report)
+        await _on_postgres(plan, folder, report)
         await _growth(plan, folder, report)
+    progress("kernel: matching waiting agents with tasks")
+    report.cases += matching.cases()
     return report
 
 
@@ -170,9 +179,21 @@ class LoopQueue:
 
 
 @asynccontextmanager
-async def coordinator_queue(folder: Path, n_agents: int) -> AsyncIterator[LoopQueue]:
-    """Run a coordinator on a fresh SQLite journal in ``folder``, with agents registered."""
-    settings = Settings(data=folder / "pm-agent", scorer="factors", exploration=0.03, seed=1)
+async def coordinator_queue(
+    folder: Path, n_agents: int, database_url: str | None = None
+) -> AsyncIterator[LoopQueue]:
+    """Run a coordinator on a fresh journal, with agents registered.
+
+    The journal is a SQLite file in ``folder``, or a workspace of its own in a database.
+    """
+    settings = Settings(
+        data=folder / "pm-agent",
+        workspace=f"benchmark-{time.time_ns()}",
+        database_url=None if database_url is None else SecretStr(database_url),
+        scorer="factors",
+        exploration=0.03,
+        seed=1,
+    )
     loop = build_coordinator(settings)
     await loop.start()
     try:
@@ -198,21 +219,14 @@ async def _lifecycles(plan: Plan, folder: Path, report: Report) -> None:
             (folder / name).chmod(0o755)
             queues[name] = await stack.enter_async_context(peer(folder / name))
         for n_agents in AGENTS:
-            # All take turns, so that a busy spell of the machine meets each of them.
-            for turn in range(plan.runs + 1):
-                for name, queue in queues.items():
-                    known = runs.setdefault((name, n_agents), [])
-                    seconds = plan.seconds if turn else plan.warm_up_s
-                    what = f"run {turn} of {plan.runs}" if turn else "warm-up"
-                    progress(f"kernel: {name}, {n_agents} agents, {what}")
-                    await queue.refill(_needed(known, seconds))
-                    known.append(await drive(queue, n_agents, seconds))
+            for name, known in (await _in_turns(plan, queues, n_agents)).items():
+                runs[name, n_agents] = known
     for (name, n_agents), known in runs.items():
         case = f"lifecycle_{n_agents}"
         if name == "kernel":
-            report.cases.append(middle([run.as_case(case, n_agents) for run in known[1:]]))
+            report.cases.append(middle([run.as_case(case, n_agents) for run in known]))
         else:
-            figures = middle([run.as_case(f"{name}_{case}", n_agents) for run in known[1:]])
+            figures = middle([run.as_case(f"{name}_{case}", n_agents) for run in known])
             report.peers.append({**figures, "peer": name})
     for n_agents in AGENTS:
         ours = number(report.cases, f"lifecycle_{n_agents}", "lifecycles_per_s")
@@ -220,6 +234,50 @@ async def _lifecycles(plan: Plan, folder: Path, report: Report) -> None:
         for name in PEERS:
             theirs = number(report.peers, f"{name}_lifecycle_{n_agents}", "lifecycles_per_s")
             add_ratio(report, f"kernel_vs_{name}{suffix}", ours, theirs)
+
+
+async def _on_postgres(plan: Plan, folder: Path, report: Report) -> None:
+    """Our kernel with its journal in PostgreSQL, and the rival on the very same server."""
+    if why := peers_postgres.missing():
+        report.peers.append(
+            {"case": f"postgres_lifecycle_{CLIENTS}", "peer": "postgres", "note": why}
+        )
+        return
+    (folder / "same").mkdir()
+    (folder / "same").chmod(0o755)
+    async with AsyncExitStack() as stack:
+        url = stack.enter_context(peers_postgres.server(folder / "same"))
+        queues: dict[str, TaskQueue[Any]] = {
+            f"lifecycle_{CLIENTS}_postgres": await stack.enter_async_context(
+                coordinator_queue(folder / "same", CLIENTS, url)
+            ),
+            f"postgres_lifecycle_{CLIENTS}": await stack.enter_async_context(
+                peers_postgres.postgres_at(url)
+            ),
+        }
+        runs = await _in_turns(plan, queues, CLIENTS)
+    ours, theirs = (
+        middle([run.as_case(case, CLIENTS) for run in known]) for case, known in runs.items()
+    )
+    report.cases.append(ours)
+    report.peers.append({**theirs, "peer": "postgres"})
+    above, below = (float(case["lifecycles_per_s"]) for case in (ours, theirs))
+    add_ratio(report, "kernel_on_postgres_vs_postgres", above, below)
+
+
+async def _in_turns(
+    plan: Plan, queues: dict[str, TaskQueue[Any]], n_agents: int
+) -> dict[str, list[Run]]:
+    """Run all queues one after another, so that a busy spell of the machine meets each of them."""
+    runs: dict[str, list[Run]] = {name: [] for name in queues}
+    for turn in range(plan.runs + 1):
+        for name, queue in queues.items():
+            seconds = plan.seconds if turn else plan.warm_up_s
+            what = f"run {turn} of {plan.runs}" if turn else "warm-up"
+            progress(f"kernel: {name}, {n_agents} agents, {what}")
+            await queue.refill(_needed(runs[name], seconds))
+            runs[name].append(await drive(queue, n_agents, seconds))
+    return {name: known[1:] for name, known in runs.items()}
 
 
 def _needed(known: Sequence[Run], seconds: float) -> int:

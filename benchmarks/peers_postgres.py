@@ -10,8 +10,8 @@ It has no skills, no scoring, no dependencies and no decision records.
 """
 
 import os
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -120,13 +120,29 @@ def missing() -> str:
 @asynccontextmanager
 async def postgres(folder: Path) -> AsyncIterator[PostgresQueue]:
     """Run on the server of ``DATABASE_URL``, else on one of our own in ``folder``."""
-    import asyncpg  # noqa: PLC0415 - a development dependency
+    with server(folder) as url:
+        async with postgres_at(url) as queue:
+            yield queue
 
-    url = os.environ.get("DATABASE_URL")
-    server = None
-    if not url:
-        server = _own_server(folder)
-        url = server.get_uri()
+
+@contextmanager
+def server(folder: Path) -> Iterator[str]:
+    """URL of the server that ``DATABASE_URL`` names, else of one of our own in ``folder``."""
+    if url := os.environ.get("DATABASE_URL"):
+        yield url
+        return
+    own = _own_server(folder)
+    try:
+        yield own.get_uri()
+    finally:
+        own.cleanup()
+
+
+@asynccontextmanager
+async def postgres_at(url: str) -> AsyncIterator[PostgresQueue]:
+    """Run on a server, in a schema that goes afterwards."""
+    import asyncpg  # noqa: PLC0415 - only those who measure PostgreSQL need it
+
     settings = {"synchronous_commit": "on"}
     pool = await asyncpg.create_pool(url, min_size=POOL, max_size=POOL, server_settings=settings)
     try:
@@ -139,8 +155,6 @@ async def postgres(folder: Path) -> AsyncIterator[PostgresQueue]:
             await pool.execute(f"DROP SCHEMA {SCHEMA} CASCADE")
     finally:
         await pool.close()
-        if server is not None:
-            server.cleanup()
 
 
 def _own_server(folder: Path) -> Any:

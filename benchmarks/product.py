@@ -70,27 +70,28 @@ def running(folder: Path, *, no_ray: bool) -> Iterator[Product]:
     RuntimeError
         It ended, or was not ready in time; the message holds the end of its output.
     """
-    mark, port = secrets.token_hex(8), _free_port()
+    mark, port = secrets.token_hex(8), free_port()
     argv = [str(Path(sys.executable).with_name("pm-agent")), "up"]
     argv += ["--port", str(port), "--data", str(folder), *(["--no-ray"] if no_ray else [])]
     folder.mkdir(parents=True, exist_ok=True)
     log = folder / "output.log"
-    environment = {**_own_ports(), **os.environ, MARK: mark}
+    # An address in this process's environment is for the rivals: the product keeps to its folder.
+    environment = {**own_ports(), **os.environ, "PM_AGENT_DATABASE_URL": "", MARK: mark}
     start = time.perf_counter()
     with log.open("wb") as output:
         child = subprocess.Popen(
             argv, stdout=output, stderr=output, env=environment, start_new_session=True
         )
     try:
-        _wait_until_ready(child, port, log)
+        wait_until_ready(child, port, log)
         took_s = time.perf_counter() - start
         token = (folder / "admin.token").read_text().strip()
         yield Product(HOST, port, token, mark, took_s)
     finally:
-        _stop(child, mark)
+        stop(child, mark)
 
 
-def _own_ports() -> dict[str, str]:
+def own_ports() -> dict[str, str]:
     """Ports for Ray Serve's replicas that another server on this machine is unlikely to use.
 
     By default all of them start at 30000, and a proxy was seen to reach another server's replica.
@@ -102,9 +103,9 @@ def _own_ports() -> dict[str, str]:
     return {name.format("MIN"): str(first), name.format("MAX"): str(last)}
 
 
-def marked(mark: str) -> list[int]:
-    """Ids of the living processes that carry a mark."""
-    wanted = f"{MARK}={mark}".encode()
+def marked(mark: str, variable: str = MARK) -> list[int]:
+    """Ids of the living processes that carry a mark in a variable of their environment."""
+    wanted = f"{variable}={mark}".encode()
     found = []
     for entry in Path("/proc").iterdir():
         if entry.name.isdigit():
@@ -114,7 +115,14 @@ def marked(mark: str) -> list[int]:
     return found
 
 
-def _wait_until_ready(child: "subprocess.Popen[bytes]", port: int, log: Path) -> None:
+def wait_until_ready(child: "subprocess.Popen[bytes]", port: int, log: Path) -> None:
+    """Wait until a server that was just started is ready.
+
+    Raises
+    ------
+    RuntimeError
+        It ended, or was not ready in time; the message holds the end of its output.
+    """
     end = time.monotonic() + READY_S
     while time.monotonic() < end:
         if child.poll() is not None:
@@ -136,7 +144,7 @@ def _is_ready(port: int) -> bool:
         connection.close()
 
 
-def _stop(child: "subprocess.Popen[bytes]", mark: str) -> None:
+def stop(child: "subprocess.Popen[bytes]", mark: str) -> None:
     """End the child as a user would, then whatever it left behind."""
     if child.poll() is None:
         child.send_signal(signal.SIGTERM)
@@ -176,7 +184,8 @@ def _pss_kib(pid: int) -> int:
     return 0
 
 
-def _free_port() -> int:
+def free_port() -> int:
+    """Return a free port of loopback."""
     with socket.socket() as probe:
         probe.bind((HOST, 0))
         port: int = probe.getsockname()[1]

@@ -25,9 +25,10 @@ from pm_agent.domain.envelope import SYSTEM
 from pm_agent.domain.errors import Fenced, JournalCorrupt, Unavailable
 from pm_agent.kernel.chain import unseal
 from pm_agent.ports import StoredEvent
+from pm_agent.runtime.backend import Health
 from pm_agent.runtime.secret import digest_of
 from pm_agent.settings import Settings
-from tests.actors.conftest import Product, a_project, an_agent
+from tests.actors.conftest import Product, a_project, an_agent, until
 from tests.driver_stream import record, shape, through_coordinator, through_engine
 from tests.scenario import Scenario, claim
 from tests.scenario import a_project as a_project_command
@@ -145,7 +146,7 @@ def longest_gap_s(history: list[Holding], killed_s: float) -> float:
 
 
 async def events_of(settings: Settings) -> list[StoredEvent]:
-    journal = open_journal_readonly(settings.journal_path, settings.workspace)
+    journal = open_journal_readonly(settings)
     try:
         found: list[StoredEvent] = []
         while page := await journal.read(len(found)):
@@ -201,6 +202,40 @@ async def test_a_newer_coordinator_on_the_same_journal_shuts_the_older_out(
     assert (await verify_journal(settings)).problems == []
 
 
+async def test_a_coordinator_that_hands_over_frees_its_name_for_a_newer_one(
+    product: Product, tmp_path: Path
+) -> None:
+    settings = Settings(data=tmp_path, workspace="handed")
+    ensure_admin_secret(settings)
+    coordinator = RemoteCoordinator(settings.workspace)
+    launch(settings)
+    await until_writable(coordinator)
+    (reply,) = await coordinator.submit([a_project_command("P-one")], [])
+    assert reply.error is None
+    handed = await coordinator.hand_over()
+    assert not handed.is_writable
+    assert handed.position == reply.position
+    with own_coordinator(settings):
+        health = await until_writable(coordinator)
+        assert health.epoch == handed.epoch + 1
+        assert health.position == handed.position
+        (reply,) = await coordinator.submit([a_project_command("P-two")], [])
+        assert reply.error is None
+    assert (await verify_journal(settings)).problems == []
+
+
+async def until_writable(coordinator: RemoteCoordinator) -> Health:
+    async def look() -> Health | None:
+        try:
+            health = await coordinator.health()
+        except Unavailable:  # a killed actor's name is free a moment later
+            return None
+        return health if health.is_writable else None
+
+    health: Health = await until(look)
+    return health
+
+
 async def test_a_recorded_day_makes_the_same_events_through_ray_as_through_the_engine(
     product: Product, tmp_path: Path
 ) -> None:
@@ -209,7 +244,7 @@ async def test_a_recorded_day_makes_the_same_events_through_ray_as_through_the_e
     )
     digest = digest_of(ensure_admin_secret(settings))
     lines = record(with_time=False)
-    scenario = Scenario()
+    scenario = Scenario(policy=settings.policy)
     # A coordinator lets its administrator in before anything else.
     scenario.given(
         IssueToken(
@@ -228,10 +263,10 @@ async def test_a_recorded_day_makes_the_same_events_through_ray_as_through_the_e
 
 
 def timeless(event: StoredEvent) -> dict[str, Any]:
-    """Return an event's shape without the candidates' ages: the actor's clock goes on."""
+    """Return an event's shape without what ages: the actor's clock goes on."""
     found = shape(event)
     decision = found["data"].get("decision", {})
-    for name in ("facts", "factors"):
+    for name in ("facts", "factors", "scores"):
         decision.pop(name, None)
     return found
 
@@ -262,4 +297,4 @@ async def test_a_damaged_journal_is_told_through_ray(product: Product, tmp_path:
     cause = wire.cause_of(failed.value)
     assert isinstance(cause, JournalCorrupt)
     assert str(settings.journal_path) in cause.message
-    assert "pm-agent export" in cause.next_step
+    assert "pm-agent backup" in cause.next_step
