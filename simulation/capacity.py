@@ -1,0 +1,84 @@
+"""How much work a scenario asks for, and how much its team can do: before it runs.
+
+Expected work is estimated from a sample of tasks, with attempts that fail and are made again, but
+without troubles and limits. So the utilisation is a lower bound: above 1 the queue grows for ever.
+"""
+
+from itertools import islice
+
+from simulation.arrivals import Work, arrivals
+from simulation.behaviour import duration_s, exponential, p_success
+from simulation.scenario import Scenario
+from simulation.team import Worker, team_of
+
+SAMPLE = 2_000  # tasks
+MAX_ATTEMPTS = 5  # of the product: then a task is a dead letter
+STRATA, STRIDE = 1_999, 744  # a prime, and a step that visits all of it in no order
+NEARLY = 0.95  # utilisation from which waits explode
+
+
+def warnings_of(scenario: Scenario) -> list[str]:
+    """Say when work arrives faster than it can be done, for anybody or for one skill."""
+    found = []
+    for who, load in utilisation(scenario).items():
+        what = "work arrives faster than" if load >= 1 else "hardly more can be done than"
+        if load >= 1:
+            text = f"{what} {who} can do it: utilisation {load:.0%}; the queue grows for ever"
+            found.append(text)
+        elif load >= NEARLY:
+            found.append(f"{who} will be busy {load:.0%} of the time: waits will be long")
+    return found
+
+
+def utilisation(scenario: Scenario, seed: int = 0) -> dict[str, float]:
+    """Expected utilisation of the whole team, and of those who can do each skill.
+
+    Returns
+    -------
+    dict of str to float
+        ``the team`` first, then ``agents with python >= 2`` and the like.
+    """
+    if scenario.load.kind == "dump":
+        return {}
+    plan = scenario.changed(horizon_h=1e4) if scenario.load.kind == "poisson" else scenario
+    sample = list(islice((w for a in arrivals(plan, seed) for w in a.works), SAMPLE))
+    team = team_of(scenario, seed)
+    demand_h: dict[str, float] = {"the team": 0.0}
+    places: dict[str, int] = {"the team": sum(worker.places for worker in team)}
+    for number, work in enumerate(sample):
+        required = work.draft.skills
+        able, name = team, "the team"
+        if required:
+            one = required[0]
+            name = f"agents with {one.name} >= {one.level}"
+            able = [w for w in team if any(s.name == one.name and s.level >= one.level
+                                           for s in w.profile.skills)]  # fmt: skip
+            places[name] = sum(worker.places for worker in able)
+        worker = able[number % len(able)]
+        hours = _expected_h(scenario, worker, work, number)
+        demand_h["the team"] += hours
+        if required:
+            demand_h[name] = demand_h.get(name, 0.0) + hours
+    per_hour = scenario.load.tasks_per_day / 24 / max(len(sample), 1)
+    return {name: hours * per_hour / places[name] for name, hours in demand_h.items()}
+
+
+def _expected_h(scenario: Scenario, worker: Worker, work: Work, number: int) -> float:
+    behaviour, human_min = scenario.behaviour, work.human_min
+    if behaviour.success == "fitted":
+        chance = p_success(worker.ability[work.draft.kind], human_min)
+    else:
+        chance = behaviour.success
+    if all(project.completion == "auto" for project in scenario.projects):
+        attempts = 1 + (1 - chance) * behaviour.gives_up
+    else:
+        attempts = sum((1 - chance) ** n for n in range(MAX_ATTEMPTS))
+    # Evenly spread over the quantiles: a few very long tasks would decide the mean of a sample.
+    share = (number * STRIDE % STRATA + 0.5) / STRATA
+    if behaviour.duration == "fitted":
+        seconds = duration_s(worker.pace, human_min, share)
+    elif behaviour.duration == "exponential":
+        seconds = 60 * exponential(behaviour.mean_min, share)
+    else:
+        seconds = 60 * behaviour.mean_min
+    return attempts * seconds / 3600

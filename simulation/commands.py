@@ -1,0 +1,203 @@
+"""`python -m simulation run | compare | size | replay | load`: what-if questions on real rules."""
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from time import monotonic
+from typing import Annotated
+
+import msgspec
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn
+
+from pm_agent.features.assignment.scoring import SCORERS
+from simulation.capacity import warnings_of
+from simulation.comparison import Replication, replicate, summed
+from simulation.experiment import Result, run
+from simulation.metrics import figure_names
+from simulation.scenario import DEFAULT, Scenario, ScenarioError, names
+from simulation.sizing import Try, goal_of, size
+from simulation.summary import show, show_comparison, show_sizing
+
+errors = Console(stderr=True, highlight=False)
+BAR_AFTER_S = 2.0  # what is over sooner needs no progress bar
+
+Place = Annotated[
+    str, typer.Argument(metavar="SCENARIO", help=f"A .toml file, or one of {', '.join(names())}.")
+]
+Seed = Annotated[int, typer.Option(min=0, help="Of all that is random.")]
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
+Out = Annotated[
+    Path | None, typer.Option(file_okay=False, help="Write tables (Parquet) and a report (HTML).")
+]
+
+
+def add_to(app: typer.Typer) -> None:
+    """Add all commands of this file."""
+    app.command("run")(run_command)
+    app.command("compare")(compare_command)
+    app.command("size")(size_command)
+
+
+def run_command(
+    scenario: Place = DEFAULT, *, seed: Seed = 0, json: Json = False, out: Out = None
+) -> None:
+    """Run a scenario once and tell how the work flowed."""
+    plan = read(scenario)
+    with bar(f"{plan.name}, seed {seed}") as progress:
+        result = run(plan, seed, on_slice=progress)
+    report(result, is_json=json, out=out)
+
+
+def compare_command(
+    scenario: Place = DEFAULT,
+    *,
+    policy: Annotated[
+        list[str] | None, typer.Option(help="Two or more; the first is what others are held against.")
+    ] = None,
+    more: Annotated[list[str] | None, typer.Argument(hidden=True)] = None,
+    replications: Annotated[int | None, typer.Option(min=2, help="Of each policy.")] = None,
+    seed: Seed = 0,
+    jobs: Annotated[int, typer.Option(min=1, help="Processes.")] = os.cpu_count() or 1,
+    json: Json = False,
+    out: Out = None,
+) -> None:
+    """Compare policies on the same days, with paired 95 % intervals."""
+    plan = read(scenario)
+    policies = list(dict.fromkeys([*(policy or []), *(more or [])])) or list(SCORERS)
+    if len(policies) < 2 or not set(policies) <= set(SCORERS):
+        errors.print(f"--policy: name two or more of {', '.join(SCORERS)}", markup=False)
+        raise typer.Exit(2)
+    n = replications or max(2, plan.replications)
+    runs: list[Replication] = []
+    is_partial = False
+    try:
+        with bar(f"{plan.name}, {n} x {len(policies)} runs") as progress:
+            for one in replicate(plan, policies, n, seed, jobs):
+                runs.append(one)
+                progress(len(runs) / (n * len(policies)))
+    except KeyboardInterrupt:
+        is_partial = True
+        if len(runs) < len(policies):
+            raise
+    found = summed(plan, policies, runs)
+    found.is_partial = is_partial
+    if json:
+        typer.echo(msgspec.json.encode(found, enc_hook=_plain).decode())
+    else:
+        show_comparison(found)
+    if out is not None:
+        from simulation.report import write_comparison  # noqa: PLC0415 - as above
+
+        errors.print(f"wrote {write_comparison(found, out)}", markup=False)
+    if is_partial:
+        errors.print("interrupted: these are the replications up to then", style="yellow")
+        raise typer.Exit(130)
+    if found.violations:
+        raise typer.Exit(1)
+
+
+def size_command(
+    scenario: Place = DEFAULT,
+    *,
+    target: Annotated[
+        str, typer.Option(help="A figure, < or >, and a number.")
+    ] = "p95_lead_h<4",
+    replications: Annotated[int, typer.Option(min=1, help="Runs of each team.")] = 1,
+    seed: Seed = 0,
+    json: Json = False,
+) -> None:
+    """Find how many agents of which kind a goal needs."""
+    plan = read(scenario)
+    try:
+        goal = goal_of(target)
+        if goal.name not in figure_names():
+            raise ValueError(f"no figure {goal.name!r}; there are {', '.join(figure_names())}")
+    except ValueError as error:
+        errors.print(f"--target: {error}", markup=False, soft_wrap=True)
+        raise typer.Exit(2) from error
+
+    def told(one: Try) -> None:
+        verdict = "enough" if one.is_enough else "too few"
+        errors.print(
+            f"{sum(one.team.values()):,} agents: {goal.name} {one.value:.4g}, {verdict}",
+            style="dim", markup=False,
+        )  # fmt: skip
+
+    found = size(plan, goal, replications=replications, seed=seed, on_try=told)
+    if json:
+        typer.echo(msgspec.json.encode(found).decode())
+    else:
+        show_sizing(found)
+    if not found.team:
+        raise typer.Exit(1)
+
+
+def _plain(value: object) -> object:
+    """What msgspec does not know, as JSON has it."""
+    if isinstance(value, Scenario):
+        return value.name
+    raise NotImplementedError(type(value))
+
+
+def report(result: Result, *, is_json: bool, out: Path | None) -> None:
+    """Print a result, write its files, and fail when a promise was broken."""
+    if is_json:
+        typer.echo(msgspec.json.encode(result.as_dict()).decode())
+    else:
+        show(result)
+    if out is not None:
+        from simulation.report import write  # noqa: PLC0415 - pyarrow takes a second to load
+
+        for path in write(result, out):
+            errors.print(f"wrote {path}", markup=False)
+    if result.is_partial:
+        errors.print("interrupted: this is the part up to then", style="yellow")
+        raise typer.Exit(130)
+    if result.violations:
+        errors.print(f"{len(result.violations)} promises were broken", style="bold red")
+        raise typer.Exit(1)
+
+
+def read(place: str) -> Scenario:
+    """Read a scenario, or say what is wrong with it; warn when it cannot be stable."""
+    try:
+        scenario = Scenario.read(place)
+    except ScenarioError as error:
+        errors.print(f"Cannot run {place}:", style="bold red", markup=False)
+        errors.print(str(error), markup=False, soft_wrap=True)
+        raise typer.Exit(2) from error
+    for warning in warnings_of(scenario):
+        errors.print(f"warning: {warning}", style="yellow", markup=False, soft_wrap=True)
+    return scenario
+
+
+class Bar:
+    """A progress bar that appears when it takes long."""
+
+    def __init__(self, progress: Progress, title: str) -> None:
+        self._progress = progress
+        self._title = title
+        self._began_s = monotonic()
+        self._is_shown = False
+
+    def __call__(self, share: float) -> None:
+        if not self._is_shown and monotonic() - self._began_s > BAR_AFTER_S:
+            self._is_shown = True
+            self._bar = self._progress.add_task(self._title, total=1.0)
+            self._progress.start()
+        if self._is_shown:
+            self._progress.update(self._bar, completed=share)
+
+
+@contextmanager
+def bar(title: str) -> Iterator[Bar]:
+    """Show how far it is, on standard error."""
+    columns = TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TimeElapsedColumn()
+    progress = Progress(*columns, console=errors, transient=True)
+    try:
+        yield Bar(progress, title)
+    finally:
+        progress.stop()

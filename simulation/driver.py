@@ -1,0 +1,373 @@
+"""Runs a scenario: the coordinator's own engine and catalog, against a virtual clock.
+
+Every choice is the engine's: this file only brings tasks, judges work and keeps the books, and
+`simulation.lives` plays the agents. All of them send the very commands that real ones send, and
+learn what became of them from replies and events.
+"""
+
+from collections import Counter
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from pm_agent.bootstrap import ADMIN
+from pm_agent.catalog import CATALOG
+from pm_agent.domain.assignment import (
+    AcceptCompletion,
+    AssignmentExpired,
+    CompletionAccepted,
+    CompletionRejected,
+    CompletionSubmitted,
+    LeaseRegranted,
+    RejectCompletion,
+    TaskAssigned,
+    TaskReleased,
+)
+from pm_agent.domain.blocker import BlockerReported, BlockerResolved, ResolveBlocker
+from pm_agent.domain.envelope import SYSTEM, Command, Event
+from pm_agent.domain.ids import AgentId, BlockerId, TaskId, task_number
+from pm_agent.domain.project import CreateProject, Gate
+from pm_agent.domain.task import (
+    CreateTask,
+    ImportTasks,
+    SetCriticalPaths,
+    TaskCancelled,
+    TaskCreated,
+    TaskDeadLettered,
+)
+from pm_agent.domain.time import HOUR_US, MINUTE_US, SECOND_US
+from pm_agent.features.assignment.scoring import SCORERS
+from pm_agent.features.planning.critical_path import critical_paths
+from pm_agent.kernel.engine import MAX_BATCH, Engine
+from pm_agent.kernel.invariants import Violation, Watch, check_world
+from pm_agent.kernel.types import Reply
+from pm_agent.ports import GENESIS, Head, Scorer
+from simulation.arrivals import Arrival, Fortune
+from simulation.behaviour import lognormal_us
+from simulation.intervals import Intervals
+from simulation.ledger import Ledger, Sample
+from simulation.lives import Attempt, Lives
+from simulation.scenario import Project, Scenario
+from simulation.team import Worker, project_id
+from simulation.timeline import Timeline
+
+START_US = 1_750_032_000 * SECOND_US  # a midnight, UTC
+PLAN_US = 5 * MINUTE_US  # between two looks of portfolio managers
+GATE = Gate(argv=("simulated",))  # never run: `_judge` speaks for it
+
+
+class Simulation:
+    """One run of a scenario.
+
+    Parameters
+    ----------
+    scenario
+        What happens, besides what the next three say.
+    arrivals
+        Tasks in order of time; they get their numbers in this order.
+    team
+        Who works.
+    fortune
+        The luck of attempts.
+    seed
+        Of the random numbers that the engine draws.
+
+    Attributes
+    ----------
+    ledger : Ledger
+        What happened.
+    violations : list of Violation
+        Promises of the product that were seen broken; none, one hopes.
+    """
+
+    def __init__(
+        self,
+        scenario: Scenario,
+        arrivals: Iterator[Arrival],
+        team: list[Worker],
+        fortune: Fortune,
+        *,
+        seed: int,
+    ) -> None:
+        self.scenario = scenario
+        self.fortune = fortune
+        self.timeline = Timeline(START_US)
+        self.presence = Intervals(self.timeline)
+        self.engine = self._new_engine(seed)
+        self.workers = team
+        self.ledger = Ledger()
+        self.violations: list[Violation] = []
+        self.refusals = Counter[str]()
+        self.n_events = 0
+        self.human_min: list[float] = []  # by task number - 1
+        self.handed_in: dict[TaskId, Attempt] = {}
+        self.lives = Lives(self)
+        self._by_id: dict[AgentId, Worker] = {worker.id: worker for worker in team}
+        self._watch = Watch()
+        self._arrivals = arrivals
+        self._next = next(arrivals, None)
+        self._projects = {project_id(p.name): i for i, p in enumerate(scenario.projects)}
+        self._n_requests = 0
+        self._wakes_us: int | None = None
+        self._sample_us = round(scenario.sample_min * MINUTE_US)
+        self._told: dict[type, Callable[[Event, Any], None]] = {
+            TaskCreated: self._created,
+            TaskAssigned: self._assigned,
+            LeaseRegranted: self._regranted,
+            CompletionSubmitted: self._submitted,
+            CompletionAccepted: self._accepted,
+            CompletionRejected: self._rejected,
+            TaskReleased: self._released,
+            AssignmentExpired: self._expired,
+            TaskDeadLettered: self._dead,
+            TaskCancelled: self._cancelled,
+            BlockerReported: self._blocked,
+            BlockerResolved: self._resolved,
+        }
+
+    def _new_engine(self, seed: int) -> Engine:
+        scorer: Scorer = SCORERS[self.scenario.scorer]()
+        engine = Engine(
+            CATALOG,
+            scorer,
+            self.scenario.numbers(),
+            seed=seed,
+            started_us=START_US,
+            head=Head(0, GENESIS, 1),
+        )
+        engine.presence = self.presence
+        return engine
+
+    # -- the run ------------------------------------------------------------------------------
+
+    @property
+    def now_us(self) -> int:
+        """Virtual time since the start."""
+        return self.timeline.now_us - START_US
+
+    def start(self) -> None:
+        """Open projects, register the team, and let everybody wait for work."""
+        opened = [self._opening(project) for project in self.scenario.projects]
+        self._do_all([*opened, *(worker.profile for worker in self.workers)])
+        for worker in self.workers:
+            if worker.heartbeats:
+                self.presence.enter(worker.id)
+        self._do_all([self.lives.wait(worker) for worker in self.workers])
+        if self._next is not None:
+            self.timeline.at(START_US + self._next.at_us, self._arrive)
+        self._sample()
+        if self.scenario.load.graph is not None:
+            self._plan()
+
+    def go_on(self, until_us: int) -> None:
+        """Let happen what happens up to an instant, in microseconds since the start."""
+        self.timeline.advance_until(START_US + until_us)
+        self.timeline.now_us = START_US + until_us
+
+    def conclude(self) -> None:
+        """Close the books, and look at the whole world once more."""
+        self.ledger.count_until(self.now_us)
+        self.violations += self._watch.compare(self.engine.world)
+        self.violations += check_world(self.engine.world)
+
+    @property
+    def journal_hash(self) -> str:
+        """Of the last event, which covers all before it."""
+        return self.engine.head_hash.hex()
+
+    def do(self, commands: list[Command]) -> list[Reply]:
+        """One step of the engine, and what everybody learns from it."""
+        step = self.engine.step(commands, self.timeline.now_us)
+        told, observe = self._told, self._watch.observe
+        for event in step.events:
+            self.violations += observe(event)
+            listener = told.get(type(event.data))
+            if listener is not None:
+                listener(event, event.data)
+        self.n_events += len(step.events)
+        for reply in step.replies:
+            if reply.error is not None:
+                self.refusals[reply.error.code] += 1
+        wake_us = self.engine.next_wakeup_us()
+        if wake_us is not None and (self._wakes_us is None or wake_us < self._wakes_us):
+            self._wakes_us = wake_us
+            self.timeline.at(wake_us, self._wake, wake_us)
+        return step.replies
+
+    def _do_all(self, commands: list[Command]) -> None:
+        for first in range(0, len(commands), MAX_BATCH):
+            self.do(commands[first : first + MAX_BATCH])
+
+    def _wake(self, at_us: int) -> None:
+        """Let the clock have its due, as the coordinator does."""
+        if at_us == self._wakes_us:
+            self._wakes_us = None
+            self.do([])
+
+    def request_id(self) -> str:
+        """A new one."""
+        self._n_requests += 1
+        return f"r-{self._n_requests}"
+
+    def again(self, worker: Worker) -> Command:
+        """Registration of an agent that comes back."""
+        fields = {f: getattr(worker.profile, f) for f in worker.profile.__struct_fields__}
+        return type(worker.profile)(**fields | {"request_id": self.request_id()})
+
+    def _opening(self, project: Project) -> Command:
+        return CreateProject(
+            request_id=f"project:{project.name}",
+            principal=ADMIN,
+            project_id=project_id(project.name),
+            name=project.name,
+            completion=project.completion,
+            gate=GATE if project.completion == "command" else Gate(),
+            max_in_progress=project.max_in_progress,
+            token_cap=project.token_cap,
+        )
+
+    # -- tasks come ---------------------------------------------------------------------------
+
+    def _arrive(self) -> None:
+        """All that comes at one instant comes in one batch."""
+        commands: list[Command] = []
+        while self._next is not None and self._next.at_us <= self.now_us:
+            commands.append(self._creation(self._next))
+            self._next = next(self._arrivals, None)
+        if self._next is not None:
+            self.timeline.at(START_US + self._next.at_us, self._arrive)
+        self._do_all(commands)
+
+    def _creation(self, arrival: Arrival) -> Command:
+        self.human_min += [work.human_min for work in arrival.works]
+        project = project_id(self.scenario.projects[arrival.project].name)
+        drafts = tuple(work.draft for work in arrival.works)
+        by = {"request_id": self.request_id(), "principal": ADMIN}
+        if len(drafts) == 1:
+            return CreateTask(**by, project_id=project, draft=drafts[0])
+        return ImportTasks(**by, project_id=project, drafts=drafts)
+
+    def _created(self, event: Event, data: TaskCreated) -> None:
+        self.ledger.created(
+            self.now_us,
+            project=self._projects[data.project_id],
+            priority=data.priority,
+            human_min=self.human_min[data.number - 1],
+            is_ready=not data.dependencies,
+        )
+
+    def _plan(self) -> None:
+        """What portfolio managers do: tell what waits behind each task."""
+        for project in self._projects:
+            minutes = critical_paths(self.engine.world, project)
+            if minutes:
+                by = {"request_id": self.request_id(), "principal": SYSTEM}
+                self.do([SetCriticalPaths(**by, project_id=project, minutes=minutes)])
+        self.timeline.after(PLAN_US, self._plan)
+
+    # -- tasks are held -----------------------------------------------------------------------
+
+    def _assigned(self, event: Event, data: TaskAssigned) -> None:
+        worker = self._by_id[data.agent_id]
+        row = self.ledger.started(task_number(data.task_id), worker.number, self.now_us)
+        self.lives.assigned(worker, data, row)
+
+    def _regranted(self, event: Event, data: LeaseRegranted) -> None:
+        """Late work is taken: by its old attempt, under a new lease token."""
+        late = self.handed_in[data.task_id]
+        late.token = data.lease_token
+        self.lives.held[data.task_id] = late
+
+    def _released(self, event: Event, data: TaskReleased) -> None:
+        self._ended(data.task_id, data.reason)
+
+    def _expired(self, event: Event, data: AssignmentExpired) -> None:
+        outcome = "released" if data.reason == "unconfirmed" else "expired"
+        self.lives.expired(data)
+        self._ended(data.task_id, outcome)
+
+    def _ended(self, task_id: TaskId, outcome: str) -> None:
+        attempt = self.lives.held.pop(task_id)
+        self.ledger.judged(attempt.row, outcome)
+
+    def _blocked(self, event: Event, data: BlockerReported) -> None:
+        self.timeline.after(self.lives.blocked(data), self._resolve, data.blocker_id)
+
+    def _resolve(self, blocker_id: BlockerId) -> None:
+        by = {"request_id": self.request_id(), "principal": ADMIN}
+        self.do([ResolveBlocker(**by, blocker_id=blocker_id, resolution="As it says.")])
+
+    def _resolved(self, event: Event, data: BlockerResolved) -> None:
+        self.lives.resolved(data)
+
+    # -- work is judged -----------------------------------------------------------------------
+
+    def _submitted(self, event: Event, data: CompletionSubmitted) -> None:
+        project = self.engine.world.tasks[data.task_id].project_id
+        policy = self.scenario.projects[self._projects[project]].completion
+        review, luck = self.scenario.review, self.handed_in[data.task_id].luck
+        if policy == "command":
+            effect_id = f"RunGate:{event.position}"
+            self.timeline.after(round(review.gate_min * MINUTE_US), self._judge, data, effect_id)
+        elif policy == "person":
+            span_us = lognormal_us(review.person_min, review.person_spread, luck.review)
+            self.timeline.after(span_us, self._judge, data, "")
+
+    def _judge(self, data: CompletionSubmitted, effect_id: str) -> None:
+        attempt, review = self.handed_in[data.task_id], self.scenario.review
+        objects = review.false_alarms if attempt.is_right else review.finds
+        by = {
+            "request_id": self.request_id(),
+            "principal": SYSTEM if effect_id else ADMIN,
+            "task_id": data.task_id,
+            "lease_token": data.lease_token,
+            "effect_id": effect_id,
+        }
+        if attempt.luck.verdict < objects:
+            self.do([RejectCompletion(**by, reasons=("It is not right.",))])
+        else:
+            self.do([AcceptCompletion(**by)])
+
+    def _accepted(self, event: Event, data: CompletionAccepted) -> None:
+        attempt = self.handed_in.pop(data.task_id)
+        self.lives.held.pop(data.task_id, None)
+        self.ledger.judged(attempt.row, "completed")
+        number = task_number(data.task_id)
+        self.ledger.ended(number, self.now_us, "done", is_wrong=not attempt.is_right)
+        for waiting in self.engine.world.dependants.get(data.task_id, ()):
+            if self.engine.world.tasks[waiting].waiting_on == 0:
+                self.ledger.became_ready(task_number(waiting), self.now_us)
+
+    def _rejected(self, event: Event, data: CompletionRejected) -> None:
+        attempt = self.handed_in.pop(data.task_id)
+        self.lives.held.pop(data.task_id, None)
+        self.ledger.judged(attempt.row, "rejected")
+
+    def _dead(self, event: Event, data: TaskDeadLettered) -> None:
+        self.ledger.ended(task_number(data.task_id), self.now_us, "dead_letter")
+
+    def _cancelled(self, event: Event, data: TaskCancelled) -> None:
+        self.ledger.ended(task_number(data.task_id), self.now_us, "cancelled")
+
+    # -- the board over time ------------------------------------------------------------------
+
+    def _sample(self) -> None:
+        world, states = self.engine.world, Counter[str]()
+        for counts in world.counts.values():
+            states.update(counts)
+        self.ledger.samples.append(
+            Sample(
+                at_us=self.now_us,
+                created=len(self.ledger.created_us),
+                done=self.ledger.n_ended[1],
+                dead=self.ledger.n_ended[2],
+                ready=len(world.ready),
+                open=states["open"],
+                assigned=states["assigned"],
+                blocked=states["blocked"],
+                in_review=states["in_review"],
+                busy=self.lives.n_busy,
+                waiting=len(self.presence.offers),
+                here=len(self.workers) - self.lives.n_away,
+            )
+        )
+        self.timeline.after(self._sample_us, self._sample)

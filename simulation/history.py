@@ -1,0 +1,246 @@
+"""Compares what clients remember with the journal: what went in must have come out, once.
+
+Knows nothing of the engine. A client is owed four things, whatever network and coordinators did in
+between: what was acknowledged is in the journal; one request had one effect; the same request got
+the same answer; and nobody else wrote about its task while its lease lived.
+
+References
+----------
+Kingsbury, Jepsen's ``total-queue`` and ``unique-ids`` checkers (lost, duplicated, unexpected).
+"""
+
+import itertools
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any
+
+import msgspec
+
+from pm_agent.domain.access import IssueToken
+from pm_agent.domain.agent import HeartbeatAgent, RegisterAgent
+from pm_agent.domain.assignment import (
+    AcceptCompletion,
+    CandidateKept,
+    ClaimTask,
+    CompleteTask,
+    CompletionSubmitted,
+    LeaseRegranted,
+    RejectCompletion,
+    TaskAssigned,
+    WaitForTask,
+    WithdrawOffer,
+)
+from pm_agent.domain.envelope import Command, Event
+from pm_agent.domain.instruction import AbandonEffect, StoreInstructions
+from pm_agent.domain.project import UpdateProject
+from pm_agent.domain.task import CancelTask, SetCriticalPaths, UpdateTask
+from pm_agent.kernel.idempotency import KEEP_US, body_sha256
+from pm_agent.kernel.invariants import FENCED, SINGLE_LEASE, SINGLE_WRITER, Violation
+from pm_agent.kernel.types import Reply
+from pm_agent.ports import Head, StoredRequest
+from simulation.clients import Asked
+
+DURABLE_ACK = "durable-ack"
+IDEMPOTENT = "idempotent"
+
+# These may rightly be answered without an event: nothing to do, nothing found, or done before.
+MAY_CHANGE_NOTHING: frozenset[type[Command]] = frozenset(
+    {
+        AbandonEffect,
+        AcceptCompletion,
+        CancelTask,
+        ClaimTask,
+        CompleteTask,
+        HeartbeatAgent,
+        IssueToken,
+        RegisterAgent,
+        RejectCompletion,
+        SetCriticalPaths,
+        StoreInstructions,
+        UpdateProject,
+        UpdateTask,
+        WaitForTask,
+        WithdrawOffer,
+    }
+)
+
+Key = tuple[str, str]  # principal and request id
+_result: Any = msgspec.json.decode
+
+
+class Evidence:
+    """The journal, indexed for the questions asked here.
+
+    Parameters
+    ----------
+    events
+        Every durable event, from the first.
+    requests
+        Every request that was stored with them, in order; an id may come again after 24 hours.
+    """
+
+    def __init__(self, events: Sequence[Event], requests: Iterable[StoredRequest]) -> None:
+        self.events = events
+        self.of: dict[Key, list[Event]] = defaultdict(list)
+        for event in events:
+            self.of[event.principal, event.cause].append(event)
+        self.stored: dict[Key, list[StoredRequest]] = defaultdict(list)
+        for request in requests:
+            self.stored[request.principal, request.request_id].append(request)
+        self.leases = {
+            (e.data.task_id, e.data.lease_token): (e.data.agent_id, e.position)
+            for e in events
+            if isinstance(e.data, TaskAssigned | LeaseRegranted)
+        }
+        self.submitted = {
+            (e.data.task_id, e.data.agent_id): e.position
+            for e in reversed(events)  # the first one stays
+            if isinstance(e.data, CompletionSubmitted)
+        }
+
+    def at_us(self, position: int) -> int:
+        return self.events[position - 1].at_us if position else 0
+
+
+def check_histories(evidence: Evidence, histories: Iterable[Asked]) -> list[Violation]:
+    """Everything that clients remember and the journal denies, and the other way round."""
+    by_key: dict[Key, list[Asked]] = defaultdict(list)
+    for asked in histories:
+        by_key[str(asked.command.principal), asked.command.request_id].append(asked)
+    found: list[Violation] = []
+    for key, all_asked in by_key.items():
+        found += _one_effect(evidence, key)
+        for asked in all_asked:
+            found += _kept(evidence, key, asked)
+            found += _same_answer(evidence, key, asked)
+        found += _own_token(evidence, key, all_asked)
+    found += _expected(evidence, by_key)
+    found += _no_doubles(evidence)
+    return found
+
+
+def check_epochs(evidence: Evidence, activations: Iterable[Head]) -> list[Violation]:
+    """No event of an epoch comes after the position at which the next one was taken."""
+    found = []
+    began = {head.epoch: head.position for head in activations}
+    newest = 0
+    starts = sorted((position, epoch) for epoch, position in began.items())
+    for event in evidence.events:
+        while starts and starts[0][0] < event.position:
+            newest = max(newest, starts.pop(0)[1])
+        if event.epoch < newest:
+            detail = f"event {event.position} is of epoch {event.epoch}; {newest} was taken before"
+            found.append(Violation(SINGLE_WRITER, detail))
+    return found
+
+
+def _kept(evidence: Evidence, key: Key, asked: Asked) -> Iterator[Violation]:
+    """What was acknowledged is in the journal."""
+    for reply in asked.replies:
+        if reply.error is not None:
+            continue
+        what = f"{type(asked.command).__name__} {key[1]}, acknowledged at {reply.position}"
+        if reply.position > len(evidence.events):
+            yield Violation(DURABLE_ACK, f"{what}: the journal ends at {len(evidence.events)}")
+            continue
+        ends = _ends(evidence, key)
+        if type(asked.command) not in MAY_CHANGE_NOTHING and reply.position not in ends:
+            yield Violation(DURABLE_ACK, f"{what}: not in the journal (it has {ends})")
+        told = _result(reply.result)
+        if told.get("outcome") == "assigned":
+            lease = (told["task_id"], told["lease_token"])
+            granted = evidence.leases.get(lease)
+            if granted is None or granted[1] > reply.position or f"agent:{granted[0]}" != key[0]:
+                yield Violation(DURABLE_ACK, f"{what}: lease {lease} is {granted} in the journal")
+        if isinstance(asked.command, CompleteTask):
+            by = asked.command.task_id, asked.command.principal.id
+            if evidence.submitted.get(by, reply.position + 1) > reply.position:
+                yield Violation(DURABLE_ACK, f"{what}: no completion of {by} in the journal")
+
+
+def _ends(evidence: Evidence, key: Key) -> list[int]:
+    """Positions at which the steps of a request ended."""
+    positions = [event.position for event in evidence.of.get(key, ())]
+    following = {position - 1 for position in positions}
+    return [position for position in positions if position not in following]
+
+
+def _one_effect(evidence: Evidence, key: Key) -> Iterator[Violation]:
+    """A request has one effect: its events stand together, unless a day lies between."""
+    events = evidence.of.get(key, [])
+    for one, other in itertools.pairwise(events):
+        if other.position != one.position + 1 and other.at_us - one.at_us < KEEP_US:
+            detail = f"{key} had its effect at {one.position} and again at {other.position}"
+            yield Violation(IDEMPOTENT, detail)
+
+
+def _same_answer(evidence: Evidence, key: Key, asked: Asked) -> Iterator[Violation]:
+    """Once a request had its effect, its retries get that answer, and other bodies none."""
+    for stored in evidence.stored.get(key, ()):
+        is_same = stored.body_sha256 == body_sha256(asked.command)
+        for reply in asked.replies:
+            if not _is_after(evidence, reply, stored):
+                continue
+            code = reply.error.code if reply.error else ""
+            if is_same and (code or reply.result != stored.reply):
+                told = code or reply.result.decode()
+                detail = f"{key} was answered {stored.reply.decode()}, and then {told}"
+                yield Violation(IDEMPOTENT, detail)
+            elif not is_same and code != "request_id_reused":
+                yield Violation(IDEMPOTENT, f"{key} was taken again with another body: {code}")
+
+
+def _is_after(evidence: Evidence, reply: Reply, stored: StoredRequest) -> bool:
+    """Whether the reply was decided after the request was stored, and within its 24 hours."""
+    if not stored.position <= reply.position <= len(evidence.events):
+        return False
+    return evidence.at_us(reply.position) - stored.at_us < KEEP_US
+
+
+def _own_token(evidence: Evidence, key: Key, all_asked: list[Asked]) -> Iterator[Violation]:
+    """A write under a lease token is taken under that very lease.
+
+    Or it is late work of a lease that was lost, and got a new one in the same step.
+    """
+    tokens = {getattr(asked.command, "lease_token", None) for asked in all_asked} - {None}
+    if not tokens:
+        return
+    events = evidence.of.get(key, [])
+    for event in events:
+        if isinstance(event.data, LeaseRegranted) and event.data.late_token in tokens:
+            tokens.add(event.data.lease_token)
+    for event in events:
+        token = getattr(event.data, "lease_token", None)
+        if token is not None and token not in tokens:
+            detail = f"{key} named token {tokens}; {event.kind} at {event.position} has {token}"
+            yield Violation(FENCED, detail)
+
+
+def _expected(evidence: Evidence, by_key: dict[Key, list[Asked]]) -> Iterator[Violation]:
+    """Nothing is in the journal that nobody asked for; what the clock does is the system's."""
+    for key, events in evidence.of.items():
+        if key not in by_key and not key[1].startswith("system:"):
+            detail = f"{events[0].kind} at {events[0].position}: {key} never asked for it"
+            yield Violation(DURABLE_ACK, detail)
+
+
+def _no_doubles(evidence: Evidence) -> Iterator[Violation]:
+    """Under one lease only its agent writes, and nobody writes under a lease that was followed."""
+    newest: dict[str, int] = {}
+    for event in evidence.events:
+        token = getattr(event.data, "lease_token", None)
+        if token is None or not event.principal.startswith("agent:"):
+            continue
+        if isinstance(event.data, CandidateKept):
+            continue  # late work, kept and not taken: it names the lease that was lost
+        task_id = event.data.task_id  # type: ignore[attr-defined]  # it has a lease token
+        owner = evidence.leases.get((task_id, token), ("", 0))[0]
+        if event.principal != f"agent:{owner}":
+            detail = (
+                f"{event.kind} at {event.position} is by {event.principal}, the lease {owner}'s"
+            )
+            yield Violation(SINGLE_LEASE, detail)
+        if token < newest.get(task_id, 0):
+            detail = f"{event.kind} at {event.position}: token {token} after {newest[task_id]}"
+            yield Violation(SINGLE_LEASE, detail)
+        newest[task_id] = max(token, newest.get(task_id, 0))

@@ -1,0 +1,225 @@
+"""What a run says: the usual figures of flow, by their usual definitions.
+
+lead time
+    created to done (kanban's "lead time", queueing theory's time in system).
+cycle time
+    first assignment to done.
+wait
+    ready for the first time to first assignment: time in queue.
+flow efficiency
+    share of the lead time of done tasks in which somebody worked on them.
+utilisation
+    share of the agents' places that held a task; the time away counts as not held.
+throughput
+    tasks done per hour.
+work in progress
+    tasks created and not ended, averaged over time.
+
+Only tasks created after the warm-up count, and what is not over at the horizon is not in the
+averages of what is. Little's law, L = lambda W, compares two ways to the same number: L is read off
+the sampled board, lambda W is computed from the tasks.
+
+References
+----------
+Little, "A Proof for the Queuing Formula L = lambda W", Operations Research 9, 1961. Anderson,
+"Kanban", 2010.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from pm_agent.domain.time import HOUR_US, SECOND_US
+from simulation.ledger import ENDS, NEVER, Ledger
+from simulation.scenario import Scenario
+
+Floats = NDArray[np.float64]
+
+
+class Spread(msgspec.Struct, frozen=True):
+    """Mean and percentiles of a figure; all 0 when there was nothing to measure."""
+
+    mean: float
+    p50: float
+    p95: float
+    p99: float
+    max: float
+
+
+class Little(msgspec.Struct, frozen=True):
+    """Both sides of Little's law, in tasks."""
+
+    wip: float  # L, read off the board
+    rate_times_lead: float  # lambda W
+    ratio: float  # near 1 in a long steady run; below while a backlog grows
+
+
+class Figures(msgspec.Struct, frozen=True):
+    """Figures of one run."""
+
+    tasks_created: int
+    tasks_done: int
+    tasks_dead: int
+    tasks_open: int
+    attempts: int
+    wrong: int  # accepted although they were not right
+    lead_h: Spread
+    cycle_h: Spread
+    wait_s: Spread
+    flow_efficiency: float
+    utilisation: float
+    throughput_per_h: float
+    wip: float
+    little: Little
+    first_pass: float  # share of done tasks that took one attempt
+    tokens: int
+    cost_usd: float
+
+
+class Tables:
+    """A ledger's columns as arrays, instants in microseconds since the start."""
+
+    def __init__(self, ledger: Ledger) -> None:
+        self.created_us = _array(ledger.created_us)  # (n_tasks,), as all up to human_min
+        self.ready_us = _array(ledger.ready_us)
+        self.started_us = _array(ledger.started_us)
+        self.ended_us = _array(ledger.ended_us)
+        self.end = _array(ledger.end)
+        self.priority = _array(ledger.priority)
+        self.project = _array(ledger.project)
+        self.attempts = _array(ledger.attempts)
+        self.is_wrong = _array(ledger.is_wrong)
+        self.human_min = _array(ledger.human_min)
+        self.task = _array(ledger.task)  # (n_attempts,), as all below
+        self.agent = _array(ledger.agent)
+        self.from_us = _array(ledger.from_us)
+        self.to_us = _array(ledger.to_us)
+        self.outcome = _array(ledger.outcome)
+        self.tokens = _array(ledger.tokens)
+
+    @property
+    def is_done(self) -> NDArray[np.bool_]:
+        return np.asarray(self.end == ENDS.index("done"))
+
+    def lead_h(self, counted: NDArray[np.bool_]) -> Floats:
+        """Lead times of the done ones among these tasks."""
+        done = counted & self.is_done
+        return np.asarray((self.ended_us[done] - self.created_us[done]) / HOUR_US)
+
+    def wait_s(self, counted: NDArray[np.bool_]) -> Floats:
+        """Times in queue of the started ones among these tasks."""
+        started = counted & (self.started_us != NEVER)
+        return np.asarray((self.started_us[started] - self.ready_us[started]) / SECOND_US)
+
+
+def figures_of(scenario: Scenario, ledger: Ledger, end_us: int) -> Figures:
+    """Compute all figures of a run that ended at an instant since its start."""
+    tables = Tables(ledger)
+    warm_us = min(round(scenario.warm_up_h * HOUR_US), end_us)
+    counted = tables.created_us >= warm_us
+    done = counted & tables.is_done
+    lead_h, span_h = tables.lead_h(counted), max(end_us - warm_us, 1) / HOUR_US
+    cycle_h = (tables.ended_us[done] - tables.started_us[done]) / HOUR_US
+    held_us = _within(tables.from_us, tables.to_us, warm_us, end_us)
+    places = sum(group.count * group.capacity for group in scenario.team)
+    worked_us = np.bincount(
+        tables.task - 1, _within(tables.from_us, tables.to_us, 0, end_us), len(counted)
+    )
+    tokens = int(tables.tokens.sum())
+    n_done = int(done.sum())
+    total_lead_us = float(lead_h.sum()) * HOUR_US
+    wip, rate = _wip(ledger, warm_us), float(counted.sum()) / span_h
+    rate_times_lead = rate * _mean_stay_h(tables, counted)
+    return Figures(
+        tasks_created=int(counted.sum()),
+        tasks_done=n_done,
+        tasks_dead=int((counted & (tables.end == ENDS.index("dead_letter"))).sum()),
+        tasks_open=int((counted & (tables.end == ENDS.index("open"))).sum()),
+        attempts=int(counted[tables.task - 1].sum()) if len(counted) else 0,
+        wrong=int((counted & (tables.is_wrong > 0)).sum()),
+        lead_h=spread(lead_h),
+        cycle_h=spread(cycle_h),
+        wait_s=spread(tables.wait_s(counted)),
+        flow_efficiency=_rounded(float(worked_us[done].sum()) / total_lead_us if n_done else 0),
+        utilisation=_rounded(float(held_us.sum()) / (places * max(end_us - warm_us, 1))),
+        throughput_per_h=_rounded(float(tables.is_done[tables.ended_us >= warm_us].sum()) / span_h),
+        wip=_rounded(wip),
+        little=Little(
+            _rounded(wip),
+            _rounded(rate_times_lead),
+            _rounded(rate_times_lead / wip if wip else 0),
+        ),
+        first_pass=_rounded(float((tables.attempts[done] == 1).mean()) if n_done else 0),
+        tokens=tokens,
+        cost_usd=_rounded(tokens * scenario.behaviour.usd_per_million_tokens / 1e6),
+    )
+
+
+def spread(values: Floats) -> Spread:
+    """Mean and percentiles, linear between neighbours."""
+    if not len(values):
+        return Spread(0, 0, 0, 0, 0)
+    percentiles = np.percentile(values, (50, 95, 99, 100))
+    return Spread(*(_rounded(float(v)) for v in (values.mean(), *percentiles)))
+
+
+def figure(figures: Figures, name: str) -> float:
+    """One figure by a short name: ``utilisation``, ``p95_lead_h``, ``mean_wait_s``.
+
+    Raises
+    ------
+    KeyError
+        There is no such figure; the message lists those there are.
+    """
+    part, _, rest = name.partition("_")
+    found: Any = getattr(figures, name, None)
+    if part in Spread.__struct_fields__:
+        found = getattr(getattr(figures, rest, None), part, None)
+    if isinstance(found, int | float):
+        return float(found)
+    raise KeyError(f"no figure {name!r}; there are {', '.join(figure_names())}")
+
+
+def figure_names() -> list[str]:
+    """Short names of all figures."""
+    names = []
+    for field in msgspec.structs.fields(Figures):
+        if field.type is Spread:
+            names += [f"{part}_{field.name}" for part in Spread.__struct_fields__]
+        elif field.type in (int, float):
+            names.append(field.name)
+    return names
+
+
+def _array(column: Sequence[Any]) -> Any:
+    return np.array(column)
+
+
+def _within(from_us: Any, to_us: Any, first_us: int, last_us: int) -> Floats:
+    """Length of spans inside a window; a span that has not ended lasts to its end."""
+    to_us = np.where(to_us == NEVER, last_us, to_us)
+    inside = np.clip(to_us, first_us, last_us) - np.clip(from_us, first_us, last_us)
+    return np.asarray(inside, dtype=np.float64)
+
+
+def _mean_stay_h(tables: Tables, counted: NDArray[np.bool_]) -> float:
+    """Mean time in system of counted tasks that have ended, however."""
+    ended = counted & (tables.ended_us != NEVER)
+    if not ended.any():
+        return 0.0
+    return float((tables.ended_us[ended] - tables.created_us[ended]).mean()) / HOUR_US
+
+
+def _wip(ledger: Ledger, warm_us: int) -> float:
+    inside = [
+        s.open + s.assigned + s.blocked + s.in_review for s in ledger.samples if s.at_us >= warm_us
+    ]
+    return float(np.mean(inside)) if inside else 0.0
+
+
+def _rounded(value: float) -> float:
+    """Six significant digits."""
+    return float(f"{value:.6g}")

@@ -1,0 +1,113 @@
+"""Results on the terminal."""
+
+from rich.console import Console
+from rich.table import Table
+
+from simulation.comparison import FIGURES, Comparison, Interval
+from simulation.experiment import Result
+from simulation.metrics import Spread
+from simulation.sizing import MAX_FACTOR, Sizing
+
+
+def show(result: Result) -> None:
+    """Print the figures of a run."""
+    console, figures, scenario = Console(highlight=False), result.figures, result.scenario
+    part = " (part of it)" if result.is_partial else ""
+    console.print(f"[bold]{scenario.title or scenario.name}[/bold]{part}")
+    console.print(
+        f"{figures.tasks_created:,} tasks, {scenario.n_agents:,} agents, "
+        f"{result.horizon_h:,.0f} h in {result.wall_s:.2f} s"
+    )
+    table = Table("", box=None, pad_edge=False)
+    for name in ("mean", "p50", "p95", "p99"):
+        table.add_column(name, justify="right")
+    _row(table, "lead time, h", figures.lead_h)
+    _row(table, "cycle time, h", figures.cycle_h)
+    _row(table, "wait, s", figures.wait_s)
+    console.print(table)
+    console.print(
+        f"done {figures.tasks_done:,} · dead letters {figures.tasks_dead:,} · "
+        f"open {figures.tasks_open:,} · accepted though wrong {figures.wrong:,}"
+    )
+    console.print(
+        f"attempts {figures.attempts:,} · first pass {figures.first_pass:.0%} · "
+        f"throughput {figures.throughput_per_h:,.1f} an hour"
+    )
+    little = figures.little
+    console.print(
+        f"utilisation {figures.utilisation:.1%} · flow efficiency {figures.flow_efficiency:.0%} · "
+        f"work in progress {figures.wip:,.1f}"
+    )
+    console.print(
+        f"Little's law: L {little.wip:,.1f}, lambda W {little.rate_times_lead:,.1f} "
+        f"(ratio {little.ratio:.3f})"
+    )
+    console.print(f"{figures.tokens / 1e6:,.1f} million tokens · {figures.cost_usd:,.0f} USD")
+    console.print(
+        f"seed {result.seed} · scenario {result.scenario_hash} · policy {result.policy}", style="dim"
+    )
+    console.print(f"journal {result.journal_hash}", style="dim", soft_wrap=True)
+    console.print(f"{len(result.violations)} violations in {result.events:,} events", style="dim")
+
+
+def _row(table: Table, name: str, spread: Spread) -> None:
+    table.add_row(name, *(_text(v) for v in (spread.mean, spread.p50, spread.p95, spread.p99)))
+
+
+def _text(value: float) -> str:
+    return f"{value:,.0f}" if abs(value) >= 100 else f"{value:.3g}"
+
+
+def show_comparison(comparison: Comparison) -> None:
+    """Print figures of each policy, and its differences to the first."""
+    console, first = Console(highlight=False), comparison.policies[0]
+    table = Table("", box=None, pad_edge=False)
+    for policy in comparison.policies:
+        table.add_column(policy, justify="right")
+    for policy in comparison.policies[1:]:
+        table.add_column(f"{policy} - {first}", justify="right")
+    for name in FIGURES:
+        row = [_interval(comparison.means[policy][name]) for policy in comparison.policies]
+        for policy in comparison.policies[1:]:
+            difference = comparison.differences[policy][name]
+            style = "bold" if difference.is_clear else "dim"
+            row.append(f"[{style}]{_interval(difference)}[/{style}]")
+        table.add_row(name, *row)
+    scenario = comparison.scenario
+    console.print(f"[bold]{scenario.title or scenario.name}[/bold]")
+    console.print(table)
+    console.print(
+        f"{len(comparison.seeds)} replications, common random numbers, paired 95 % intervals; "
+        "bold: 0 lies outside",
+        style="dim",
+    )
+    seeds = f"{comparison.seeds[0]}..{comparison.seeds[-1]}" if comparison.seeds else "none"
+    console.print(f"seeds {seeds} · scenario {comparison.scenario_hash}", style="dim")
+
+
+def _interval(found: Interval) -> str:
+    return f"{_text(found.mean)} ± {_text(found.half)}"
+
+
+def show_sizing(sizing: Sizing) -> None:
+    """Print the smallest team found."""
+    console = Console(highlight=False)
+    if not sizing.team:
+        best = min(sizing.tries, key=lambda one: one.value, default=None)
+        console.print(f"No team of up to {MAX_FACTOR} times this size reaches {sizing.goal}.")
+        if best is not None:
+            console.print(f"Best value seen: {best.value:.4g}. More agents do not help: look at")
+            console.print("what is serial: long tasks, chains of dependencies, reviews, rejections.")
+        return
+    table = Table("group", box=None, pad_edge=False)
+    table.add_column("agents", justify="right")
+    for name, count in sizing.team.items():
+        table.add_row(name, f"{count:,}")
+    table.add_row("[bold]all[/bold]", f"[bold]{sum(sizing.team.values()):,}[/bold]")
+    console.print(f"[bold]{sizing.goal}[/bold] is reached: {sizing.value:.4g}")
+    console.print(table)
+    console.print(
+        f"{len(sizing.tries)} teams tried · seeds {sizing.seeds} · policy {sizing.policy} · "
+        f"scenario {sizing.scenario_hash}",
+        style="dim",
+    )

@@ -1,0 +1,141 @@
+import json
+import signal
+from typing import Any
+
+import pytest
+from typer.testing import CliRunner
+
+from simulation.__main__ import app
+from simulation.comparison import compare
+from simulation.experiment import Result, run
+from simulation.metrics import figure, figure_names
+from simulation.scenario import Scenario, names
+from simulation.sizing import goal_of, size
+
+SMALL: dict[str, Any] = {
+    "name": "small",
+    "horizon_h": 8,
+    "load": {"tasks_per_day": 600},
+    "tasks": {"skills": [{"name": "python", "level": 2, "share": 0.5}]},
+    "team": [
+        {"name": "many", "count": 10, "skills": {"python": 3}, "horizon_min": 240},
+        {"name": "wide", "count": 3, "capacity": 3, "heartbeats": True, "horizon_min": 240},
+    ],
+    "faults": {"crash": 0.1, "silence": 0.1, "blocker": 0.1, "vanish": 0.05},
+}
+
+
+@pytest.fixture(scope="module")
+def result() -> Result:
+    return run(Scenario.of(SMALL), seed=7)
+
+
+def invoke(*words: str) -> Any:
+    return CliRunner().invoke(app, list(words))
+
+
+def test_the_same_seed_gives_the_same_journal(result: Result) -> None:
+    again = run(Scenario.of(SMALL), seed=7)
+    assert again.journal_hash == result.journal_hash
+    assert again.figures == result.figures
+    assert run(Scenario.of(SMALL), seed=8).journal_hash != result.journal_hash
+
+
+def test_no_promise_is_broken_while_agents_die_fall_silent_and_come_back(result: Result) -> None:
+    assert result.violations == []
+    assert set(result.ledger.outcome) == set(range(8)) - {7}  # everything happens but a stop
+    assert result.refusals.keys() <= {"stale_lease", "already_completed", "not_assigned"}
+
+
+def test_books_add_up(result: Result) -> None:
+    figures, ledger = result.figures, result.ledger
+    ended = figures.tasks_done + figures.tasks_dead
+    assert figures.tasks_created == ended + figures.tasks_open
+    assert len(ledger.created_us) == figures.tasks_created
+    assert figures.attempts == len(ledger.task) == sum(ledger.attempts)
+    assert ledger.n_inside == figures.tasks_open
+    last = ledger.samples[-1]
+    assert last.open + last.assigned + last.blocked + last.in_review == figures.tasks_open
+
+
+def test_nobody_works_on_more_than_there_are_places_for(result: Result) -> None:
+    assert all(sample.busy <= 13 for sample in result.ledger.samples)
+    assert 0 < result.figures.utilisation < 1
+
+
+@pytest.mark.parametrize("name", names())
+def test_every_scenario_that_comes_along_runs(name: str) -> None:
+    scenario = Scenario.read(name)
+    few = scenario.load.model_dump() | {"tasks_per_day": min(scenario.load.tasks_per_day, 1000)}
+    found = run(scenario.changed(horizon_h=2, warm_up_h=0, load=few), seed=1)
+    assert found.figures.tasks_done > 0
+    assert found.violations == []
+
+
+def test_tasks_of_a_graph_wait_for_each_other() -> None:
+    found = run(Scenario.read("chain").changed(horizon_h=6), seed=3)
+    ledger = found.ledger
+    first, second = ledger.ended_us[0], ledger.ready_us[1]
+    assert ledger.end[0] == 1
+    assert second == first
+
+
+def test_the_machine_readable_result_has_its_keys() -> None:
+    answer = invoke("run", "mm1", "--seed", "7", "--json")
+    assert answer.exit_code == 0, answer.output
+    found = json.loads(answer.stdout)
+    assert found["seed"] == 7
+    assert found["violations"] == 0
+    assert found["policy"] == "priority-1"
+    assert len(found["journal_hash"]) == 64
+    wanted = {"scenario_hash", "wall_s", "tasks_created", "tasks_done", "utilisation"}
+    assert wanted <= found.keys()
+    for name in ("lead_h", "wait_s"):
+        assert {"p50", "p95", "p99"} <= found[name].keys()
+
+
+def test_an_interrupted_run_is_a_part_and_says_so() -> None:
+    scenario = Scenario.of(SMALL)
+
+    def stop(share: float) -> None:
+        if share > 0.4:
+            signal.raise_signal(signal.SIGINT)
+
+    part = run(scenario, seed=7, on_slice=stop)
+    assert part.is_partial
+    assert part.horizon_h < scenario.horizon_h
+    assert part.figures.tasks_created > 0
+    assert part.as_dict()["partial"] is True
+
+
+def test_policies_meet_the_same_tasks_and_luck() -> None:
+    found = compare(Scenario.of(SMALL), ["priority", "factors"], replications=2, seed=5)
+    assert found.seeds == [5, 6]
+    assert found.violations == 0
+    assert set(found.differences) == {"factors"}
+    hashes = found.journal_hashes
+    assert hashes["priority"] != hashes["factors"]
+    same = compare(Scenario.of(SMALL), ["factors", "factors"], replications=2, seed=5)
+    assert all(d.mean == 0 for d in same.differences["factors"].values())
+
+
+def test_a_goal_is_reached_by_the_team_that_is_found() -> None:
+    scenario = Scenario.of(SMALL | {"horizon_h": 6, "faults": {}})
+    found = size(scenario, goal_of("p95_wait_s<600"), seed=2)
+    assert found.value < 600
+    assert sum(found.team.values()) < scenario.n_agents
+    assert any(not one.is_enough for one in found.tries)
+
+
+def test_a_goal_out_of_reach_is_said_to_be_so() -> None:
+    found = size(Scenario.of(SMALL | {"horizon_h": 1}), goal_of("p99_lead_h<0.001"))
+    assert found.team == {}
+
+
+def test_figures_have_short_names(result: Result) -> None:
+    assert figure(result.figures, "p95_lead_h") == result.figures.lead_h.p95
+    assert figure(result.figures, "utilisation") == result.figures.utilisation
+    for name in figure_names():
+        figure(result.figures, name)
+    with pytest.raises(KeyError, match="no figure 'speed'"):
+        figure(result.figures, "speed")
