@@ -1,0 +1,97 @@
+"""Exam ``sprints``: how far a sprint will end from its plan, for projects never seen before.
+
+Each sprint is looked at when it starts, at 30 % and at 80 % of its days. The model walks a test
+project's sprints in order and learns from each that ended; it is judged on the last fifth of them.
+The error is the mean absolute one over the interquartile range of what happened (NMAE), averaged
+over projects; the metric is its ratio to that of the project's own running median.
+"""
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from models import exam as exams
+from models.exam import Result, Row
+from models.sprints import COLUMNS as SPRINT_COLUMNS
+from models.sprints import SprintModel
+
+NAMES = {  # of the source → ours
+    "project": "project",
+    "boardid": "board",
+    "seq": "order",
+    "at_pct": "at_pct",
+    "planday": "planned_days",
+    "vel_starttime": "started_with",
+    "vel_added": "added",
+    "vel_removed": "removed",
+    "vel_todo": "todo",
+    "vel_inprogress": "in_progress",
+    "vel_done": "done",
+    "no_issue_starttime": "n_started_with",
+    "no_issue_added": "n_added",
+    "no_issue_removed": "n_removed",
+    "no_issuedone": "n_done",
+    "no_teammember": "team_size",
+    "vel_diff": "difference",
+}
+assert tuple(NAMES.values()) == SPRINT_COLUMNS
+LOOKS = (0, 30, 80)
+JUDGED = 0.2  # newest share of a project's sprints
+
+
+def run(train: Path, test: Path) -> Result:
+    """Take the exam."""
+    history, later = load(train), load(test)
+    exams.refuse_overlap(history, later, ["project"])
+    model = SprintModel().fit(history)
+    looked: list[pd.DataFrame] = []
+    for _, sprints in later.groupby("project", sort=True):
+        found = sprints.assign(model=model.walk(sprints), median=running_median(sprints))
+        looked.append(found)
+    rows = pd.concat(looked)
+    newest = rows["order"] >= rows.groupby("project")["order"].transform(
+        lambda v: v.quantile(1 - JUDGED)
+    )
+    metrics = {f"nmae_ratio_{at}": ratio(rows[newest & (rows["at_pct"] == at)]) for at in LOOKS}
+    whole = ", ".join(f"{at} %: {ratio(rows[rows['at_pct'] == at]):.3f}" for at in LOOKS)
+    n_judged = int((newest & (rows["at_pct"] == 0)).sum())
+    notes = [
+        f"{len(rows) // rows['at_pct'].nunique()} sprints walked, {n_judged} judged.",
+        f"Over all sprints, the first ones included: {whole}.",
+    ]
+    return Result(metrics, [Row("running median", dict.fromkeys(metrics, 1.0))], notes)
+
+
+def load(folder: Path) -> pd.DataFrame:
+    """Read sprints as `SprintModel` wants them.
+
+    Raises
+    ------
+    FileNotReadable, ColumnsMissing, ValuesInvalid, NothingToLearn
+    """
+    table = exams.read_table(folder, "iterations.parquet", list(NAMES))
+    exams.require_values(table, list(NAMES), "iterations.parquet")
+    return (
+        table.rename(columns=NAMES)
+        .sort_values(["project", "order", "at_pct"])
+        .reset_index(drop=True)
+    )
+
+
+def running_median(sprints: pd.DataFrame) -> pd.Series:
+    """Median difference of the project's earlier sprints at the same share of days."""
+    earlier = sprints.groupby("at_pct")["difference"]
+    return earlier.transform(lambda v: v.expanding().median().shift()).fillna(0.0)
+
+
+def ratio(rows: pd.DataFrame) -> float:
+    """Mean NMAE of the model over that of the running median."""
+    return float(nmae(rows, "model").mean() / nmae(rows, "median").mean())
+
+
+def nmae(rows: pd.DataFrame, column: str) -> pd.Series:
+    """Mean absolute error over the interquartile range, by project."""
+    by_project = rows.assign(error=(rows[column] - rows["difference"]).abs()).groupby("project")
+    width = by_project["difference"].quantile(0.75) - by_project["difference"].quantile(0.25)
+    return by_project["error"].mean() / width.where(width > 0, np.nan)

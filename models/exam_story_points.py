@@ -1,0 +1,119 @@
+"""Exam ``story_points``: estimates of whole projects that were never seen, issue by issue.
+
+The model learns on the training projects how far each signal can be trusted. Then it walks each
+test project from its first issue, sees an issue's points after it predicted them, and is judged
+on the last fifth. The yardstick is the median of the first four fifths, frozen: a ratio of 1 is
+no better than that constant. Ratios are averaged over projects, so one drifting giant does not
+decide.
+"""
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from models import exam as exams
+from models.exam import Result, Row
+from models.story_points import StoryPointModel
+
+FILES = ("choet", "tawosi")
+COLUMNS = ("issuekey", "title", "description", "storypoint", "project", "seq", "split")
+EXTRA = ("type", "components", "created")  # tawosi alone has them
+US_A_DAY = 86_400e6
+
+
+def run(train: Path, test: Path) -> Result:
+    """Take the exam."""
+    history = {name: load(train, name) for name in FILES}
+    later = {name: load(test, name) for name in FILES}
+    known = pd.concat(history.values(), ignore_index=True)
+    exams.refuse_overlap(known, pd.concat(later.values()), ["key"])
+    model = StoryPointModel().fit(each_project_once(history))
+    metrics: dict[str, float] = {}
+    rolling: dict[str, float] = {}
+    worst: list[float] = []
+    worst_rolling: list[float] = []
+    notes = []
+    for name, table in later.items():
+        ratios, baselines = {}, []
+        for project, issues in table.groupby("project", sort=True):
+            ratio, baseline = judge(model, issues)
+            ratios[project] = ratio
+            baselines.append(baseline)
+        metrics[f"ratio_{name}"] = float(np.nanmean(list(ratios.values())))
+        rolling[f"ratio_{name}"] = float(np.nanmean(baselines))
+        worst += ratios.values()
+        worst_rolling += baselines
+        notes.append(f"{name}: " + ", ".join(f"{p} {r:.3f}" for p, r in ratios.items()))
+    metrics["worst_project_ratio"] = float(np.nanmax(worst))
+    rolling["worst_project_ratio"] = float(np.nanmax(worst_rolling))
+    return Result(metrics, [Row("median of the last 50", rolling)], notes)
+
+
+def judge(model: StoryPointModel, issues: pd.DataFrame) -> tuple[float, float]:
+    """Errors of the model, and of the median of the last fifty, over those of a constant.
+
+    Parameters
+    ----------
+    issues : DataFrame
+        One project in order of creation.
+
+    Returns
+    -------
+    tuple of float
+        NaN where all judged points are the constant itself.
+    """
+    points = issues["points"].to_numpy(float)
+    judged = issues["is_judged"].to_numpy(bool)
+    found = model.walk(issues)
+    constant = np.median(points[~judged])
+    scale = np.abs(points - constant)[judged].mean()
+    rolling = issues["points"].shift().rolling(50, min_periods=1).median().to_numpy()
+    if scale == 0:  # the constant is always right
+        return np.nan, np.nan
+    return (
+        float(np.abs(found - points)[judged].mean() / scale),
+        float(np.abs(rolling - points)[judged].mean() / scale),
+    )
+
+
+def load(folder: Path, name: str) -> pd.DataFrame:
+    """Read issues by project in order of creation, as `StoryPointModel` wants them.
+
+    Raises
+    ------
+    FileNotReadable, ColumnsMissing, ValuesInvalid, NothingToLearn
+    """
+    table = exams.read_table(folder, f"{name}.parquet", COLUMNS)
+    exams.require_values(table, ("issuekey", "project", "seq", "storypoint"), f"{name}.parquet")
+    whole = pd.read_parquet(folder / f"{name}.parquet")
+    for column in set(EXTRA) & set(whole.columns):
+        table[column] = whole[column].to_numpy()
+    table = table.sort_values(["project", "seq"], kind="stable", ignore_index=True)
+    found = pd.DataFrame(
+        {
+            "key": table["issuekey"].astype(str),
+            "project": table["project"].astype(str),
+            "title": table["title"],
+            "description": table["description"],
+            "points": table["storypoint"].astype(float),
+            "number": table["issuekey"].astype(str).str.extract(r"(\d+)$")[0].astype(float),
+            "is_judged": table["split"] == "test",
+        }
+    )
+    if "created" in table:
+        found["created_days"] = table["created"].astype("datetime64[us]").astype("int64") / US_A_DAY
+    for column, source in (("kind", "type"), ("component", "components")):
+        if source in table:
+            found[column] = table[source].astype("string")
+    return found
+
+
+def each_project_once(history: dict[str, pd.DataFrame]) -> pd.DataFrame:
+    """All projects, each from the file that has most of it."""
+    sizes = pd.concat(
+        [table.groupby("project").size().rename(name) for name, table in history.items()], axis=1
+    ).fillna(0)
+    best = sizes.idxmax(axis=1)
+    parts = [table[table["project"].map(best) == name] for name, table in history.items()]
+    return pd.concat(parts, ignore_index=True)

@@ -1,0 +1,106 @@
+"""Sprints: how far they end from their plan, from what the board did before."""
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from models import exam as exams
+from models import exam_sprints
+from models.errors import ColumnsMissing, TestOverlapsTraining
+from models.sprints import COLUMNS, SprintModel, sprint_features
+
+LOOKS = (0, 30, 80)
+
+
+def sprints(project: str, n: int, seed: int) -> pd.DataFrame:
+    """Three boards: one delivers half of its plan, one all of it, one a fixed 20 points."""
+    random = np.random.default_rng(seed)
+    rows = []
+    for order in range(n):
+        board = order % 3
+        plan = float(random.integers(10, 60))
+        delivered = [plan // 2, plan, 20.0][board]
+        for at in LOOKS:
+            done = delivered * at // 100
+            row = dict.fromkeys(COLUMNS, 0.0) | {
+                "project": project,
+                "board": board,
+                "order": order,
+                "at_pct": at,
+                "planned_days": 14.0,
+                "started_with": plan,
+                "todo": max(plan - done, 0.0),
+                "done": done,
+                "team_size": 4.0,
+                "difference": delivered - plan,
+            }
+            rows.append(row)
+    return pd.DataFrame(rows)
+
+
+def test_a_board_s_habit_beats_the_running_median() -> None:
+    model = SprintModel(n_rounds=60, n_seeds=1).fit(sprints("A", 150, 1))
+    later = sprints("B", 90, 2)
+    rows = later.assign(model=model.walk(later), median=exam_sprints.running_median(later))
+    assert exam_sprints.ratio(rows) < 0.5
+
+
+def test_a_prediction_does_not_depend_on_how_this_or_later_sprints_end() -> None:
+    model = SprintModel(n_rounds=20, n_seeds=1).fit(sprints("A", 120, 1))
+    table = sprints("B", 60, 2)
+    changed = table.copy()
+    late = changed["order"] >= 40
+    changed.loc[late, "difference"] = 500.0
+    before = (table["order"] <= 40).to_numpy()
+    np.testing.assert_allclose(model.walk(table)[before], model.walk(changed)[before])
+
+
+def test_no_sprint_is_said_to_deliver_less_than_nothing() -> None:
+    model = SprintModel(n_rounds=20, n_seeds=1).fit(sprints("A", 120, 1).assign(difference=-90.0))
+    later = sprints("B", 10, 2)
+    assert (model.walk(later) >= -later["started_with"]).all()
+
+
+def test_without_any_history_the_median_answers() -> None:
+    table = sprints("B", 40, 2)
+    found = SprintModel().walk(table)
+    assert (found[: 3 * 30] == 0.0).all()
+    assert np.isfinite(found).all()
+
+
+def test_features_come_in_the_order_of_the_rows() -> None:
+    table = sprints("A", 12, 1)
+    shuffled = table.sample(frac=1.0, random_state=3)
+    found = sprint_features(shuffled).sort_index()
+    pd.testing.assert_frame_equal(found, sprint_features(table))
+
+
+def test_a_table_without_its_columns_is_refused() -> None:
+    with pytest.raises(ColumnsMissing, match="team_size"):
+        SprintModel().fit(sprints("A", 5, 1).drop(columns="team_size"))
+
+
+# -- the exam ---------------------------------------------------------------------------------
+
+
+def write(folder: Path, *projects: pd.DataFrame) -> None:
+    folder.mkdir(exist_ok=True)
+    ours = {ours: source for source, ours in exam_sprints.NAMES.items()}
+    table = pd.concat(projects).rename(columns=ours)
+    table.assign(sprintid=table["seq"]).to_parquet(folder / "iterations.parquet")
+
+
+def test_the_exam_compares_with_the_running_median(tmp_path: Path) -> None:
+    write(tmp_path / "train", sprints("A", 110, 1))
+    write(tmp_path / "test", sprints("B", 40, 2), sprints("C", 40, 3))
+    result = exams.run("sprints", tmp_path / "train", tmp_path / "test")
+    assert list(result.metrics) == ["nmae_ratio_0", "nmae_ratio_30", "nmae_ratio_80"]
+    assert all(0 <= value < 1 for value in result.metrics.values())
+
+
+def test_the_exam_refuses_projects_that_it_trained_on(tmp_path: Path) -> None:
+    write(tmp_path, sprints("A", 30, 1))
+    with pytest.raises(TestOverlapsTraining):
+        exams.run("sprints", tmp_path, tmp_path)
