@@ -11,35 +11,12 @@ from typing import Self
 import msgspec
 
 from pm_agent.domain.envelope import Body
-from pm_agent.domain.errors import AlreadyExists, Fenced, JournalUnavailable
-from pm_agent.kernel.chain import is_intact
+from pm_agent.domain.errors import AlreadyExists
+from pm_agent.kernel.chain import require_continuation, require_epoch
 from pm_agent.kernel.idempotency import KEEP_US
 from pm_agent.ports import GENESIS, Batch, Head, StoredEvent, StoredRequest, StoredSnapshot
 
 KEPT_SNAPSHOTS = 2  # per schema version: the newest, and one more should it not load
-
-
-def require_epoch(current: int, own: int) -> None:
-    """Refuse a writer whose epoch is not the current one."""
-    if own != current:
-        message = f"The journal is at epoch {current}; this writer holds epoch {own}."
-        raise Fenced(message)
-
-
-def require_continuation(head: Head, events: list[StoredEvent]) -> None:
-    """Refuse events that do not follow the journal's head, position by position and by hash.
-
-    Within one epoch that happens when an append was reported as failed and yet got through: the
-    writer's memory and the journal have parted, and the writer has to rebuild.
-    """
-    first = head.position + 1
-    if [event.position for event in events] != list(range(first, first + len(events))):
-        message = f"The batch does not continue the journal, whose next position is {first}."
-        raise JournalUnavailable(message)
-    # One hash ties the batch to the head; the batch's own chain was sealed a moment ago.
-    if events and not is_intact(events[0], head.hash):
-        message = f"Event {first} is chained to another event than the journal's {head.position}."
-        raise JournalUnavailable(message)
 
 
 class Store(msgspec.Struct):

@@ -19,13 +19,8 @@ from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
-from msgspec.structs import astuple
-
-from pm_agent.adapters.journal_memory import (
-    KEPT_SNAPSHOTS,
-    require_continuation,
-    require_epoch,
-)
+from pm_agent.adapters import migrations
+from pm_agent.adapters import sqlite_rows as rows
 from pm_agent.domain.envelope import DEFAULT_WORKSPACE, Body
 from pm_agent.domain.errors import (
     AlreadyExists,
@@ -36,46 +31,14 @@ from pm_agent.domain.errors import (
     PMError,
     StartError,
 )
-from pm_agent.kernel.chain import is_intact
-from pm_agent.kernel.idempotency import KEEP_US
-from pm_agent.ports import GENESIS, Batch, Head, StoredEvent, StoredRequest, StoredSnapshot
+from pm_agent.ports import Batch, Head, StoredEvent, StoredRequest, StoredSnapshot
 
-SCHEMA_VERSION = 1  # of the tables below; events and snapshots carry their own
+SCHEMA_VERSION = 3  # of the tables; events and snapshots carry their own
 BUSY_TIMEOUT_S = 5.0  # far above any commit of ours: whoever holds the lock longer is not a journal
-CHECKED_EVENTS = 1000  # end of the chain verified at activation; `pm-agent verify` does all of it
 CHECKED_BYTES = 256 * 1024 * 1024  # quick_check takes 0.2 s for that, more from a cold disk
-# An assignment with its record takes 3.5 kB: one fits on SQLite's own 4 kB, two on this. Measured
+# An assignment with its record takes 2.5 kB: one fits on SQLite's own 4 kB, three on this. Measured
 # over 80 batches of 256 commands: less CPU a batch in three noisy rounds (19, 2 and 21 %).
 PAGE_BYTES = 8192
-DELETED_AT_ONCE = 1000  # old requests per transaction, a few ms: appends come in between
-
-SCHEMA = (
-    """CREATE TABLE meta (
-        schema_version INTEGER NOT NULL, workspace_id TEXT NOT NULL,
-        epoch INTEGER NOT NULL, probes INTEGER NOT NULL
-    )""",
-    """CREATE TABLE events (
-        position INTEGER PRIMARY KEY, at_us INTEGER NOT NULL, epoch INTEGER NOT NULL,
-        kind TEXT NOT NULL, schema_version INTEGER NOT NULL, principal TEXT NOT NULL,
-        cause TEXT NOT NULL, subject TEXT NOT NULL, payload BLOB NOT NULL, hash BLOB NOT NULL
-    )""",
-    # An index entry ends with the row's key, so this one is ordered by (subject, position).
-    "CREATE INDEX events_by_subject ON events (subject)",
-    # An erased body keeps its row, without salt and text: erased and never seen are two things.
-    "CREATE TABLE bodies (ref TEXT PRIMARY KEY, salt BLOB, text TEXT)",
-    # No key over the ids: they are random, so each would touch an index page of its own, which
-    # doubled the cost of a full batch. The engine keeps them unique for the 24 hours that matter.
-    """CREATE TABLE requests (
-        principal TEXT NOT NULL, request_id TEXT NOT NULL, body_sha256 BLOB NOT NULL,
-        at_us INTEGER NOT NULL, position INTEGER NOT NULL, reply BLOB NOT NULL
-    )""",
-    "CREATE INDEX requests_by_time ON requests (at_us)",
-    """CREATE TABLE snapshots (
-        position INTEGER NOT NULL, schema_version INTEGER NOT NULL, data BLOB NOT NULL,
-        PRIMARY KEY (schema_version, position)
-    )""",
-)
-TABLES = {"meta", "events", "bodies", "requests", "snapshots"}
 
 # Errors after which a rolled-back connection is as good as new; after others it is opened anew.
 _HARMLESS = {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_FULL, sqlite3.SQLITE_CONSTRAINT}
@@ -138,10 +101,10 @@ class SQLiteJournal:
         return head
 
     async def append(self, batch: Batch) -> None:
-        await self._write(partial(_append, batch))
+        await self._write(partial(rows.append, batch))
 
     async def probe(self) -> None:
-        await self._write(partial(_probe, self._epoch))
+        await self._write(partial(rows.probe, self._epoch))
 
     async def erase_body(self, ref: str) -> bool:
         return await self._submit(self._writer, partial(self._erase_body, ref))
@@ -153,33 +116,33 @@ class SQLiteJournal:
         ------
         Fenced, JournalUnavailable
         """
-        await self._write(partial(_save_snapshot, self._epoch, snapshot))
-        while await self._write(_forget_requests) == DELETED_AT_ONCE:
+        await self._write(partial(rows.save_snapshot, self._epoch, snapshot))
+        while await self._write(rows.forget_requests) == rows.DELETED_AT_ONCE:
             pass
 
     # -- reading ------------------------------------------------------------------------------
 
     async def head(self) -> Head:
-        return await self._read(_head)
+        return await self._read(rows.read_head)
 
     async def read(self, after: int, limit: int = 1000) -> list[StoredEvent]:
-        return await self._read(partial(_read, after, limit))
+        return await self._read(partial(rows.read, after, limit))
 
     async def read_at(self, position: int) -> StoredEvent | None:
         found = await self.read(position - 1, 1)
         return found[0] if found and found[0].position == position else None
 
     async def read_subject(self, subject: str, limit: int = 1000) -> list[StoredEvent]:
-        return await self._read(partial(_read_subject, subject, limit))
+        return await self._read(partial(rows.read_subject, subject, limit))
 
     async def read_bodies(self, refs: list[str]) -> dict[str, Body]:
-        return await self._read(partial(_read_bodies, refs))
+        return await self._read(partial(rows.read_bodies, refs))
 
     async def read_requests(self, since_us: int) -> list[StoredRequest]:
-        return await self._read(partial(_read_requests, since_us))
+        return await self._read(partial(rows.read_requests, since_us))
 
     async def load_snapshot(self, schema_version: int) -> StoredSnapshot | None:
-        return await self._read(partial(_load_snapshot, schema_version))
+        return await self._read(partial(rows.load_snapshot, schema_version))
 
     async def backup(self, path: str) -> None:
         """Write a consistent copy to a new file while the journal is in use.
@@ -226,7 +189,7 @@ class SQLiteJournal:
         try:
             # Outside the transaction: the check can take a second, the lock must not.
             _require_sound_file(self._writing_connection(), self.path)
-            return self._commit(partial(_take_epoch, self.path))
+            return self._commit(partial(rows.take_epoch, self.path))
         except sqlite3.Error as error:
             raise self._start_error(error) from error
 
@@ -253,7 +216,7 @@ class SQLiteJournal:
                 self._drop_writing()
 
     def _erase_body(self, ref: str) -> bool:
-        was_there = self._transact(partial(_erase_body, ref))
+        was_there = self._transact(partial(rows.erase_body, ref))
         if was_there:
             # Older pages of the log still show the text until it is emptied. Not waiting: while a
             # long read goes on appends matter more, and a later checkpoint does the same.
@@ -290,12 +253,14 @@ class SQLiteJournal:
             self._use_log(connection)
             connection.execute("BEGIN IMMEDIATE")
             if not _tables(connection):  # else another process was faster by a moment
-                for statement in SCHEMA:
+                for statement in rows.SCHEMA:
                     connection.execute(statement)
                 row = (SCHEMA_VERSION, self.workspace_id)
                 connection.execute("INSERT INTO meta VALUES (?, ?, 0, 0)", row)
             connection.execute("COMMIT")
-        self._require_own_layout(connection)
+        version = self._require_own_layout(connection)
+        if version < SCHEMA_VERSION:
+            migrations.upgrade_sqlite(connection, adopted=version)
         # A copied file can come in another mode; setting the mode it has costs nothing.
         self._use_log(connection)
         self._is_prepared = True
@@ -405,7 +370,8 @@ class SQLiteJournal:
             self._reading.close()
             self._reading = None
 
-    def _require_own_layout(self, connection: sqlite3.Connection) -> None:
+    def _require_own_layout(self, connection: sqlite3.Connection) -> int:
+        """Return the version of the tables, if it is a journal of this workspace."""
         tables = _tables(connection)
         columns = [row[1] for row in connection.execute("PRAGMA table_info(meta)")]
         if columns[:2] != ["schema_version", "workspace_id"]:
@@ -416,12 +382,16 @@ class SQLiteJournal:
         if version > SCHEMA_VERSION:
             message = f"The journal {self.path} has version {version}; known is {SCHEMA_VERSION}."
             raise JournalTooNew(message)
-        if version < 1 or not tables >= TABLES:
-            missing = ", ".join(sorted(TABLES - tables)) or "its version"
+        if version < 1 or not tables >= rows.TABLES:
+            missing = ", ".join(sorted(rows.TABLES - tables)) or "its version"
             raise JournalCorrupt(f"The journal {self.path} lacks {missing}.")
         if workspace_id != self.workspace_id:
             message = f"The journal {self.path} is of workspace {workspace_id}."
             raise StartError(message, f"Give --data another folder for {self.workspace_id}.")
+        if version < SCHEMA_VERSION and self._is_read_only:
+            message = f"The journal {self.path} has tables of version {version}, an older one."
+            raise StartError(message, "Start 'pm-agent up' once: it brings them up to date.")
+        return int(version)
 
     def _start_error(self, error: sqlite3.Error) -> PMError:
         code = _primary_code(error)
@@ -431,123 +401,6 @@ class SQLiteJournal:
             return JournalCorrupt(f"The journal {self.path} is damaged: {error}.")
         message = f"The journal {self.path} could not be opened: {error}."
         return StartError(message, "Check that its folder can be written and has space.")
-
-
-# -- work inside a transaction, each with the connection as its last argument ------------------
-
-
-def _take_epoch(path: Path, connection: sqlite3.Connection) -> Head:
-    head = _head(connection)
-    _require_sound_tail(path, head, connection)
-    connection.execute("UPDATE meta SET epoch = epoch + 1")
-    return head._replace(epoch=head.epoch + 1)
-
-
-def _append(batch: Batch, connection: sqlite3.Connection) -> None:
-    head = _head(connection)
-    require_epoch(head.epoch, batch.epoch)
-    require_continuation(head, batch.events)
-    connection.executemany(
-        "INSERT INTO events VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", map(astuple, batch.events)
-    )
-    if batch.bodies:
-        # The same salt and text can come again after a restart, even after an erasure.
-        connection.executemany(
-            "INSERT OR REPLACE INTO bodies VALUES (?, ?, ?)", map(astuple, batch.bodies)
-        )
-    connection.executemany(
-        "INSERT INTO requests VALUES (?, ?, ?, ?, ?, ?)", map(astuple, batch.requests)
-    )
-
-
-def _probe(epoch: int, connection: sqlite3.Connection) -> None:
-    require_epoch(_head(connection).epoch, epoch)
-    connection.execute("UPDATE meta SET probes = probes + 1")
-
-
-def _erase_body(ref: str, connection: sqlite3.Connection) -> bool:
-    # ON overwrites the text in the file. Only here: for the megabytes of an old snapshot it would
-    # cost as much as writing them.
-    connection.execute("PRAGMA secure_delete = ON").fetchall()
-    erased = connection.execute(
-        "UPDATE bodies SET salt = NULL, text = NULL WHERE ref = ? AND text IS NOT NULL", (ref,)
-    )
-    connection.execute("PRAGMA secure_delete = FAST").fetchall()
-    return erased.rowcount == 1
-
-
-def _save_snapshot(epoch: int, snapshot: StoredSnapshot, connection: sqlite3.Connection) -> None:
-    head = _head(connection)
-    require_epoch(head.epoch, epoch)
-    assert snapshot.position <= head.position, (snapshot.position, head.position)
-    connection.execute("INSERT OR REPLACE INTO snapshots VALUES (?, ?, ?)", astuple(snapshot))
-    connection.execute(
-        "DELETE FROM snapshots WHERE schema_version = ?1 AND position NOT IN (SELECT position"
-        " FROM snapshots WHERE schema_version = ?1 ORDER BY position DESC LIMIT ?2)",
-        (snapshot.schema_version, KEPT_SNAPSHOTS),
-    )
-
-
-def _forget_requests(connection: sqlite3.Connection) -> int:
-    deleted = connection.execute(
-        "DELETE FROM requests WHERE rowid IN (SELECT rowid FROM requests WHERE at_us <"
-        " (SELECT at_us FROM events ORDER BY position DESC LIMIT 1) - ? ORDER BY at_us LIMIT ?)",
-        (KEEP_US, DELETED_AT_ONCE),
-    )
-    return deleted.rowcount
-
-
-def _head(connection: sqlite3.Connection) -> Head:
-    epoch, position, digest = connection.execute(
-        "SELECT meta.epoch, last.position, last.hash FROM meta LEFT JOIN"
-        " (SELECT position, hash FROM events ORDER BY position DESC LIMIT 1) AS last"
-    ).fetchone()
-    return Head(position or 0, digest or GENESIS, epoch)
-
-
-def _read(after: int, limit: int, connection: sqlite3.Connection) -> list[StoredEvent]:
-    rows = connection.execute(
-        "SELECT * FROM events WHERE position > ? ORDER BY position LIMIT ?", (after, limit)
-    )
-    return [StoredEvent(*row) for row in rows]
-
-
-def _read_subject(subject: str, limit: int, connection: sqlite3.Connection) -> list[StoredEvent]:
-    rows = connection.execute(
-        "SELECT * FROM events WHERE subject = ? ORDER BY position DESC LIMIT ?", (subject, limit)
-    )
-    return [StoredEvent(*row) for row in rows][::-1]
-
-
-def _read_bodies(refs: list[str], connection: sqlite3.Connection) -> dict[str, Body]:
-    bodies = {}
-    for ref in refs:  # a look-up is some microseconds, and a list this way has no length limit
-        row = connection.execute(
-            "SELECT * FROM bodies WHERE ref = ? AND text IS NOT NULL", (ref,)
-        ).fetchone()
-        if row is not None:
-            bodies[ref] = Body(*row)
-    return bodies
-
-
-def _read_requests(since_us: int, connection: sqlite3.Connection) -> list[StoredRequest]:
-    rows = connection.execute(
-        "SELECT * FROM requests WHERE at_us >= ? ORDER BY at_us DESC, rowid DESC", (since_us,)
-    )
-    # An id may be used again once its 24 hours are over, whether or not the old row is gone yet.
-    newest: dict[tuple[str, str], StoredRequest] = {}
-    for row in rows:
-        request = StoredRequest(*row)
-        newest.setdefault((request.principal, request.request_id), request)
-    return list(newest.values())[::-1]
-
-
-def _load_snapshot(schema_version: int, connection: sqlite3.Connection) -> StoredSnapshot | None:
-    row = connection.execute(
-        "SELECT * FROM snapshots WHERE schema_version = ? ORDER BY position DESC LIMIT 1",
-        (schema_version,),
-    ).fetchone()
-    return None if row is None else StoredSnapshot(*row)
 
 
 # -- checks and files ----------------------------------------------------------------------------
@@ -572,20 +425,6 @@ def _require_sound_file(connection: sqlite3.Connection, path: Path) -> None:
     (finding,) = connection.execute("PRAGMA quick_check(1)").fetchone()
     if finding != "ok":
         raise JournalCorrupt(f"The journal {path} is damaged: {finding}.")
-
-
-def _require_sound_tail(path: Path, head: Head, connection: sqlite3.Connection) -> None:
-    """Recompute the chain over the last events."""
-    start = max(0, head.position - CHECKED_EVENTS)
-    tail = _read(max(0, start - 1), CHECKED_EVENTS + 1, connection)
-    previous = tail.pop(0).hash if start else GENESIS
-    if [event.position for event in tail] != list(range(start + 1, head.position + 1)):
-        raise JournalCorrupt(f"The journal {path} lacks events after position {start}.")
-    for event in tail:
-        if not is_intact(event, previous):
-            message = f"Event {event.position} of the journal {path} breaks its chain of hashes."
-            raise JournalCorrupt(message)
-        previous = event.hash
 
 
 def _tables(connection: sqlite3.Connection) -> set[str]:

@@ -1,0 +1,1 @@
+"""Revisions of the SQLite journal's tables."""

@@ -1,0 +1,196 @@
+"""Tables of the SQLite journal, and what it does with them inside a transaction.
+
+Each function takes the connection as its last argument, and neither begins nor ends a transaction.
+"""
+
+import sqlite3
+from pathlib import Path
+
+import msgspec
+from msgspec.structs import astuple
+
+from pm_agent.adapters.journal_memory import KEPT_SNAPSHOTS
+from pm_agent.domain.envelope import Body
+from pm_agent.domain.errors import JournalCorrupt
+from pm_agent.kernel.chain import is_intact, require_continuation, require_epoch
+from pm_agent.kernel.idempotency import KEEP_US
+from pm_agent.ports import GENESIS, Batch, Head, StoredEvent, StoredRequest, StoredSnapshot
+
+DELETED_AT_ONCE = 1000  # old requests per transaction, a few ms: appends come in between
+CHECKED_EVENTS = 1000  # end of the chain verified at activation; `pm-agent verify` does all of it
+
+SCHEMA = (
+    """CREATE TABLE meta (
+        schema_version INTEGER NOT NULL, workspace_id TEXT NOT NULL,
+        epoch INTEGER NOT NULL, probes INTEGER NOT NULL
+    )""",
+    """CREATE TABLE events (
+        position INTEGER PRIMARY KEY, at_us INTEGER NOT NULL, epoch INTEGER NOT NULL,
+        kind TEXT NOT NULL, schema_version INTEGER NOT NULL, principal TEXT NOT NULL,
+        cause TEXT NOT NULL, subject TEXT NOT NULL, payload BLOB NOT NULL, hash BLOB NOT NULL
+    )""",
+    # An index entry ends with the row's key, so this one is ordered by (subject, position).
+    "CREATE INDEX events_by_subject ON events (subject)",
+    # An erased body keeps its row, without salt and text: erased and never seen are two things.
+    # References begin with their time, so new rows lie side by side on the same few pages.
+    "CREATE TABLE bodies (ref TEXT PRIMARY KEY, salt BLOB, text TEXT) WITHOUT ROWID",
+    # All requests of one append in one row: they are read again as a whole or not at all. Ids are
+    # random, so a row and a key for each took as long as all of the append's events. The engine
+    # keeps them unique for the 24 hours that matter.
+    "CREATE TABLE requests (at_us INTEGER NOT NULL, data BLOB NOT NULL)",
+    """CREATE TABLE snapshots (
+        position INTEGER NOT NULL, schema_version INTEGER NOT NULL, data BLOB NOT NULL,
+        PRIMARY KEY (schema_version, position)
+    )""",
+)
+TABLES = {"meta", "events", "bodies", "requests", "snapshots"}
+
+_encode_requests = msgspec.msgpack.encode
+_decode_requests = msgspec.msgpack.Decoder(list[StoredRequest]).decode
+
+
+def take_epoch(path: Path, connection: sqlite3.Connection) -> Head:
+    """Take the next epoch, if the end of the journal is sound."""
+    head = read_head(connection)
+    _require_sound_tail(path, head, connection)
+    connection.execute("UPDATE meta SET epoch = epoch + 1")
+    return head._replace(epoch=head.epoch + 1)
+
+
+def append(batch: Batch, connection: sqlite3.Connection) -> None:
+    """Write a batch, if its epoch is the newest and it continues the journal."""
+    head = read_head(connection)
+    require_epoch(head.epoch, batch.epoch)
+    require_continuation(head, batch.events)
+    connection.executemany(
+        "INSERT INTO events VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", map(astuple, batch.events)
+    )
+    if batch.bodies:
+        # The same salt and text can come again after a restart, even after an erasure.
+        connection.executemany(
+            "INSERT OR REPLACE INTO bodies VALUES (?, ?, ?)", map(astuple, batch.bodies)
+        )
+    if batch.requests:
+        newest_us = batch.requests[-1].at_us
+        connection.execute(
+            "INSERT INTO requests VALUES (?, ?)", (newest_us, _encode_requests(batch.requests))
+        )
+
+
+def probe(epoch: int, connection: sqlite3.Connection) -> None:
+    """Write something, if the epoch is the newest."""
+    require_epoch(read_head(connection).epoch, epoch)
+    connection.execute("UPDATE meta SET probes = probes + 1")
+
+
+def erase_body(ref: str, connection: sqlite3.Connection) -> bool:
+    """Erase a text; False when there was none."""
+    # ON overwrites the text in the file. Only here: for the megabytes of an old snapshot it would
+    # cost as much as writing them.
+    connection.execute("PRAGMA secure_delete = ON").fetchall()
+    erased = connection.execute(
+        "UPDATE bodies SET salt = NULL, text = NULL WHERE ref = ? AND text IS NOT NULL", (ref,)
+    )
+    connection.execute("PRAGMA secure_delete = FAST").fetchall()
+    return erased.rowcount == 1
+
+
+def save_snapshot(epoch: int, snapshot: StoredSnapshot, connection: sqlite3.Connection) -> None:
+    """Keep a snapshot, and only the newest few of its version."""
+    head = read_head(connection)
+    require_epoch(head.epoch, epoch)
+    assert snapshot.position <= head.position, (snapshot.position, head.position)
+    connection.execute("INSERT OR REPLACE INTO snapshots VALUES (?, ?, ?)", astuple(snapshot))
+    connection.execute(
+        "DELETE FROM snapshots WHERE schema_version = ?1 AND position NOT IN (SELECT position"
+        " FROM snapshots WHERE schema_version = ?1 ORDER BY position DESC LIMIT ?2)",
+        (snapshot.schema_version, KEPT_SNAPSHOTS),
+    )
+
+
+def forget_requests(connection: sqlite3.Connection) -> int:
+    """Delete some requests older than 24 hours of event time; return how many rows went."""
+    deleted = connection.execute(
+        "DELETE FROM requests WHERE rowid IN (SELECT rowid FROM requests WHERE at_us <"
+        " (SELECT at_us FROM events ORDER BY position DESC LIMIT 1) - ? ORDER BY rowid LIMIT ?)",
+        (KEEP_US, DELETED_AT_ONCE),
+    )
+    return deleted.rowcount
+
+
+def read_head(connection: sqlite3.Connection) -> Head:
+    """Last position, its hash, and the epoch."""
+    epoch, position, digest = connection.execute(
+        "SELECT meta.epoch, last.position, last.hash FROM meta LEFT JOIN"
+        " (SELECT position, hash FROM events ORDER BY position DESC LIMIT 1) AS last"
+    ).fetchone()
+    return Head(position or 0, digest or GENESIS, epoch)
+
+
+def read(after: int, limit: int, connection: sqlite3.Connection) -> list[StoredEvent]:
+    """Events after a position, in order."""
+    rows = connection.execute(
+        "SELECT * FROM events WHERE position > ? ORDER BY position LIMIT ?", (after, limit)
+    )
+    return [StoredEvent(*row) for row in rows]
+
+
+def read_subject(subject: str, limit: int, connection: sqlite3.Connection) -> list[StoredEvent]:
+    """The newest events about a subject, oldest first."""
+    rows = connection.execute(
+        "SELECT * FROM events WHERE subject = ? ORDER BY position DESC LIMIT ?", (subject, limit)
+    )
+    return [StoredEvent(*row) for row in rows][::-1]
+
+
+def read_bodies(refs: list[str], connection: sqlite3.Connection) -> dict[str, Body]:
+    """Texts by reference; those erased or never seen are left out."""
+    bodies = {}
+    for ref in refs:  # a look-up is some microseconds, and a list this way has no length limit
+        row = connection.execute(
+            "SELECT * FROM bodies WHERE ref = ? AND text IS NOT NULL", (ref,)
+        ).fetchone()
+        if row is not None:
+            bodies[ref] = Body(*row)
+    return bodies
+
+
+def read_requests(since_us: int, connection: sqlite3.Connection) -> list[StoredRequest]:
+    """The newest request of each id since an instant, oldest first."""
+    rows = connection.execute(
+        "SELECT data FROM requests WHERE at_us >= ? ORDER BY rowid", (since_us,)
+    )
+    # An id may be used again once its 24 hours are over, whether or not the old one is gone yet.
+    newest: dict[tuple[str, str], StoredRequest] = {}
+    for (data,) in rows:
+        for request in _decode_requests(data):
+            if request.at_us >= since_us:
+                newest.pop((request.principal, request.request_id), None)
+                newest[request.principal, request.request_id] = request
+    return list(newest.values())
+
+
+def load_snapshot(schema_version: int, connection: sqlite3.Connection) -> StoredSnapshot | None:
+    """The newest snapshot of a version."""
+    row = connection.execute(
+        "SELECT * FROM snapshots WHERE schema_version = ? ORDER BY position DESC LIMIT 1",
+        (schema_version,),
+    ).fetchone()
+    return None if row is None else StoredSnapshot(*row)
+
+
+def _require_sound_tail(path: Path, head: Head, connection: sqlite3.Connection) -> None:
+    """Recompute the chain over the last events."""
+    start = max(0, head.position - CHECKED_EVENTS)
+    tail = read(max(0, start - 1), CHECKED_EVENTS + 1, connection)
+    previous = tail.pop(0).hash if start else GENESIS
+    if [event.position for event in tail] != list(range(start + 1, head.position + 1)):
+        raise JournalCorrupt(f"The journal {path} lacks events after position {start}.")
+    for event in tail:
+        if not is_intact(event, previous):
+            message = f"Event {event.position} of the journal {path} breaks its chain of hashes."
+            raise JournalCorrupt(message)
+        previous = event.hash
+    if tail and tail[-1].epoch > head.epoch:  # a writer that was shut out could come in again
+        message = f"Event {head.position} of the journal {path} is of a later epoch than the last."
+        raise JournalCorrupt(message)
