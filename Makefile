@@ -17,10 +17,10 @@ export UV_SYSTEM_CERTS ?= true
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test check bench lock clean
+.PHONY: help demo test test-long check bench lock clean
 
 help: ## Show this list
-	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-7s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-9s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
 
 # CHAOS and SHUFFLE_SEED reach the demo through the environment: make demo CHAOS=1 SHUFFLE_SEED=7.
 demo: $(INSTALLED) ## Run a board with simulated agents here, print the result, leave nothing running
@@ -28,6 +28,12 @@ demo: $(INSTALLED) ## Run a board with simulated agents here, print the result, 
 
 test: $(INSTALLED) ## Run the tests
 	$(BIN)/python -m pytest $(ARGS)
+
+# A million steps under faults, and five times the rules against the reference model; 5 to 10 minutes.
+test-long: $(INSTALLED) ## Run what the usual tests have no time for
+	$(BIN)/python -m simulation check --seeds 200 --steps 5000
+	PM_AGENT_TEST_RULES=25000 $(BIN)/python -m pytest tests/kernel/test_engine_stateful.py --timeout 1800 $(ARGS)
+	PM_AGENT_TEST_KILLS=10 $(BIN)/python -m pytest tests/actors/test_chaos.py tests/benchmarks/test_chaos_database.py --timeout 1800 $(ARGS)
 
 check: $(INSTALLED) ## Check format, lint, types and import contracts
 	$(BIN)/ruff format --check

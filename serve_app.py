@@ -23,7 +23,7 @@ class IngressReplica:
         self._settings = Settings.model_validate_json(settings_json)
 
     def __serve_build_asgi_app__(self) -> Any:
-        ingress = build_ingress(RemoteCoordinator(self._settings.workspace))
+        ingress = build_ingress(RemoteCoordinator(self._settings.workspace), self._settings)
         return build_app(ingress, allowed_hosts=self._settings.allowed_hosts)
 
 

@@ -5,10 +5,12 @@ Uses nothing of PM Agent: SQLite, JSON and git. Prints one JSON object; exits 1 
     python examples/check_demo.py JOURNAL REPOSITORY
 """
 
+import base64
 import json
 import sqlite3
 import subprocess
 import sys
+from array import array
 from collections import defaultdict
 from typing import Any
 
@@ -80,9 +82,10 @@ def recount(events: list[tuple[str, int, dict[str, Any]]]) -> dict[str, Any]:
 
 def varying_factors(decision: dict[str, Any]) -> set[str]:
     """Names of factors that differ between the explained candidates of one decision."""
-    rows = decision.get("factors") or [e["factors"] for e in decision.get("explained", [])]
-    names = decision.get("factor_names") or [str(i) for i in range(len(rows[0]) if rows else 0)]
-    return {name for i, name in enumerate(names) if len({round(row[i], 9) for row in rows}) > 1}
+    packed = array("f", base64.b64decode(decision["factors"]))
+    width = len(packed) // len(decision["explained"])
+    columns = [packed[column::width] for column in range(width)]
+    return {str(number) for number, values in enumerate(columns) if len(set(values)) > 1}
 
 
 def merged_commits(repository: str) -> set[str]:

@@ -8,6 +8,8 @@ import os
 from collections.abc import Callable
 from pathlib import Path
 
+from pydantic import SecretStr
+
 from pm_agent.adapters.gates_command import CommandGate
 from pm_agent.adapters.journal_sqlite import SQLiteJournal
 from pm_agent.adapters.llm_rules import RuleBasedWriter
@@ -22,6 +24,7 @@ from pm_agent.kernel import snapshot as snapshots
 from pm_agent.kernel.engine import Engine
 from pm_agent.kernel.types import Policy
 from pm_agent.ports import Clock, GateRunner, Head, Journal, LanguageModel, Scorer, StoredSnapshot
+from pm_agent.runtime.admission import Limits
 from pm_agent.runtime.attempt import Api
 from pm_agent.runtime.backend import Coordinator
 from pm_agent.runtime.clock import SystemClock
@@ -35,17 +38,48 @@ from pm_agent.runtime.worktree import Worktree
 from pm_agent.settings import PythonSpec, Settings, ShellSpec, WorkerSpec
 
 ADMIN = Principal(kind="person", id="admin", role="admin")
+BURST_S = 4.0  # an agent may ask for so many seconds' worth at once
 
 
 def open_journal(settings: Settings) -> Journal:
     """Open the workspace's journal for writing; its folder is made if need be."""
     settings.data.mkdir(parents=True, exist_ok=True)
-    return SQLiteJournal(settings.journal_path, settings.workspace)
+    return _journal(settings, read_only=False)
 
 
-def open_journal_readonly(path: Path, workspace: str = "main") -> Journal:
+def open_journal_readonly(settings: Settings) -> Journal:
     """Open a journal that somebody else may be writing, without changing anything."""
-    return SQLiteJournal(path, workspace, read_only=True)
+    return _journal(settings, read_only=True)
+
+
+def open_history(place: str, workspace: str = DEFAULT_WORKSPACE) -> Journal:
+    """Open a journal for reading alone, by the path of its file or the URL of its database."""
+    if "://" in place:
+        return open_journal_readonly(Settings(database_url=SecretStr(place), workspace=workspace))
+    return SQLiteJournal(Path(place), workspace, read_only=True)
+
+
+def journal_place(settings: Settings) -> str:
+    """Where the journal is, for people: a path, or a database without its password."""
+    if settings.database_url is None:
+        return str(settings.journal_path)
+    from pm_agent.adapters.postgres import place  # noqa: PLC0415 - as in `_journal`
+
+    return place(settings.database_url.get_secret_value())
+
+
+def _journal(settings: Settings, *, read_only: bool) -> Journal:
+    if settings.database_url is None:
+        return SQLiteJournal(settings.journal_path, settings.workspace, read_only=read_only)
+    # The driver costs 0.1 s and 10 MiB, which a journal in a file does not pay.
+    from pm_agent.adapters.journal_postgres import PostgresJournal  # noqa: PLC0415
+
+    return PostgresJournal(
+        settings.database_url.get_secret_value(),
+        settings.workspace,
+        read_only=read_only,
+        history_days=settings.history_days,
+    )
 
 
 def engine_builder(
@@ -87,9 +121,11 @@ def build_coordinator(
     return CoordinatorLoop(open_journal(settings), build, clock or SystemClock(), on_crash)
 
 
-def build_ingress(coordinator: Coordinator) -> Ingress:
+def build_ingress(coordinator: Coordinator, settings: Settings) -> Ingress:
     """Door to a coordinator; its app's lifespan starts it."""
-    return Ingress(coordinator, SystemClock())
+    rate = settings.claims_per_s
+    limits = Limits(claims_per_s=rate, claims_burst=max(1, round(rate * BURST_S)))
+    return Ingress(coordinator, SystemClock(), limits)
 
 
 def build_effect_runner(coordinator: Coordinator) -> EffectRunner:

@@ -421,6 +421,10 @@ class _Operations(Generic[Answer]):
         path = f"/v1/tokens/{sha256}"
         return self._perform(_Call("DELETE", path, json=None, params=params, timeout_s=REQUEST_S))
 
+    def hand_over(self, *, drain_s: int = 2, request_id: str | None = None) -> Answer:
+        """Let another server take the workspace over; this one writes no more."""
+        return self._write("POST", "/v1/handover", request_id, wait_s=drain_s, drain_s=drain_s)
+
     # -- reading ------------------------------------------------------------------------------
 
     def get_status(self) -> Answer:

@@ -148,8 +148,8 @@ class Clock(Protocol):
 class Scores(NamedTuple):
     """What a scorer found, a row a task."""
 
-    values: NDArray[np.float64]  # (n_tasks,)
-    factors: NDArray[np.float64]  # (n_tasks, n_factors), each 0..1
+    values: NDArray[np.float32]  # (n_tasks,)
+    factors: NDArray[np.float32]  # (n_tasks, n_factors), each 0..1
 
 
 class Scorer(Protocol):
@@ -161,7 +161,7 @@ class Scorer(Protocol):
     factor_names: tuple[str, ...]
     weights: tuple[float, ...]
 
-    def score(self, facts: NDArray[np.float64]) -> Scores:
+    def score(self, facts: NDArray[np.float32]) -> Scores:
         """Score candidates.
 
         Parameters

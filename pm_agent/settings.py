@@ -4,10 +4,20 @@ import tomllib
 from pathlib import Path
 from typing import Literal
 
-from pydantic import BaseModel, Field
+import msgspec
+from pydantic import (
+    AliasChoices,
+    BaseModel,
+    Field,
+    SecretStr,
+    SerializationInfo,
+    field_serializer,
+    field_validator,
+)
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from pm_agent.domain.errors import StartError
+from pm_agent.domain.time import SECOND_US
 from pm_agent.kernel.types import Policy
 
 
@@ -77,12 +87,23 @@ ScorerName = Literal["priority", "factors"]
 class Settings(BaseSettings):
     """What an operator may set. ``pm-agent doctor`` shows each with its source."""
 
-    model_config = SettingsConfigDict(env_prefix="PM_AGENT_", frozen=True, extra="ignore")
+    model_config = SettingsConfigDict(
+        env_prefix="PM_AGENT_", frozen=True, extra="ignore", populate_by_name=True
+    )
 
     data: Path = Field(
         default=Path(".pm-agent"), description="Folder of the journal and the administrator's token"
     )
     workspace: str = Field(default="main", description="Workspace id, on every event and metric")
+    # As many platforms name it; ours first, and an empty one of ours means SQLite all the same.
+    database_url: SecretStr | None = Field(
+        default=None,
+        validation_alias=AliasChoices("PM_AGENT_DATABASE_URL", "DATABASE_URL"),
+        description="PostgreSQL database of the journal; none: a SQLite file in the data folder",
+    )
+    history_days: int = Field(
+        default=400, ge=1, description="How long PostgreSQL keeps rows of task_history"
+    )
     host: str = Field(default="127.0.0.1", description="Address to listen on; loopback by default")
     port: int = Field(default=8470, ge=1, le=65535, description="Port of HTTP and MCP")
     allowed_hosts: tuple[str, ...] = Field(
@@ -96,9 +117,32 @@ class Settings(BaseSettings):
         default="local",
         description="'local' starts an embedded Ray; 'auto' or an address joins one",
     )
+    claims_per_s: float = Field(
+        default=50.0,
+        gt=0,
+        description="Claims and registrations of one agent a second; four times as many at once",
+    )
     haproxy: bool = Field(default=True, description="Serve through HAProxy; 13 times cheaper")
     workers: Path | None = Field(default=None, description="TOML file of managed workers to run")
     seed: int | None = Field(default=None, description="Of random draws; None: from the clock")
+    silence_s: float | None = Field(
+        default=None,
+        gt=0,
+        description="For tests of failures: how long an agent may be silent before its leases are"
+        " suspect, and again before they are lost; None: 120 s with heartbeats, else 20 min",
+    )
+
+    @field_validator("database_url")
+    @classmethod
+    def _none_when_empty(cls, value: SecretStr | None) -> SecretStr | None:
+        return value if value is not None and value.get_secret_value() else None
+
+    @field_serializer("database_url")
+    def _told_to_own_processes(
+        self, value: SecretStr | None, info: SerializationInfo
+    ) -> SecretStr | str | None:
+        """JSON is for our own processes, which need the password; people see the Python form."""
+        return value.get_secret_value() if value and info.mode == "json" else value
 
     @property
     def journal_path(self) -> Path:
@@ -110,7 +154,16 @@ class Settings(BaseSettings):
 
     @property
     def policy(self) -> Policy:
-        return Policy(exploration=self.exploration)
+        policy = Policy(exploration=self.exploration)
+        if self.silence_s is None:
+            return policy
+        silence_us = round(self.silence_s * SECOND_US)
+        return msgspec.structs.replace(
+            policy,
+            heartbeat_silence_us=silence_us,
+            request_silence_us=silence_us,
+            request_silence_max_us=silence_us,
+        )
 
     @property
     def url(self) -> str:

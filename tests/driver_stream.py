@@ -45,7 +45,7 @@ from tests.scenario import (
 
 AnyCommand = Union[tuple(DECIDERS)]  # type: ignore[valid-type]  # noqa: UP007 - made from a table
 _line: Any = msgspec.json.Decoder(tuple[int, AnyCommand | None])  # type: ignore[valid-type]
-_HEX_64 = re.compile(r"[0-9a-f]{64}")
+_BODY_REF = re.compile(r"[0-9a-f]+\.[0-9a-f]{64}")
 _OF_THE_DRIVER = frozenset({"seed", "scores", "explained"})  # of a decision record
 
 
@@ -232,6 +232,6 @@ def _plain(value: Any) -> Any:
         }
     if isinstance(value, list):
         return [_plain(v) for v in value]
-    if isinstance(value, str) and _HEX_64.fullmatch(value):
+    if isinstance(value, str) and _BODY_REF.fullmatch(value):
         return "(a text)"
     return value

@@ -217,13 +217,13 @@ def of_person(command: Command, principal: Principal = PERSON) -> Command:
 
 
 class Scenario:
-    """One workspace from its first event. Exploration is off unless a policy says otherwise."""
+    """One workspace from its first event. Nothing is left to chance unless a policy says so."""
 
     def __init__(
         self, scorer: Scorer | None = None, policy: Policy | None = None, seed: int = 1
     ) -> None:
         self.scorer = scorer or PriorityScorer()
-        self.policy = policy or Policy(exploration=0.0)
+        self.policy = policy or Policy(exploration=0.0, reserve=0.0)
         self.seed = seed
         self.now_us = START_US
         self.journal: list[StoredEvent] = []
@@ -321,6 +321,8 @@ class Scenario:
 
     def step(self, commands: list[Command]) -> Step:
         step = self.engine.step(commands, self.now_us)
+        for failure in step.failures:  # a decider's bug: the engine refuses that command only
+            raise failure
         self.journal += step.stored
         self.stored_requests += step.requests
         self.texts |= {body.ref: body.text for body in step.bodies}

@@ -91,13 +91,26 @@ def test_a_refusal_of_ours_is_raised_at_once(status: int) -> None:
     assert len(server.requests) == 1
 
 
-def test_retry_after_is_waited_for(pauses: list[float]) -> None:
-    server = Server(
-        problem(503, {"code": "overloaded"}, **{"Retry-After": "7"}), httpx.Response(200, json={})
-    )
-    with server.client() as client:
-        client.get_status()
+@pytest.mark.parametrize(
+    ("status", "code"), [(429, "rate_limited"), (503, "overloaded"), (503, "handing_over")]
+)
+def test_retry_after_is_waited_for_with_jitter(pauses: list[float], status: int, code: str) -> None:
+    refusal = problem(status, {"code": code}, **{"Retry-After": "7"})
+    server = Server(*[refusal] * 20, httpx.Response(200, json={}))
+    with server.client(patience_s=1_000) as client:
+        client.complete_task("T-1", lease_token=1, summary="done")
     assert 7 <= pauses[0] <= 7.1
+    assert all(7 <= pause <= 12 for pause in pauses)
+    assert len(set(pauses)) == 20
+    assert len({body["request_id"] for body in server.bodies()}) == 1
+
+
+def test_a_time_beyond_all_patience_is_not_waited_for(pauses: list[float]) -> None:
+    server = Server(problem(503, {"code": "overloaded"}, **{"Retry-After": "99"}))
+    with server.client(patience_s=30) as client, pytest.raises(ApiError) as caught:
+        client.get_status()
+    assert caught.value.code == "overloaded"
+    assert pauses == []
 
 
 def test_patience_ends_and_the_last_answer_is_raised() -> None:

@@ -89,6 +89,31 @@ def test_settings_cross_to_another_process_unchanged() -> None:
     assert Settings.model_validate_json(settings.model_dump_json()) == settings
 
 
+def test_the_platforms_database_is_used_unless_ours_says_otherwise(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def url() -> str | None:
+        found = Settings().database_url
+        return found.get_secret_value() if found else None
+
+    assert url() is None
+    monkeypatch.setenv("DATABASE_URL", "postgresql://platform/x")
+    assert url() == "postgresql://platform/x"
+    monkeypatch.setenv("PM_AGENT_DATABASE_URL", "postgresql://ours/x")
+    assert url() == "postgresql://ours/x"
+    monkeypatch.setenv("PM_AGENT_DATABASE_URL", "")
+    assert url() is None
+
+
+def test_a_password_reaches_our_own_processes_and_no_print() -> None:
+    settings = Settings.model_validate({"database_url": "postgresql://ada:s3cret@db/x"})
+    assert "s3cret" not in f"{settings} {settings!r} {settings.model_dump()}"
+    again = Settings.model_validate_json(settings.model_dump_json())
+    assert again == settings
+    assert again.database_url is not None
+    assert again.database_url.get_secret_value() == "postgresql://ada:s3cret@db/x"
+
+
 def test_workers_are_read_from_toml(tmp_path: Path) -> None:
     path = tmp_path / "workers.toml"
     path.write_text(WORKERS)
@@ -138,3 +163,10 @@ def test_one_table_instead_of_a_list_is_told(tmp_path: Path) -> None:
     path.write_text('[worker]\nname = "ada"\n')
     with pytest.raises(StartError):
         load_workers(path)
+
+
+def test_a_short_silence_holds_for_agents_with_and_without_heartbeats() -> None:
+    policy = Settings(silence_s=1.5).policy
+    assert policy.heartbeat_silence_us == policy.request_silence_us == 1_500_000
+    usual = Settings().policy
+    assert (usual.heartbeat_silence_us, usual.request_silence_us) == (120_000_000, 1_200_000_000)

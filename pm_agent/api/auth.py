@@ -1,6 +1,9 @@
 """Who calls, and whether its role allows the operation. Tokens are looked up by the ingress."""
 
+from contextlib import suppress
 from typing import TYPE_CHECKING
+
+from starlette.types import Scope
 
 from pm_agent.domain.envelope import Principal, Role
 from pm_agent.domain.errors import Forbidden, Unauthenticated, Unavailable
@@ -22,7 +25,9 @@ def bearer(authorization: str | None) -> str:
     return authorization[len(_SCHEME) :].strip()
 
 
-async def authenticate(ingress: "Ingress", secret: str, position: int = 0) -> Principal:
+async def authenticate(
+    ingress: "Ingress", secret: str, position: int = 0, address: str = ""
+) -> Principal:
     """Return the token's owner.
 
     A token issued a moment ago may not have reached this replica: with the position of that reply
@@ -32,6 +37,8 @@ async def authenticate(ingress: "Ingress", secret: str, position: int = 0) -> Pr
     ------
     Unauthenticated
         The token is missing or unknown.
+    RateLimited
+        So it is, and too many such requests came from this address.
     Unavailable
         The replica has not read the workspace yet, so no token can be known.
     """
@@ -40,11 +47,19 @@ async def authenticate(ingress: "Ingress", secret: str, position: int = 0) -> Pr
     except Unauthenticated:
         if secret and max(position, ingress.written) > ingress.world.position:
             await ingress.catch_up(position)
-            return ingress.authenticate(secret)
+            with suppress(Unauthenticated):
+                return ingress.authenticate(secret)
         if secret and ingress.is_stale and ingress.world.position == 0:
             message = "This replica is starting and knows no tokens yet."
             raise Unavailable(message) from None
+        ingress.refuse_stranger(address)
         raise
+
+
+def address_of(scope: Scope) -> str:
+    """Return the network address of a request's sender, or of the last proxy before us."""
+    client = scope.get("client")
+    return str(client[0]) if client else ""
 
 
 def authorise(principal: Principal, roles: frozenset[Role], operation: str) -> None:

@@ -85,7 +85,7 @@ NESTED: dict[type[Command], tuple[str, frozenset[str]]] = {
 }
 # Fields that only the system sets.
 INTERNAL: dict[type[Command], frozenset[str]] = {
-    ClaimTask: frozenset({"is_offered"}),
+    ClaimTask: frozenset({"is_offered", "match"}),
     AcceptCompletion: frozenset({"effect_id", "lease_token"}),
     RejectCompletion: frozenset({"effect_id", "lease_token"}),
 }
@@ -115,7 +115,7 @@ def to_command(
     if nested is not None:
         name, names = nested
         fields[name] = {field: fields.pop(field) for field in names if field in fields}
-    fields["request_id"] = request_id
+    fields["request_id"] = _inside(request_id, now_us, {})
     fields["principal"] = principal
     fields["workspace_id"] = workspace_id
     return msgspec.convert(fields, kind)
@@ -145,15 +145,22 @@ encode = msgspec.json.encode
 
 
 def result_json(
-    result: bytes | Result, now_us: int, directives: tuple[str, ...] | None = None
+    result: bytes | Result,
+    now_us: int,
+    directives: tuple[str, ...] | None = None,
+    stale_at: int | None = None,
 ) -> bytes:
     """JSON object of a result, with the server's time and an agent's directives.
+
+    ``stale_at`` marks a result read at that position while the coordinator could not be heard.
 
     Joined as bytes: the core encoded the result already, and decoding it again would be the
     costliest step of a request.
     """
     body = result if isinstance(result, bytes) else encode(result)
     told = b"" if directives is None else b',"directives":' + encode(directives)
+    if stale_at is not None:
+        told += b',"stale_at_position":%d' % stale_at
     start = body[:-1] + b"," if len(body) > len(b"{}") else b"{"
     return b"".join((start, b'"server_time":"', iso(now_us).encode(), b'"', told, b"}"))
 
@@ -164,6 +171,11 @@ ADDED = {
         "type": "array",
         "items": {"type": "string"},
         "description": "What you must stop doing now. Only for agents.",
+    },
+    "stale_at_position": {
+        "type": "integer",
+        "description": "Present while the journal cannot be reached: this was so at that position, "
+        "and there may be news.",
     },
 }
 

@@ -14,6 +14,8 @@ test ``code``; ``next_step`` is written for the language models that read it.
 """
 
 import logging
+import math
+import random
 import secrets
 from collections.abc import Iterator
 
@@ -26,6 +28,7 @@ from pm_agent.domain.errors import (
     InvalidInput,
     NotFound,
     PMError,
+    RateLimited,
     StartError,
     Unauthenticated,
     Unavailable,
@@ -37,7 +40,10 @@ log = logging.getLogger(__name__)
 
 PROBLEM_TYPE = "application/problem+json"
 PROBLEMS_URI = "https://pm-agent.dev/problems/"
-RETRY_AFTER_S = 2  # a restart of the coordinator takes about this long
+# Who is refused for the server's sake comes back within the first, which is about what a restart of
+# the coordinator takes, and within the second at twice the load that can be served.
+RETRY_SOON_S, RETRY_LATE_S = 2.0, 30.0
+TWICE = 2.0
 MAX_NAMED = 20  # fields named in one refusal
 
 
@@ -103,6 +109,7 @@ class Problem(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     code: str
     next_step: str
     errors: list[FieldError] = []
+    retry_after_s: int = 0  # send the same request again after so many seconds
 
 
 # The status of each branch of the tree; a leaf has that of its nearest ancestor here.
@@ -115,6 +122,7 @@ _BRANCHES: dict[type[PMError], int] = {
     Conflict: 409,
     VersionMismatch: 412,
     Unavailable: 503,
+    RateLimited: 429,
     StartError: 500,
     MalformedJson: 400,
     TooLarge: 413,
@@ -175,21 +183,46 @@ def problem_of_crash(error: Exception, operation: str) -> Problem:
     return problem_of(InternalError(f"Something went wrong inside; its id is {identifier}."))
 
 
-def problem_from(error: Exception, operation: str) -> Problem:
-    """Problem for anything an operation can raise."""
+def problem_from(error: Exception, operation: str, load: float = 0.0) -> Problem:
+    """Problem for anything an operation can raise; ``load`` as `pm_agent.runtime.admission`."""
     if isinstance(error, Refused):
-        return problem_of(error.info)
-    if isinstance(error, PMError):
-        return problem_of(error)
-    if isinstance(error, ValidationError):
+        problem = problem_of(error.info)
+    elif isinstance(error, PMError):
+        problem = problem_of(error)
+    elif isinstance(error, ValidationError):
         return problem_of_validation(error)
-    return problem_of_crash(error, operation)
+    else:
+        return problem_of_crash(error, operation)
+    if isinstance(error, RateLimited):
+        return msgspec.structs.replace(problem, retry_after_s=math.ceil(error.retry_after_s))
+    if problem.status == STATUS[Unavailable.code]:
+        pause_s = retry_after_s(load, random.random())
+        return msgspec.structs.replace(problem, retry_after_s=pause_s)
+    return problem
+
+
+def retry_after_s(load: float, draw: float) -> int:
+    """Whole seconds after which somebody refused shall come back, with full jitter.
+
+    Parameters
+    ----------
+    load
+        1.0 is a full house.
+    draw
+        Uniform in [0, 1): callers that were refused together come back apart.
+
+    References
+    ----------
+    Brooker, "Exponential Backoff And Jitter", AWS Architecture Blog, 2015.
+    """
+    longest_s = RETRY_SOON_S + (RETRY_LATE_S - RETRY_SOON_S) * min(load / TWICE, 1.0)
+    return max(1, math.ceil(draw * longest_s))
 
 
 def headers_of(problem: Problem) -> list[tuple[bytes, bytes]]:
-    """Return response headers that belong to a status."""
+    """Return response headers that belong to a problem."""
     if problem.status == STATUS[Unauthenticated.code]:
         return [(b"www-authenticate", b'Bearer realm="pm-agent"')]
-    if problem.status == STATUS[Unavailable.code]:
-        return [(b"retry-after", b"%d" % RETRY_AFTER_S)]
+    if problem.retry_after_s:
+        return [(b"retry-after", b"%d" % problem.retry_after_s)]
     return []

@@ -5,6 +5,7 @@ A handler decides nothing; the core does, and its refusals are raised as `Refuse
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from random import random
 from typing import Any, NamedTuple, TypeVar
 
 import msgspec
@@ -13,7 +14,7 @@ from pydantic import BaseModel
 from pm_agent.api import schemas
 from pm_agent.api.auth import ADMIN
 from pm_agent.api.convert import result_json, to_command
-from pm_agent.api.errors import Refused
+from pm_agent.api.errors import Refused, retry_after_s
 from pm_agent.domain import agent, task
 from pm_agent.domain.access import IssueToken
 from pm_agent.domain.assignment import (
@@ -46,7 +47,7 @@ from pm_agent.features.team.decide import RegisterResult
 from pm_agent.kernel.fencing import require_task
 from pm_agent.kernel.types import Reply, Result
 from pm_agent.runtime.ingress import Ingress
-from pm_agent.runtime.secret import digest_of, new_secret
+from pm_agent.runtime.secret import digest_of
 
 C = TypeVar("C", bound=Command)
 G = TypeVar("G", bound=BaseModel)
@@ -79,6 +80,14 @@ class IssueAnswer(TokenResult, frozen=True, kw_only=True):
 
     token: str  # shown once
     sha256: str  # names it, to revoke it
+
+
+class HandOverAnswer(Result, frozen=True, kw_only=True):
+    """Where the journal stands that another server may take over."""
+
+    position: int
+    epoch: int  # of the server that handed over; its successor's is higher
+    next_step: str
 
 
 class ApprovalResult(Result, frozen=True, kw_only=True):
@@ -128,8 +137,10 @@ class Call:
         told = None
         if self.principal.kind == "agent":
             told = directives_for(self.world, self.principal.id)
-        body = result_json(result, self.ingress.now_us(), told)
-        return Answer(body, self.world.position, version)
+        position = self.world.position
+        stale_at = position if self.ingress.is_stale else None
+        body = result_json(result, self.ingress.now_us(), told, stale_at)
+        return Answer(body, position, version)
 
 
 def accepted(reply: Reply) -> Reply:
@@ -173,12 +184,16 @@ async def register_agent(call: Call, given: schemas.RegisterAgentInput) -> Answe
     """Register an agent; with a new one of an administrator comes its access token."""
     principal = call.principal
     command = call.command(agent.RegisterAgent, given)
+    token_request = f"{call.request_id}:token"
     is_new = command.agent_id not in call.world.agents
+    is_retry = (str(principal), token_request) in call.ingress.secrets
+    if principal.role not in ADMIN or not (is_new or is_retry):
+        return call.reply(await call.submit(command))
+    # Made before the agent is: a retry after a lost reply, or half of the work, finds it.
+    call.ingress.secrets.of((str(principal), token_request))
     reply = await call.submit(command)
-    if not is_new or principal.role not in ADMIN:
-        return call.reply(reply)
     owner = Principal("agent", command.agent_id, given.role)
-    secret, _, issued = await _issue(call, owner, f"{call.request_id}:token", "by registration")
+    secret, _, issued = await _issue(call, owner, token_request, "by registration")
     result = msgspec.json.decode(reply.result, type=RegisterAnswer)
     return call.reply(issued, msgspec.structs.replace(result, access_token=secret))
 
@@ -186,8 +201,11 @@ async def register_agent(call: Call, given: schemas.RegisterAgentInput) -> Answe
 async def _issue(
     call: Call, owner: Principal, request_id: str, label: str
 ) -> tuple[str, str, Reply]:
-    """Make a secret and journal its hash; return secret, hash and reply."""
-    secret = new_secret()
+    """Make a secret and journal its hash; return secret, hash and reply.
+
+    A retry gets the same secret, as long as this ingress remembers it.
+    """
+    secret = call.ingress.secrets.of((str(call.principal), request_id))
     sha256 = digest_of(secret)
     command = IssueToken(
         request_id=request_id, principal=call.principal, sha256=sha256, owner=owner, label=label
@@ -196,7 +214,7 @@ async def _issue(
 
 
 async def issue_token(call: Call, given: schemas.IssueTokenInput) -> Answer:
-    """Make an access token; its secret leaves in this answer and is kept nowhere."""
+    """Make an access token; its secret leaves in this answer and is not stored."""
     owner = given.owner
     identifier = owner.id
     if owner.kind == "agent" and not identifier.startswith("A-"):
@@ -227,7 +245,10 @@ async def _claimed(call: Call, reply: Reply) -> Answer:
     """Answer a claim; with a task comes all that is needed to start on it."""
     claim = msgspec.json.decode(reply.result, type=ClaimAnswer)
     if claim.outcome == "waiting":  # the time is up: who wants to wait on need not pause first
-        return call.reply(reply, msgspec.structs.replace(claim, retry_after_s=0))
+        pause_s = (
+            retry_after_s(call.ingress.admission.load, random()) if call.ingress.leaving else 0
+        )
+        return call.reply(reply, msgspec.structs.replace(claim, retry_after_s=pause_s))
     if claim.outcome != "assigned":
         return call.reply(reply)
     if not _is_whole(call.world.tasks.get(claim.task_id), claim):
@@ -289,18 +310,33 @@ async def approve(call: Call, given: schemas.ApproveTaskInput) -> Answer:
     return call.reply(accepted(reply), result)
 
 
+async def hand_over(call: Call, given: schemas.HandOverInput) -> Answer:
+    """Let another server take over; about the server, so nothing of it is in the journal."""
+    health = await call.ingress.hand_over(given.drain_s)
+    result = HandOverAnswer(
+        position=health.position,
+        epoch=health.epoch,
+        next_step="Start the new server on the same journal; this one reads on until it is ended.",
+    )
+    body = result_json(result, call.ingress.now_us())
+    return Answer(body, health.position)
+
+
 # -- queries --------------------------------------------------------------------------------------
 
 
 async def task_context(call: Call, given: schemas.TaskContextInput) -> Answer:
     """Read all about a task."""
     texts = await call.ingress.texts(backlog_view.context_refs(call.world, given.task_id))
+    held = call.world.assignments.get(given.task_id)
+    signs = await call.ingress.signs([held.agent_id] if held else [])
     known = require_task(call.world, given.task_id)
     context = backlog_view.task_context(
         call.world,
         given.task_id,
         texts,
         instructions_view.recovery_lines(known, texts),
+        signs=signs,
         is_detailed=given.response_format == "detailed",
     )
     return call.read(context, known.version)
@@ -316,7 +352,7 @@ async def explain(call: Call, given: schemas.ExplainAssignmentInput) -> Answer:
 async def _assignment_event(call: Call, task_id: str, attempt: int | None) -> Event:
     _require_known(call.world, task_id)
     held = call.world.assignments.get(task_id)
-    if held is not None and attempt in (None, held.attempt):
+    if held is not None and held.decided_at and attempt in (None, held.attempt):
         current = await call.ingress.event_at(held.decided_at)
         if current is not None:
             return current
@@ -348,13 +384,17 @@ def _require_known(world: World, task_id: str) -> None:
 
 async def search(call: Call, given: schemas.SearchTasksInput) -> Answer:
     """Find tasks."""
-    return call.read(backlog_view.search_tasks(call.world, **given.model_dump()))
+    page = backlog_view.search_tasks(call.world, **given.model_dump())
+    signs = await call.ingress.signs(item.agent_id for item in page.tasks if item.agent_id)
+    return call.read(backlog_view.with_lease_states(call.world, page, signs))
 
 
 async def project_status(call: Call, given: schemas.ProjectStatusInput) -> Answer:
     """Read where a project stands."""
     texts = await call.ingress.texts(backlog_status.project_refs(call.world, given.project_id))
-    return call.read(backlog_status.project_status(call.world, given.project_id, texts))
+    holders = backlog_status.project_holders(call.world, given.project_id)
+    signs = await call.ingress.signs(holders)
+    return call.read(backlog_status.project_status(call.world, given.project_id, texts, signs))
 
 
 async def list_projects(call: Call, given: schemas.ListProjectsInput) -> Answer:
@@ -365,8 +405,9 @@ async def list_projects(call: Call, given: schemas.ListProjectsInput) -> Answer:
 async def status(call: Call, given: schemas.StatusInput) -> Answer:
     """Read the whole workspace."""
     ingress = call.ingress
+    signs = await ingress.signs(a.agent_id for a in backlog_status.suspected(call.world))
     status = backlog_status.workspace_status(
-        call.world, parked=ingress.n_parked, is_stale=ingress.is_stale
+        call.world, parked=ingress.n_parked, is_stale=ingress.is_stale, signs=signs
     )
     return call.read(status)
 
@@ -375,9 +416,12 @@ async def agent_status(call: Call, given: schemas.AgentStatusInput) -> Answer:
     """Read one agent."""
     who = _own(call, given).agent_id
     assert who is not None
-    return call.read(team_view.agent_status(call.world, who))
+    signs = await call.ingress.signs([who])
+    return call.read(team_view.agent_status(call.world, who, signs))
 
 
 async def list_agents(call: Call, given: schemas.ListAgentsInput) -> Answer:
     """Read all agents, by pages."""
-    return call.read(team_view.list_agents(call.world, **given.model_dump()))
+    page = team_view.list_agents(call.world, **given.model_dump())
+    signs = await call.ingress.signs(item.agent_id for item in page.agents if item.active_tasks)
+    return call.read(team_view.with_lease_states(call.world, page, signs))

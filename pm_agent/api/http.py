@@ -22,7 +22,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.types import Message, Receive, Scope, Send
 
 from pm_agent.api import openapi
-from pm_agent.api.auth import authenticate, authorise, bearer
+from pm_agent.api.auth import address_of, authenticate, authorise, bearer
 from pm_agent.api.errors import (
     PROBLEM_TYPE,
     MalformedJson,
@@ -312,7 +312,7 @@ class HttpApp:
             code = error.code
             await send_problem(send, problem_of(error), [(b"allow", error.allowed.encode())])
         except Exception as error:  # noqa: BLE001 - a crash becomes a 500 with an id, and is logged
-            problem = problem_from(error, name)
+            problem = problem_from(error, name, self._load())
             code = problem.code
             await send_problem(send, problem, self._position_headers())
         else:
@@ -330,8 +330,10 @@ class HttpApp:
         headers = headers_in(scope)
         position = _position(headers.x_pm_position)
         # Who before what: nobody without a token gets 32 MiB read.
-        principal = await authenticate(ingress, bearer(headers.authorization), position)
+        secret = bearer(headers.authorization)
+        principal = await authenticate(ingress, secret, position, address_of(scope))
         authorise(principal, operation.roles, operation.name)
+        ingress.require_pace(principal, operation.work)
         if operation.method in ("POST", "PATCH"):
             limit = MAX_IMPORT_BODY if operation.takes_ndjson else MAX_BODY
             body = await read_body(receive, limit, headers.content_length)
@@ -344,11 +346,16 @@ class HttpApp:
         given = operation.input.model_validate(sent)
         call = Call(ingress, principal, getattr(given, "request_id", None) or uuid4().hex)
         if operation.parks:
+            ingress.admission.require(operation.work)
             return await _until_gone(operation.handler(call, given), receive)
-        async with ingress:
-            if operation.looks_first:
-                await ingress.catch_up(position)
+        lane = ingress.enter(operation.work)
+        if operation.looks_first:
+            await ingress.catch_up(position)
+        async with lane:
             return await operation.handler(call, given)
+
+    def _load(self) -> float:
+        return self._ingress.admission.load if self._ingress is not None else 0.0
 
     def _position_headers(self, position: int | None = None) -> HeaderList:
         if self._ingress is None:
@@ -392,7 +399,9 @@ class HttpApp:
 
     async def _why_not_ready(self) -> str:
         ingress = self.ingress()
-        if ingress.is_stale:
+        if ingress.leaving:
+            return "this server hands its workspace over"
+        if not ingress.is_following:
             return "this replica does not follow the coordinator"
         health = await ingress.health()
         return "" if health.is_writable else health.reason or "the coordinator cannot write"

@@ -13,8 +13,9 @@ Json = dict[str, Any]
 
 REFERENCE = "#/components/schemas/"
 # Refusals that any operation of a kind can meet; the body is a problem document.
-QUERY_ERRORS = (401, 403, 404, 409, 422, 503)
-COMMAND_ERRORS = (400, 401, 403, 404, 409, 412, 413, 422, 503)
+QUERY_ERRORS = (401, 403, 404, 409, 422, 429, 503)
+PASSING = (429, 503)  # come with a time to come back
+COMMAND_ERRORS = (400, 401, 403, 404, 409, 412, 413, 422, 429, 503)
 
 
 def document(version: str) -> Json:
@@ -84,7 +85,11 @@ def _operation(operation: Operation, schema: Json) -> Json:
                     "X-PM-Position": {
                         "description": "Send it with a later query to read your own write.",
                         "schema": {"type": "integer"},
-                    }
+                    },
+                    "X-PM-Stale": {
+                        "description": "'true' while the journal cannot be reached.",
+                        "schema": {"type": "string"},
+                    },
                 },
                 "content": {
                     "application/json": {"schema": {"$ref": REFERENCE + operation.result.__name__}}
@@ -145,7 +150,13 @@ def _leave_out_path_fields(operation: Operation, schemas: Json) -> None:
 
 
 def _problem(status: int) -> Json:
-    return {
+    problem: Json = {
         "description": f"Refused with status {status}; the code says why.",
         "content": {PROBLEM_TYPE: {"schema": {"$ref": REFERENCE + Problem.__name__}}},
     }
+    if status in PASSING:
+        description = "Seconds after which the same request may be sent again."
+        problem["headers"] = {
+            "Retry-After": {"description": description, "schema": {"type": "integer"}}
+        }
+    return problem

@@ -32,6 +32,7 @@ from pm_agent.features.quality.decide import CompletionResult
 from pm_agent.features.team import view as team_view
 from pm_agent.features.team.decide import HeartbeatResult
 from pm_agent.kernel.types import Result
+from pm_agent.runtime.admission import Work
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,6 +41,7 @@ class Operation:
 
     name: str
     kind: Literal["command", "query"]
+    work: Work  # when it is shed under overload, as `pm_agent.runtime.admission` says
     method: Literal["GET", "POST", "PATCH", "DELETE"]
     path: str
     roles: frozenset[Role]
@@ -47,7 +49,7 @@ class Operation:
     result: type[Result]
     help: str  # the first sentence says when to call it
     handler: handlers.Handler
-    command: type[Command] | None = None
+    command: type[Command] | None = None  # None for a command about the server, not the board
     destructive: bool = False
     idempotent: bool = False
     in_mcp: bool = True
@@ -72,6 +74,7 @@ OPERATIONS: tuple[Operation, ...] = (
     Operation(
         name="register_agent",
         kind="command",
+        work="claim",
         method="POST",
         path="/v1/agents",
         roles=WORKER,
@@ -82,11 +85,12 @@ OPERATIONS: tuple[Operation, ...] = (
         reads_first=True,
         idempotent=True,
         help="Call this first, once, to say who you are and what you can do; call it again to "
-        "change that. Returns your agent_id.",
+        "change that, or after a restart. Returns your agent_id and the leases you hold.",
     ),
     Operation(
         name="heartbeat_agent",
         kind="command",
+        work="completion",
         method="POST",
         path="/v1/agents/{agent_id}/heartbeat",
         roles=WORKER,
@@ -101,6 +105,7 @@ OPERATIONS: tuple[Operation, ...] = (
     Operation(
         name="request_next_task",
         kind="command",
+        work="claim",
         method="POST",
         path="/v1/agents/{agent_id}/next-task",
         roles=WORKER,
@@ -115,6 +120,7 @@ OPERATIONS: tuple[Operation, ...] = (
     Operation(
         name="wait_for_task",
         kind="command",
+        work="claim",
         method="POST",
         path="/v1/agents/{agent_id}/wait",
         roles=WORKER,
@@ -130,6 +136,7 @@ OPERATIONS: tuple[Operation, ...] = (
     Operation(
         name="report_task_progress",
         kind="command",
+        work="progress",
         method="POST",
         path="/v1/tasks/{task_id}/progress",
         roles=WORKER,
@@ -143,6 +150,7 @@ OPERATIONS: tuple[Operation, ...] = (
     Operation(
         name="complete_task",
         kind="command",
+        work="completion",
         method="POST",
         path="/v1/tasks/{task_id}/complete",
         roles=WORKER,
@@ -152,11 +160,13 @@ OPERATIONS: tuple[Operation, ...] = (
         handler=handlers.sends(assignment.CompleteTask),
         idempotent=True,
         help="Call this when the task's work is finished and meets its acceptance criteria. "
-        "Depending on the project it is done at once, or in review first.",
+        "Depending on the project it is done at once, or in review first. Finished work is worth "
+        "handing in even after the lease was lost.",
     ),
     Operation(
         name="report_blocker",
         kind="command",
+        work="progress",
         method="POST",
         path="/v1/tasks/{task_id}/blockers",
         roles=WORKER,
@@ -170,6 +180,7 @@ OPERATIONS: tuple[Operation, ...] = (
     Operation(
         name="resolve_blocker",
         kind="command",
+        work="progress",
         method="POST",
         path="/v1/blockers/{blocker_id}/resolve",
         roles=WORKER,
@@ -182,6 +193,7 @@ OPERATIONS: tuple[Operation, ...] = (
     Operation(
         name="release_task",
         kind="command",
+        work="completion",
         method="POST",
         path="/v1/tasks/{task_id}/release",
         roles=WORKER,
@@ -195,6 +207,7 @@ OPERATIONS: tuple[Operation, ...] = (
     Operation(
         name="get_task_context",
         kind="query",
+        work="board_read",
         method="GET",
         path="/v1/tasks/{task_id}/context",
         roles=WORKER,
@@ -208,6 +221,7 @@ OPERATIONS: tuple[Operation, ...] = (
     Operation(
         name="log_decision",
         kind="command",
+        work="progress",
         method="POST",
         path="/v1/tasks/{task_id}/decisions",
         roles=WORKER,
@@ -221,6 +235,7 @@ OPERATIONS: tuple[Operation, ...] = (
     Operation(
         name="log_artifact",
         kind="command",
+        work="progress",
         method="POST",
         path="/v1/tasks/{task_id}/artifacts",
         roles=WORKER,
@@ -236,6 +251,7 @@ OPERATIONS: tuple[Operation, ...] = (
     Operation(
         name="create_task",
         kind="command",
+        work="claim",
         method="POST",
         path="/v1/projects/{project_id}/tasks",
         roles=WORKER,
@@ -250,6 +266,7 @@ OPERATIONS: tuple[Operation, ...] = (
     Operation(
         name="update_task",
         kind="command",
+        work="claim",
         method="PATCH",
         path="/v1/tasks/{task_id}",
         roles=LEAD,
@@ -265,6 +282,7 @@ OPERATIONS: tuple[Operation, ...] = (
     Operation(
         name="search_tasks",
         kind="query",
+        work="board_read",
         method="GET",
         path="/v1/tasks",
         roles=WORKER,
@@ -278,6 +296,7 @@ OPERATIONS: tuple[Operation, ...] = (
     Operation(
         name="get_project_status",
         kind="query",
+        work="board_read",
         method="GET",
         path="/v1/projects/{project_id}",
         roles=WORKER,
@@ -291,6 +310,7 @@ OPERATIONS: tuple[Operation, ...] = (
     Operation(
         name="get_agent_status",
         kind="query",
+        work="board_read",
         method="GET",
         path="/v1/agents/{agent_id}",
         roles=WORKER,
@@ -304,6 +324,7 @@ OPERATIONS: tuple[Operation, ...] = (
     Operation(
         name="list_agents",
         kind="query",
+        work="admin_read",
         method="GET",
         path="/v1/agents",
         roles=WORKER,
@@ -316,6 +337,7 @@ OPERATIONS: tuple[Operation, ...] = (
     Operation(
         name="explain_assignment",
         kind="query",
+        work="admin_read",
         method="GET",
         path="/v1/tasks/{task_id}/explanation",
         roles=WORKER,
@@ -329,6 +351,7 @@ OPERATIONS: tuple[Operation, ...] = (
     Operation(
         name="create_project",
         kind="command",
+        work="claim",
         method="POST",
         path="/v1/projects",
         roles=LEAD,
@@ -343,6 +366,7 @@ OPERATIONS: tuple[Operation, ...] = (
     Operation(
         name="update_project",
         kind="command",
+        work="claim",
         method="PATCH",
         path="/v1/projects/{project_id}",
         roles=LEAD,
@@ -358,6 +382,7 @@ OPERATIONS: tuple[Operation, ...] = (
     Operation(
         name="list_projects",
         kind="query",
+        work="admin_read",
         method="GET",
         path="/v1/projects",
         roles=WORKER,
@@ -371,6 +396,7 @@ OPERATIONS: tuple[Operation, ...] = (
     Operation(
         name="import_tasks",
         kind="command",
+        work="claim",
         method="POST",
         path="/v1/projects/{project_id}/import",
         roles=LEAD,
@@ -387,6 +413,7 @@ OPERATIONS: tuple[Operation, ...] = (
     Operation(
         name="cancel_task",
         kind="command",
+        work="completion",
         method="POST",
         path="/v1/tasks/{task_id}/cancel",
         roles=LEAD,
@@ -402,6 +429,7 @@ OPERATIONS: tuple[Operation, ...] = (
     Operation(
         name="reopen_task",
         kind="command",
+        work="claim",
         method="POST",
         path="/v1/tasks/{task_id}/reopen",
         roles=LEAD,
@@ -416,6 +444,7 @@ OPERATIONS: tuple[Operation, ...] = (
     Operation(
         name="approve_task",
         kind="command",
+        work="completion",
         method="POST",
         path="/v1/tasks/{task_id}/approve",
         roles=LEAD,
@@ -430,6 +459,7 @@ OPERATIONS: tuple[Operation, ...] = (
     Operation(
         name="reject_task",
         kind="command",
+        work="completion",
         method="POST",
         path="/v1/tasks/{task_id}/reject",
         roles=LEAD,
@@ -443,6 +473,7 @@ OPERATIONS: tuple[Operation, ...] = (
     Operation(
         name="place_hold",
         kind="command",
+        work="completion",
         method="POST",
         path="/v1/holds",
         roles=LEAD,
@@ -459,6 +490,7 @@ OPERATIONS: tuple[Operation, ...] = (
     Operation(
         name="lift_hold",
         kind="command",
+        work="claim",
         method="POST",
         path="/v1/holds/lift",
         roles=LEAD,
@@ -472,6 +504,7 @@ OPERATIONS: tuple[Operation, ...] = (
     Operation(
         name="issue_token",
         kind="command",
+        work="claim",
         method="POST",
         path="/v1/tokens",
         roles=ADMIN,
@@ -486,6 +519,7 @@ OPERATIONS: tuple[Operation, ...] = (
     Operation(
         name="revoke_token",
         kind="command",
+        work="completion",
         method="DELETE",
         path="/v1/tokens/{sha256}",
         roles=ADMIN,
@@ -498,8 +532,26 @@ OPERATIONS: tuple[Operation, ...] = (
         help="Revoke an access token, named by its SHA-256.",
     ),
     Operation(
+        name="hand_over",
+        kind="command",
+        work="completion",
+        method="POST",
+        path="/v1/handover",
+        roles=ADMIN,
+        input=schemas.HandOverInput,
+        result=handlers.HandOverAnswer,
+        handler=handlers.hand_over,
+        parks=True,
+        destructive=True,
+        idempotent=True,
+        in_mcp=False,
+        help="Let another server take this workspace over: stop taking work on, finish what is "
+        "under way, save a snapshot and write no more. Only a new server undoes it.",
+    ),
+    Operation(
         name="get_status",
         kind="query",
+        work="admin_read",
         method="GET",
         path="/v1/status",
         roles=WORKER,
@@ -513,6 +565,7 @@ OPERATIONS: tuple[Operation, ...] = (
     Operation(
         name="get_task_history",
         kind="query",
+        work="admin_read",
         method="GET",
         path="/v1/tasks/{task_id}/history",
         roles=WORKER,

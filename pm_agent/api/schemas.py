@@ -581,6 +581,18 @@ class ListProjectsInput(Query):
     """Input of list_projects."""
 
 
+class HandOverInput(Write):
+    """Input of hand_over."""
+
+    drain_s: int = Field(
+        2,
+        ge=0,
+        le=20,
+        description="Seconds in which nothing new is taken on and reports still are, so that load "
+        "balancers see that this server is not ready.",
+    )
+
+
 class StatusInput(Query):
     """Input of get_status."""
 

@@ -1,23 +1,24 @@
-"""``pm-agent why | verify | replay | export``: what happened, and proof that it did.
+"""``pm-agent why | verify | replay``: what happened, and proof that it did.
 
 They read the journal itself; the server need not run, and may.
 """
 
 import asyncio
-from pathlib import Path
+import re
 from typing import Annotated
 
 import msgspec
 import typer
-from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
+from rich.text import Text
 
-from pm_agent.bootstrap import open_journal_readonly
+from pm_agent.bootstrap import journal_place, open_journal_readonly
 from pm_agent.catalog import CATALOG
 from pm_agent.cli.console import (
     DataOption,
     JsonOption,
     err,
+    events_bar,
     out,
     print_json,
     refusals,
@@ -29,15 +30,17 @@ from pm_agent.domain.time import iso
 from pm_agent.domain.world import Tables, World
 from pm_agent.features.assignment.scoring import SCORERS
 from pm_agent.features.assignment.view import Explanation, differences, explain
+from pm_agent.features.backlog.history import DeadLetter, dead_letter, history_refs
 from pm_agent.kernel import snapshot as snapshots
 from pm_agent.kernel.chain import is_intact, unseal
 from pm_agent.kernel.engine import Engine
 from pm_agent.kernel.invariants import Violation, Watch, check_world
-from pm_agent.kernel.types import Policy, body_ref
+from pm_agent.kernel.types import Policy, body_digest
 from pm_agent.ports import GENESIS, Journal
 from pm_agent.settings import Settings
 
 PAGE = 2_000
+REF = re.compile(r"([0-9a-f]+\.)?[0-9a-f]{64}")  # of a text: the instant, and its salted SHA-256
 
 
 class Report(msgspec.Struct):
@@ -64,14 +67,19 @@ def why(
     data: DataOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Explain an assignment from its record, and compute it again; exit 1 on a difference."""
+    """Explain an assignment from its record, and compute it again; exit 1 on a difference.
+
+    Of a dead letter the evidence is shown too: how its attempts ended, and where their work lies.
+    """
     settings = settings_with(data=data)
     with refusals():
-        found = asyncio.run(_explanation(settings, task, attempt))
+        found, dead = asyncio.run(_explanation(settings, task, attempt))
     if as_json:
-        print_json(found)
+        print_json({**msgspec.to_builtins(found), **({"dead_letter": dead} if dead else {})})
     else:
         _print_explanation(found)
+        if dead is not None:
+            _print_dead_letter(dead)
     if not found.recomputed:
         raise typer.Exit(1)
 
@@ -129,32 +137,16 @@ def replay(
             out.print(f"{name:16} {value}")
 
 
-def export(
-    target: Annotated[Path, typer.Argument(help="New file for the copy.")],
-    data: DataOption = None,
-    as_json: JsonOption = False,
-) -> None:
-    """Write a consistent copy of the journal while it is in use."""
-    settings = settings_with(data=data)
-    with refusals():
-        position = asyncio.run(_export(settings, target))
-    if as_json:
-        print_json({"path": str(target), "position": position})
-    else:
-        out.print(f"{target}: {position} events. Check it with 'pm-agent verify --data FOLDER'.")
-
-
 async def verify_journal(settings: Settings) -> Report:
     """Check everything that the journal alone can prove."""
-    journal = open_journal_readonly(settings.journal_path, settings.workspace)
-    report = Report(journal=str(settings.journal_path))
+    journal = open_journal_readonly(settings)
+    report = Report(journal=journal_place(settings))
     try:
         engine = _fresh_engine(settings)
         watch = Watch(recompute=differences)
         previous, expected = GENESIS, 1
         total = (await journal.head()).position
-        with _progress() as progress:
-            bar = progress.add_task("verify", total=total)
+        with events_bar("verify") as tell:
             while page := await journal.read(engine.world.position, PAGE):
                 for stored in page:
                     if stored.position != expected:
@@ -168,7 +160,7 @@ async def verify_journal(settings: Settings) -> Report:
                     _note(report, watch.observe(event))
                     engine.replay([stored])
                     report.assignments += isinstance(event.data, TaskAssigned)
-                progress.update(bar, completed=expected - 1)
+                tell(expected - 1, total)
         _note(report, watch.compare(engine.world))
         _note(report, check_world(engine.world))
         report.events = expected - 1
@@ -187,6 +179,9 @@ async def _check_snapshot(journal: Journal, report: Report, settings: Settings) 
     if saved is None:
         return
     report.snapshot_position = saved.position
+    if not snapshots.is_whole(saved):
+        report.problems.append(f"snapshot {saved.position} is damaged; a start does not use it")
+        return
     world, outbox = snapshots.load(saved)
     engine = _fresh_engine(settings)
     engine.world, engine.outbox = world, outbox
@@ -207,18 +202,14 @@ async def _check_bodies(journal: Journal, report: Report) -> None:
         found = await journal.read_bodies(refs)
         report.bodies_erased += len(set(refs)) - len(found)
         for ref, body in found.items():
-            if body_ref(body.salt, body.text) != ref:
+            if not ref.endswith(body_digest(body.salt, body.text)):
                 report.problems.append(f"text {ref[:16]}… does not match its hash")
 
 
 def _refs(payload: bytes) -> list[str]:
     raw: dict[str, object] = msgspec.json.decode(payload)
     names = ("description", "note", "summary", "report", "resolution", "decision", "text")
-    return [
-        value
-        for n in names
-        if isinstance(value := raw.get(n), str) and len(value) == 64  # noqa: PLR2004 - hex SHA-256
-    ]
+    return [value for n in names if isinstance(value := raw.get(n), str) and REF.fullmatch(value)]
 
 
 def _note(report: Report, found: list[Violation]) -> None:
@@ -229,47 +220,38 @@ def _note(report: Report, found: list[Violation]) -> None:
 
 
 async def _replayed(settings: Settings, to: int) -> Engine:
-    journal = open_journal_readonly(settings.journal_path, settings.workspace)
+    journal = open_journal_readonly(settings)
     try:
         engine = _fresh_engine(settings)
         total = to or (await journal.head()).position
-        with _progress() as progress:
-            bar = progress.add_task("replay", total=total)
+        with events_bar("replay") as tell:
             while engine.world.position < total:
                 left = total - engine.world.position
                 page = await journal.read(engine.world.position, min(PAGE, left))
                 if not page:
                     break
                 engine.replay(page)
-                progress.update(bar, completed=engine.world.position)
+                tell(engine.world.position, total)
     finally:
         await journal.close()
     return engine
 
 
-async def _explanation(settings: Settings, task: str, attempt: int) -> Explanation:
-    journal = open_journal_readonly(settings.journal_path, settings.workspace)
+async def _explanation(
+    settings: Settings, task: str, attempt: int
+) -> tuple[Explanation, DeadLetter | None]:
+    journal = open_journal_readonly(settings)
     try:
-        for stored in reversed(await journal.read_subject(task, 10_000)):
-            if stored.kind != "TaskAssigned":
-                continue
-            event = unseal(stored)
-            assert isinstance(event.data, TaskAssigned)
-            if attempt in (0, event.data.attempt):
-                return explain(event, event.data)
+        events = [unseal(stored) for stored in await journal.read_subject(task, 10_000)]
+        for event in reversed(events):
+            if isinstance(event.data, TaskAssigned) and attempt in (0, event.data.attempt):
+                bodies = await journal.read_bodies(history_refs(events))
+                texts = {ref: body.text for ref, body in bodies.items()}
+                return explain(event, event.data), dead_letter(events, texts)
     finally:
         await journal.close()
     message = f"Task {task} was never assigned" + (f" in attempt {attempt}." if attempt else ".")
     raise UnknownTask(message, "Check the id with 'pm-agent tasks'.")
-
-
-async def _export(settings: Settings, target: Path) -> int:
-    journal = open_journal_readonly(settings.journal_path, settings.workspace)
-    try:
-        await journal.backup(str(target))
-        return (await journal.head()).position
-    finally:
-        await journal.close()
 
 
 def _fresh_engine(settings: Settings) -> Engine:
@@ -277,15 +259,21 @@ def _fresh_engine(settings: Settings) -> Engine:
     return Engine(CATALOG, SCORERS["factors"](), Policy(), world=world)
 
 
-def _progress() -> Progress:
-    return Progress(
-        TextColumn("{task.description}"),
-        BarColumn(),
-        TextColumn("{task.completed}/{task.total} events"),
-        TimeRemainingColumn(),
-        console=err,
-        transient=True,
-    )
+def _print_dead_letter(dead: DeadLetter) -> None:
+    out.print(f"\n[red]dead letter[/] since {dead.at}: {dead.reason}")
+    table = Table(box=None, pad_edge=False)
+    for column in ("token", "agent", "ended", "%", "where", "last words"):
+        table.add_column(column)
+    for a in dead.attempts:
+        table.add_row(
+            str(a.lease_token), a.agent_id, a.outcome, str(a.percent), Text(a.where), Text(a.note)
+        )
+    for c in dead.candidates:
+        where = " ".join((c.branch, c.commit, *c.links)).strip()
+        table.add_row(
+            str(c.lease_token), c.agent_id, "came too late", "100", Text(where), Text(c.summary)
+        )
+    out.print(table)
 
 
 def _print_explanation(found: Explanation) -> None:
@@ -297,6 +285,13 @@ def _print_explanation(found: Explanation) -> None:
         f"policy {found.policy} ({found.version}); rank {found.rank} of {found.n_candidates} "
         f"candidates, {found.n_eligible} eligible; propensity {found.propensity}, seed {found.seed}"
     )
+    if found.matching is not None:
+        out.print(
+            f"matched with others: {found.matching.n_agents} waiting agents, "
+            f"{found.matching.n_tasks} tasks, on the world at position {found.matching.tick}. "
+            "The price of a task is what the others lose without it; no candidate has a higher "
+            "score less price than the chosen one"
+        )
     shown = [found.chosen, *found.next_best]
     table = Table(box=None, pad_edge=False)
     table.add_column("")
@@ -304,6 +299,10 @@ def _print_explanation(found: Explanation) -> None:
     for place, candidate in enumerate(shown):
         table.add_column(candidate.task_id, justify="right", style="bold" if place == 0 else None)
     table.add_row("score", "", *(f"{candidate.score:.3f}" for candidate in shown))
+    if found.matching is not None:
+        table.add_row("price", "", *(f"{candidate.price:.3f}" for candidate in shown))
+        gains = (f"{candidate.score - candidate.price:.3f}" for candidate in shown)
+        table.add_row("score less price", "", *gains)
     for name, weight in found.weights.items():
         values = (f"{candidate.factors[name]:.2f}" for candidate in shown)
         table.add_row(name, f"{weight:g}", *values)

@@ -1,4 +1,4 @@
-"""``pm-agent status | tasks | agents | import``: the board as people read it."""
+"""``pm-agent status | tasks | agents``, and a backlog's import: the board as people read it."""
 
 import json
 import time
@@ -72,6 +72,9 @@ def status_table(found: Json) -> Group:
         f"{found['parked']} waiting · {found['open_blockers']} open blockers · "
         f"position {found['position']}"
     )
+    suspect = found.get("suspect", ())
+    if suspect:
+        summary += f"\nsuspect: {', '.join(suspect)} (their agents are silent for too long)"
     table = Table(box=None, pad_edge=False)
     table.add_column("project", no_wrap=True)
     for head in STATES.values():
@@ -110,24 +113,31 @@ def tasks(
             filters["cursor"] = page["next_cursor"]
     if as_json:
         print_json({"tasks": found})
-        return
+    else:
+        out.print(tasks_table(found))
+
+
+def tasks_table(found: list[Json]) -> Table:
+    """One row a task."""
     table = Table(box=None, pad_edge=False)
     for column in ("task", "state", "priority", "skills", "agent", "%", "waits for", "title"):
         table.add_column(column)
     for task in found:
         skills = " ".join(f"{s['name']}:{s.get('level', 1)}" for s in task.get("skills", ()))
         shown = "ready" if task.get("is_ready") else task["state"]
+        notes = [lease for lease in (task.get("lease_state"),) if lease not in (None, "live")]
+        notes += ["held"] if task.get("holds") else []
         table.add_row(
             task["task_id"],
-            shown + (" (held)" if task.get("holds") else ""),
-            task["priority"],
+            shown + (f" ({', '.join(notes)})" if notes else ""),
+            " → ".join(filter(None, (task["priority"], task.get("inherited_priority")))),
             skills,
             task.get("agent_id", ""),
             str(task.get("percent", "") or ""),
             " ".join(task.get("dependencies", ())) if task["state"] == "open" else "",
-            task["title"],
+            Text(" · ".join(filter(None, (task["title"], task.get("dead_because"))))),
         )
-    out.print(table)
+    return table
 
 
 def agents(
@@ -163,25 +173,21 @@ def agents_table(found: list[Json]) -> Table:
             agent["agent_id"],
             agent.get("kind", ""),
             skills,
-            agent.get("state", ""),
+            _with_lease(agent),
             str(agent.get("capacity", 1)),
             " ".join(agent.get("active_tasks", ())),
         )
     return table
 
 
+def _with_lease(agent: Json) -> str:
+    """State of an agent, with that of its leases when something is to be known of them."""
+    lease, state = agent.get("lease_state", ""), str(agent.get("state", ""))
+    return f"{state} ({lease})" if lease not in ("", "live") else state
+
+
 def import_tasks(
-    file: Annotated[
-        Path,
-        typer.Argument(
-            exists=True, dir_okay=False, help="JSON list, {'tasks': […]}, or JSON lines."
-        ),
-    ],
-    project: Annotated[str, typer.Option(help="Project id or the name of a new one.")],
-    url: UrlOption = None,
-    token: TokenOption = None,
-    data: DataOption = None,
-    as_json: JsonOption = False,
+    file: Path, project: str, url: str | None, token: str | None, data: Path | None, as_json: bool
 ) -> None:
     """Import a backlog; the project is made when it does not exist."""
     with refusals():

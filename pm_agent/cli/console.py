@@ -2,7 +2,7 @@
 
 import json
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any
@@ -11,6 +11,7 @@ import msgspec
 import typer
 from pydantic import ValidationError
 from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 from pm_agent.client import ApiError, Client
 from pm_agent.domain.errors import PMError, StartError
@@ -49,6 +50,22 @@ def refusals() -> Iterator[None]:
         err.print(f"[red]{error.code}[/]: {error.message}", highlight=False)
         err.print(f"  → {error.next_step}", highlight=False)
         raise typer.Exit(1) from error
+
+
+@contextmanager
+def events_bar(what: str) -> Iterator[Callable[[int, int], None]]:
+    """Show a bar on standard error; yields what is told events done and events in all."""
+    with Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        TextColumn("{task.completed}/{task.total} events"),
+        TimeRemainingColumn(),
+        console=err,
+        transient=True,
+        disable=not err.is_terminal,
+    ) as progress:
+        bar = progress.add_task(what, total=None)
+        yield lambda done, total: progress.update(bar, completed=done, total=total)
 
 
 @contextmanager

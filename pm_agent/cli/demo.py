@@ -112,6 +112,7 @@ class Demo:
             port=free_port(),
             workers=self._write_workers(),
             seed=1,
+            database_url=None,  # a demonstration keeps out of the user's own database
         )
         self._say("starting Ray, Serve and HAProxy …")
         with running_on_ray(settings) as hosts:

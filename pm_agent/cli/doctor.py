@@ -11,9 +11,11 @@ from typing import Literal
 import msgspec
 import typer
 
+from pm_agent.adapters.journal_sqlite import SQLiteJournal
 from pm_agent.bootstrap import open_journal_readonly
 from pm_agent.cli.console import DataOption, JsonOption, out, print_json, settings_with
-from pm_agent.domain.errors import PMError
+from pm_agent.domain.errors import NoJournal, PMError
+from pm_agent.ports import Journal
 from pm_agent.settings import Settings
 
 Verdict = Literal["ok", "warn", "fail"]
@@ -55,10 +57,17 @@ def doctor(data: DataOption = None, as_json: JsonOption = False) -> None:
                 out.print(f"       → {check.next_step}", highlight=False)
         out.print("\nSettings (set with PM_AGENT_… in the environment)", style="bold")
         for name, value in settings.model_dump().items():
-            source = "environment" if f"PM_AGENT_{name.upper()}" in os.environ else "default"
+            source = "environment" if _is_given(name) else "default"
             out.print(f"  {name:14} {value}  [dim]({source})[/]", highlight=False)
     if failed:
         raise typer.Exit(1)
+
+
+def _is_given(setting: str) -> bool:
+    names = {f"PM_AGENT_{setting.upper()}"} | (
+        {"DATABASE_URL"} if setting == "database_url" else set()
+    )
+    return any(name in os.environ for name in names)
 
 
 def _python() -> Check:
@@ -117,21 +126,33 @@ def _data_folder(settings: Settings) -> Check:
 
 
 def _journal(settings: Settings) -> Check:
-    if not settings.journal_path.exists():
+    if settings.database_url is None and not settings.journal_path.exists():
         return Check("journal", "ok", "none yet; 'pm-agent up' makes it (SQLite)")
-
-    async def head() -> str:
-        journal = open_journal_readonly(settings.journal_path, settings.workspace)
-        try:
-            end = await journal.head()
-        finally:
-            await journal.close()
-        return f"SQLite, {end.position} events, epoch {end.epoch}"
-
     try:
-        return Check("journal", "ok", asyncio.run(head()))
+        return Check("journal", "ok", asyncio.run(_found(settings)))
+    except NoJournal as error:
+        return Check("journal", "ok", f"{error.message} 'pm-agent up' makes it.")
     except PMError as error:
         return Check("journal", "fail", error.message, error.next_step)
+
+
+async def _found(settings: Settings) -> str:
+    journal = open_journal_readonly(settings)
+    try:
+        end = await journal.head()
+        kind = await _kind(journal)
+    finally:
+        await journal.close()
+    return f"{kind}, {end.position} events, epoch {end.epoch}"
+
+
+async def _kind(journal: Journal) -> str:
+    if isinstance(journal, SQLiteJournal):
+        return "SQLite"
+    from pm_agent.adapters.journal_postgres import PostgresJournal
+
+    assert isinstance(journal, PostgresJournal), journal
+    return f"{journal.place}, task_history as {await journal.history_layout()}"
 
 
 def _port(settings: Settings) -> Check:

@@ -2,7 +2,18 @@
 
 import typer
 
-from pm_agent.cli import audit, board, demo, doctor, holds, serve, token
+from pm_agent.cli import (
+    audit,
+    board,
+    demo,
+    doctor,
+    handover,
+    holds,
+    models,
+    serve,
+    token,
+    transfer,
+)
 
 app = typer.Typer(
     name="pm-agent",
@@ -13,21 +24,24 @@ app = typer.Typer(
 )
 
 app.command("up")(serve.up)
+app.command("handover")(handover.handover)
 app.command("demo")(demo.demo)
 app.command("status")(board.status)
 app.command("tasks")(board.tasks)
 app.command("agents")(board.agents)
-app.command("import")(board.import_tasks)
 app.command("why")(audit.why)
 app.command("verify")(audit.verify)
 app.command("replay")(audit.replay)
-app.command("export")(audit.export)
+app.command("export")(transfer.export)
+app.command("import")(transfer.import_)
+app.command("backup")(transfer.backup)
 app.command("pause")(holds.pause)
 app.command("resume")(holds.resume)
 app.command("stop")(holds.stop)
 app.command("approve")(holds.approve)
 app.command("token")(token.token)
 app.command("doctor")(doctor.doctor)
+app.add_typer(models.app, name="models")
 
 
 def main() -> None:

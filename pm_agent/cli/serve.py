@@ -24,6 +24,7 @@ from pm_agent.bootstrap import (
     build_effect_runner,
     build_ingress,
     ensure_admin_secret,
+    journal_place,
 )
 from pm_agent.cli.console import DataOption, out, refusals, settings_with
 from pm_agent.domain.errors import PortInUse
@@ -196,7 +197,7 @@ async def running_bare(settings: Settings) -> AsyncIterator[tuple[Any, Ingress]]
             partial(WorkerAgent, coordinator, settings.url, spec),
         )
     try:
-        ingress = build_ingress(coordinator)
+        ingress = build_ingress(coordinator, settings)
         yield build_app(ingress, allowed_hosts=settings.allowed_hosts), ingress
     finally:
         await host.stop()
@@ -207,7 +208,7 @@ def _announce(settings: Settings, how: str) -> None:
     out.print(f"[bold green]PM Agent is up[/] ({how})")
     out.print(f"  HTTP     {settings.url}/v1   docs at {settings.url}/docs")
     out.print(f"  MCP      {settings.url}/mcp")
-    out.print(f"  journal  {settings.journal_path}")
+    out.print(f"  journal  {journal_place(settings)}")
     out.print(f"  token    {settings.admin_token_path} (administrator)")
     out.print("  agents   pm-agent token NAME makes a token and shows how to connect")
 

@@ -2,16 +2,24 @@
 
 A lease has two clocks. *Session*: the agent's last sign of life (presence, not journaled) may be
 ``silence_us`` old. *Attempt budget*: the last word about this very task may be ``budget_us`` old.
-Every write about a task carries the lease token, which rises with every lease of the task.
+Beyond that it is suspect, and after a grace lost (`pm_agent.kernel.leases`). Every write about a
+task carries the lease token, which rises with every lease of the task.
 """
 
 from typing import TYPE_CHECKING, Literal
 
 import msgspec
 
+from pm_agent.domain.decision_record import DecisionRecord
 from pm_agent.domain.envelope import NO_USAGE, Command, Event, EventData, Usage
 from pm_agent.domain.ids import AgentId, BodyRef, ProjectId, TaskId
-from pm_agent.domain.task import AttemptOutcome, Evidence, Submission
+from pm_agent.domain.task import (
+    MAX_KEPT_CANDIDATES,
+    AttemptOutcome,
+    Candidate,
+    Evidence,
+    Submission,
+)
 
 if TYPE_CHECKING:
     from pm_agent.domain.world import World
@@ -35,43 +43,11 @@ class Assignment(msgspec.Struct, frozen=True, gc=False, kw_only=True, omit_defau
     where: str = ""
     usage: Usage = NO_USAGE
     reserved: Usage = NO_USAGE
-    decided_at: int = 0  # journal position of the decision record
-
-
-def lease_until_us(silence_us: int, budget_us: int, agent_us: int, task_us: int) -> int:
-    """Instant at which a lease ends if nothing more is heard.
-
-    Parameters
-    ----------
-    silence_us, budget_us
-        How long the agent may be silent, and how long its task.
-    agent_us, task_us
-        Last sign of life of the agent, and last word about the task.
-    """
-    # A declared silence is about the task too.
-    return min(agent_us + silence_us, task_us + max(budget_us, silence_us))
-
-
-class DecisionRecord(msgspec.Struct, frozen=True, gc=False, kw_only=True, omit_defaults=True):
-    """Why this task: enough to recompute the choice without the world or a model.
-
-    Most of a journal's bytes are these records, so they are lean: lists side by side, and no names,
-    which follow from the scorer's version.
-    """
-
-    policy: str
-    version: str
-    seed: int
-    exploration: float  # share of choices drawn among near-ties
-    near_tie: float  # how far below the best a near-tie may be
-    propensity: float  # probability with which this choice was made
-    n_eligible: int  # ready tasks the agent could take, before the shortlist
-    candidates: list[TaskId]
-    scores: list[float]
-    explained: list[int]  # indexes of candidates: the chosen first, then the next eight
-    factors: list[list[float]]  # of the explained, in the order of the scorer's names
-    facts: list[list[float]]
-    heard_at_us: int = 0  # the agent's last sign of life that the decision relied on
+    decided_at: int = 0  # journal position of the decision record; 0: granted again, not chosen
+    # When silence of the agent, or about the task, last made the lease suspect; 0: never.
+    agent_suspected_us: int = 0
+    task_suspected_us: int = 0
+    late_token: int = 0  # the lost lease under which the work was done, if it came late
 
 
 class ClaimTask(Command, frozen=True, kw_only=True):
@@ -80,6 +56,7 @@ class ClaimTask(Command, frozen=True, kw_only=True):
     agent_id: AgentId
     project_id: ProjectId | None = None
     is_offered: bool = False  # the system answers a standing offer
+    match: DecisionRecord | None = None  # with the task that a matching chose
 
 
 class WaitForTask(Command, frozen=True, kw_only=True):
@@ -149,6 +126,7 @@ class CheckLease(Command, frozen=True, kw_only=True):
 
 
 class TaskAssigned(EventData, frozen=True, kw_only=True):
+    schema_version = 2
     task_id: TaskId
     agent_id: AgentId
     lease_token: int
@@ -208,8 +186,42 @@ class TaskReleased(EventData, frozen=True, kw_only=True):
     note: BodyRef | None = None
 
 
+class LeaseSuspected(EventData, frozen=True, kw_only=True):
+    """A silence has lasted longer than allowed. Told once; a word ends it without an event."""
+
+    task_id: TaskId
+    agent_id: AgentId
+    lease_token: int
+    reason: ExpiryReason
+    allowance_us: int
+    agent_heard_at_us: int
+    task_heard_at_us: int
+    lost_at_us: int  # when the lease ends if nothing is heard
+
+
+class LeaseRegranted(EventData, frozen=True, kw_only=True):
+    """Work came after its lease was lost, and nobody else had the task: its agent has it again."""
+
+    task_id: TaskId
+    agent_id: AgentId
+    lease_token: int
+    attempt: int
+    late_token: int  # the lease under which the work was done
+
+
+class CandidateKept(EventData, frozen=True, kw_only=True):
+    """Work came after its lease was lost and could not be taken: kept for who decides later."""
+
+    task_id: TaskId
+    agent_id: AgentId
+    lease_token: int  # the lease under which the work was done
+    summary: BodyRef
+    evidence: Evidence = Evidence()
+    usage: Usage = NO_USAGE
+
+
 class AssignmentExpired(EventData, frozen=True, kw_only=True):
-    """The lease ran out. The values it depended on stand here, for replay and audit."""
+    """The lease was lost. The values it depended on stand here, for replay and audit."""
 
     ends_attempt = True
     task_id: TaskId
@@ -249,6 +261,50 @@ def _assigned(world: "World", event: Event, data: TaskAssigned) -> None:
     )
 
 
+def _suspected(world: "World", event: Event, data: LeaseSuspected) -> None:
+    held = world.assignments[data.task_id]
+    if data.reason == "task_silent":
+        held = msgspec.structs.replace(held, task_suspected_us=event.at_us)
+    else:
+        held = msgspec.structs.replace(held, agent_suspected_us=event.at_us)
+    world.put_assignment(held)
+
+
+def _regranted(world: "World", event: Event, data: LeaseRegranted) -> None:
+    task = world.tasks[data.task_id]
+    world.put_task(
+        msgspec.structs.replace(
+            task,
+            state="assigned",
+            lease_token=data.lease_token,
+            attempt=data.attempt,
+            candidates=tuple(c for c in task.candidates if c.lease_token != data.late_token),
+            version=event.position,
+        )
+    )
+    world.put_assignment(
+        Assignment(
+            task_id=data.task_id,
+            agent_id=data.agent_id,
+            lease_token=data.lease_token,
+            attempt=data.attempt,
+            granted_at_us=event.at_us,
+            heard_at_us=event.at_us,
+            silence_us=0,  # the work is handed in within the same step: no clock runs
+            budget_us=0,
+            late_token=data.late_token,
+        )
+    )
+
+
+def _candidate_kept(world: "World", event: Event, data: CandidateKept) -> None:
+    task = world.tasks[data.task_id]
+    kept = Candidate(data.agent_id, data.lease_token, data.summary, event.at_us, data.evidence)
+    candidates = (*task.candidates, kept)[-MAX_KEPT_CANDIDATES:]
+    world.put_task(msgspec.structs.replace(task, candidates=candidates, version=event.position))
+    world.add_usage(data.task_id, data.agent_id, data.usage)
+
+
 def _progress(world: "World", event: Event, data: ProgressReported) -> None:
     assignment = world.assignments[data.task_id]
     world.put_assignment(
@@ -280,7 +336,12 @@ def _submitted(world: "World", event: Event, data: CompletionSubmitted) -> None:
     world.add_usage(data.task_id, data.agent_id, data.usage)
     task = world.tasks[data.task_id]
     submission = Submission(
-        data.agent_id, data.lease_token, data.summary, event.at_us, data.evidence
+        data.agent_id,
+        data.lease_token,
+        data.summary,
+        event.at_us,
+        data.evidence,
+        assignment.late_token,
     )
     world.put_task(
         msgspec.structs.replace(
@@ -314,6 +375,9 @@ def _expired(world: "World", event: Event, data: AssignmentExpired) -> None:
 
 APPLY = {
     TaskAssigned: _assigned,
+    LeaseSuspected: _suspected,
+    LeaseRegranted: _regranted,
+    CandidateKept: _candidate_kept,
     ProgressReported: _progress,
     CompletionSubmitted: _submitted,
     CompletionAccepted: _accepted,

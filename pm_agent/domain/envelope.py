@@ -28,7 +28,13 @@ SYSTEM = Principal(kind="system", id="pm-agent", role="system")
 
 
 class Command(
-    msgspec.Struct, frozen=True, gc=False, kw_only=True, tag=True, forbid_unknown_fields=True
+    msgspec.Struct,
+    frozen=True,
+    gc=False,
+    kw_only=True,
+    tag=True,
+    forbid_unknown_fields=True,
+    omit_defaults=True,  # a new field with a default must not change the digest of an old request
 ):
     """A request to decide. Same ``request_id`` and body: same reply, one effect."""
 
@@ -76,7 +82,7 @@ def subject_of(data: EventData) -> str:
 class Body(msgspec.Struct, frozen=True, gc=False):
     """A free text kept apart from the events, so that it can be erased."""
 
-    ref: str  # hex SHA-256 of salt + text
+    ref: str  # hex instant, a dot, and the hex SHA-256 of salt + text
     salt: bytes
     text: str
 

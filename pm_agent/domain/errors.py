@@ -22,14 +22,19 @@
     │   ├── WrongState          wrong_state
     │   ├── VersionMismatch     version_mismatch
     │   ├── CapacityExceeded    capacity_exceeded
+    │   ├── WorkspaceNotEmpty   workspace_not_empty
     │   ├── OnHold              on_hold
     │   └── RequestIdReused     request_id_reused
     ├── Unavailable             unavailable
     │   ├── JournalUnavailable  journal_unavailable
     │   ├── Overloaded          overloaded
+    │   ├── HandingOver         handing_over
     │   └── Fenced              fenced
+    ├── RateLimited             rate_limited
     ├── DecisionFailed          decision_failed
+    ├── ExportDamaged           export_damaged
     └── StartError              start_failed
+        ├── NoJournal           no_journal
         ├── JournalLocked       journal_locked
         ├── JournalCorrupt      journal_corrupt
         ├── JournalTooNew       journal_too_new
@@ -192,6 +197,13 @@ class CapacityExceeded(Conflict):
     default_next_step = "Finish or release a task first; get_agent_status lists them."
 
 
+class WorkspaceNotEmpty(Conflict):
+    """The workspace has a history of its own."""
+
+    code = "workspace_not_empty"
+    default_next_step = "Import into an empty database or data folder; histories are never mixed."
+
+
 class OnHold(Conflict):
     """A hold stops this."""
 
@@ -227,7 +239,16 @@ class Overloaded(Unavailable):
     """More requests are waiting than can be served soon."""
 
     code = "overloaded"
-    default_next_step = "Wait for the time in Retry-After, then send the same request again."
+    default_next_step = "Wait retry_after_s seconds, then send the same request again."
+
+
+class HandingOver(Unavailable):
+    """This server hands its workspace over to another one."""
+
+    code = "handing_over"
+    default_next_step = (
+        "Wait retry_after_s seconds, then send the same request again: the new server answers it."
+    )
 
 
 class Fenced(Unavailable):
@@ -237,6 +258,17 @@ class Fenced(Unavailable):
     default_next_step = "Send the request again: it will reach the newer coordinator."
 
 
+class RateLimited(PMError):
+    """You ask more often than one caller may."""
+
+    code = "rate_limited"
+    default_next_step = (
+        "Wait retry_after_s seconds, then send the same request again; use wait_for_task instead "
+        "of asking in a loop."
+    )
+    retry_after_s = 0.0  # until the caller may ask again
+
+
 class DecisionFailed(PMError):
     """The coordinator could not decide this request; it changed nothing."""
 
@@ -244,11 +276,25 @@ class DecisionFailed(PMError):
     default_next_step = "Do not repeat it; report it with the coordinator's log to its maintainers."
 
 
+class ExportDamaged(PMError):
+    """The exported file is not as it was written."""
+
+    code = "export_damaged"
+    default_next_step = "Copy it again, or repeat 'pm-agent export'. Nothing was imported from it."
+
+
 class StartError(PMError):
     """PM Agent could not start."""
 
     code = "start_failed"
     default_next_step = "Run 'pm-agent doctor' to see what is missing."
+
+
+class NoJournal(StartError):
+    """There is no journal yet."""
+
+    code = "no_journal"
+    default_next_step = "Run 'pm-agent up' first, or correct PM_AGENT_WORKSPACE."
 
 
 class JournalLocked(StartError):
@@ -263,7 +309,7 @@ class JournalCorrupt(StartError):
 
     code = "journal_corrupt"
     default_next_step = (
-        "Keep the file, restore the last 'pm-agent export', and run 'pm-agent verify' on both."
+        "Keep the file, restore the last 'pm-agent backup', and run 'pm-agent verify' on both."
     )
 
 

@@ -6,7 +6,7 @@ TaskId = str  # "T-142"
 AgentId = str  # "A-ada"
 ProjectId = str  # "P-web"
 BlockerId = str  # "B-7"
-BodyRef = str  # salted SHA-256 of a text kept in the journal's bodies table, hex
+BodyRef = str  # instant and salted SHA-256 of a text kept in the journal's bodies table, hex
 
 _NOT_SLUG = re.compile(r"[^a-z0-9]+")
 MAX_SLUG = 40

@@ -5,6 +5,7 @@ tasks sorted by a static rank; ageing is linear in time, so the order of two wai
 changes and no rescan is needed. What scoring reads of a task lies in one row of a shared array.
 """
 
+from collections import Counter
 from collections.abc import Iterator
 from itertools import islice
 from typing import NamedTuple
@@ -48,19 +49,20 @@ class Entry(NamedTuple):
     slot: int  # row in the columns
 
 
-def rank_of(task: Task) -> int:
-    """Static rank: creation time less what priority and waiting work are worth."""
+def rank_of(task: Task, priority: int | None = None) -> int:
+    """Static rank: creation time less what priority and waiting work are worth.
+
+    ``priority`` is the effective one, when work that waits for the task is more urgent than it.
+    """
     behind = min(task.critical_path_min * US_PER_CRITICAL_MINUTE, AGING_US)
-    return task.created_at_us - task.priority * AGING_US - behind
+    return task.created_at_us - (priority or task.priority) * AGING_US - behind
 
 
 class Head(NamedTuple):
-    """The first tasks of a class, gathered."""
+    """The first tasks of a class."""
 
     n_asked: int
-    task_ids: list[TaskId]
-    rows: NDArray[np.float64]  # (n_tasks, n_columns)
-    last_agents: list[int]  # number of the agent whose attempt failed last, or 0
+    slots: NDArray[np.intp]  # (n_tasks,), rows in the columns
     end: Entry | None  # entries after it change nothing here; None: there was room for more
 
 
@@ -74,10 +76,10 @@ class ReadyClass:
         self.number = number
         self.entries: SortedList[Entry] = SortedList()
         self.n = 0  # of entries
-        self.head: Head | None = None  # kept until one of its tasks changes: most claims find it
+        self.head: Head | None = None  # kept until a task joins or leaves it: most claims find it
 
     def touch(self, entry: Entry) -> None:
-        """Forget the gathered head if it holds, or would now hold, this entry."""
+        """Forget the head if it holds, or would now hold, this entry."""
         head = self.head
         if head is not None and (head.end is None or entry <= head.end):
             self.head = None
@@ -105,7 +107,7 @@ class Eligible:
         # of the heads last seen, (n_tasks, n_fits), as long as their classes and sizes stay.
         self.fits: dict[int, tuple[float, ...]] = {}
         self.layout: tuple[list[ReadyClass], list[int]] | None = None
-        self.fit: NDArray[np.float64] | None = None
+        self.fit: NDArray[np.float32] | None = None
 
 
 class ReadySet:
@@ -115,7 +117,11 @@ class ReadySet:
         self.classes: dict[ClassKey, ReadyClass] = {}
         self.columns: NDArray[np.float64] = np.zeros((256, N_COLUMNS))  # (n_slots, n_columns)
         self.task_ids: list[TaskId] = [""] * 256
-        self.last_agents: list[int] = [0] * 256
+        self.numbers: NDArray[np.int32] = np.zeros(256, dtype=np.int32)  # of the tasks
+        self.ranks: NDArray[np.int64] = np.zeros(256, dtype=np.int64)
+        # Number of the agent whose attempt failed last, or 0; and how many tasks have that agent.
+        self.last_agents: NDArray[np.int32] = np.zeros(256, dtype=np.int32)
+        self.failed_by: Counter[int] = Counter()
         self._free: list[int] = list(range(255, -1, -1))
         self._where: dict[TaskId, tuple[ReadyClass, Entry]] = {}
         self._eligible: dict[Signature, Eligible] = {}
@@ -131,20 +137,20 @@ class ReadySet:
     def __iter__(self) -> Iterator[TaskId]:
         return iter(self._where)
 
-    def put(self, task: Task, row: tuple[float, ...], last_agent: int) -> None:
+    def put(
+        self, task: Task, row: tuple[float, ...], last_agent: int, priority: int | None = None
+    ) -> None:
         """Add a task, or bring its place and row up to date.
 
         ``last_agent`` is the number of the agent whose attempt at it failed last, or 0.
         """
         key = (task.project_id, task.skills)
-        rank = rank_of(task)
+        rank = rank_of(task, priority)
         known = self._where.get(task.id)
         if known is not None:
             ready_class, entry = known
             if entry.rank == rank and ready_class.key == key:
-                self.columns[entry.slot] = row
-                self.last_agents[entry.slot] = last_agent
-                ready_class.touch(entry)
+                self._fill(entry.slot, row, last_agent)
                 return
             self.remove(task.id)
         owner = self.classes.get(key)
@@ -153,9 +159,10 @@ class ReadySet:
         if not self._free:
             self._grow()
         slot = self._free.pop()
-        self.columns[slot] = row
         self.task_ids[slot] = task.id
-        self.last_agents[slot] = last_agent
+        self.numbers[slot] = task.number
+        self.ranks[slot] = rank
+        self._fill(slot, row, last_agent)
         entry = Entry(rank, task.number, slot)
         owner.entries.add(entry)
         owner.n += 1
@@ -169,13 +176,10 @@ class ReadySet:
         if known is None:
             return
         owner, entry = known
-        head = owner.head
-        if head is not None and task_id in head.task_ids:  # as a claim's: no search is needed
-            del owner.entries[head.task_ids.index(task_id)]
-        else:
-            owner.entries.remove(entry)
+        owner.entries.remove(entry)
         owner.n -= 1
         owner.touch(entry)
+        self._forget_failed(entry.slot)
         self._free.append(entry.slot)
 
     def head(self, of: ReadyClass, n: int) -> Head:
@@ -183,14 +187,8 @@ class ReadySet:
         head = of.head
         if head is None or head.n_asked != n:
             entries = list(islice(of.entries, n))
-            slots = [entry.slot for entry in entries]
-            head = of.head = Head(
-                n_asked=n,
-                task_ids=[self.task_ids[slot] for slot in slots],
-                rows=self.columns.take(slots, axis=0),
-                last_agents=[self.last_agents[slot] for slot in slots],
-                end=entries[-1] if len(entries) == n else None,
-            )
+            slots = np.array([entry.slot for entry in entries], dtype=np.intp)
+            head = of.head = Head(n, slots, entries[-1] if len(entries) == n else None)
         return head
 
     def eligible(self, signature: Signature) -> Eligible:
@@ -208,6 +206,19 @@ class ReadySet:
             if ready_class.n and project_id in (None, key[0]):
                 self.fresh[key] = None
 
+    def _fill(self, slot: int, row: tuple[float, ...], last_agent: int) -> None:
+        self.columns[slot] = row
+        self._forget_failed(slot)
+        if last_agent:
+            self.last_agents[slot] = last_agent
+            self.failed_by[last_agent] += 1
+
+    def _forget_failed(self, slot: int) -> None:
+        last_agent = int(self.last_agents[slot])
+        if last_agent:
+            self.last_agents[slot] = 0
+            self.failed_by[last_agent] -= 1
+
     def _new_class(self, key: ClassKey) -> ReadyClass:
         owner = self.classes[key] = ReadyClass(key, len(self.classes))
         for signature, known in self._eligible.items():
@@ -219,7 +230,9 @@ class ReadySet:
         old = len(self.task_ids)
         self.columns = np.vstack([self.columns, np.zeros((old, N_COLUMNS))])
         self.task_ids.extend([""] * old)
-        self.last_agents.extend([0] * old)
+        self.numbers = np.concatenate([self.numbers, np.zeros_like(self.numbers)])
+        self.ranks = np.concatenate([self.ranks, np.zeros_like(self.ranks)])
+        self.last_agents = np.concatenate([self.last_agents, np.zeros_like(self.last_agents)])
         self._free.extend(range(2 * old - 1, old - 1, -1))
 
 

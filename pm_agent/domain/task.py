@@ -22,6 +22,9 @@ AttemptOutcome = Literal[
 PRIORITIES = ("low", "normal", "high", "urgent")  # stored as 0..3
 CLEARED = ""  # in `TaskUpdated.description`: there is none any more
 MAX_KEPT_ATTEMPTS = 10  # older attempts stay in the journal
+MAX_KEPT_CANDIDATES = 5
+# How an attempt fails: its agent said so, its work was rejected, its lease was lost.
+FAILED_OUTCOMES: frozenset[str] = frozenset({"rejected", "failed", "expired"})
 
 
 class Skill(msgspec.Struct, frozen=True, gc=False, order=True):
@@ -80,6 +83,16 @@ class Evidence(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     links: tuple[str, ...] = ()
 
 
+class Candidate(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
+    """Work that came after its lease was lost, while it could not be taken."""
+
+    agent_id: AgentId
+    lease_token: int  # the lease under which it was done
+    summary: BodyRef
+    at_us: int
+    evidence: Evidence = Evidence()
+
+
 class TaskDraft(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """A task as asked for. ``dependencies`` name task ids, or keys of the same import."""
 
@@ -130,6 +143,8 @@ class Task(msgspec.Struct, frozen=True, gc=False, kw_only=True, omit_defaults=Tr
     decisions: tuple[LoggedDecision, ...] = ()
     usage: Usage = NO_USAGE
     critical_path_min: int = 0  # of the work that waits behind it; set by the portfolio manager
+    candidates: tuple[Candidate, ...] = ()
+    dead_because: str = ""  # why it became a dead letter
 
     @property
     def is_terminal(self) -> bool:
@@ -155,6 +170,7 @@ class Submission(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     summary: BodyRef
     at_us: int
     evidence: Evidence = Evidence()
+    late_token: int = 0  # the lost lease under which the work was done, if it came late
 
 
 class Tombstone(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
@@ -356,6 +372,8 @@ def _cancelled(world: "World", event: Event, data: TaskCancelled) -> None:
 
 
 def _dead_lettered(world: "World", event: Event, data: TaskDeadLettered) -> None:
+    task = world.tasks[data.task_id]
+    world.put_task(msgspec.structs.replace(task, dead_because=data.reason))
     _end(world, event, data.task_id, "dead_letter")
 
 
@@ -374,6 +392,7 @@ def _reopened(world: "World", event: Event, data: TaskReopened) -> None:
             task,
             state="open",
             failures=0,
+            dead_because="",
             ended_at_us=0,
             version=event.position,
             waiting_on=world.count_unaccepted(task.dependencies),

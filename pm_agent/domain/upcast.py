@@ -9,13 +9,29 @@ from typing import Any
 
 import msgspec
 
+from pm_agent.domain.decision_record import packed, packed_numbers
 from pm_agent.domain.envelope import EventData
 from pm_agent.domain.errors import JournalTooNew
+from pm_agent.domain.ids import task_number
 from pm_agent.domain.world import APPLIERS
 
 Json = dict[str, Any]
+
+
+def _pack_record(assigned: Json) -> Json:
+    """Decision records came with lists of numbers, and with ids of tasks."""
+    old = assigned["decision"]
+    packed_fields = {
+        "candidates": packed_numbers([task_number(name) for name in old["candidates"]]),
+        "scores": packed(old["scores"]),
+        "factors": packed(old["factors"]),
+        "facts": packed(old["facts"]),
+    }
+    return {**assigned, "decision": {**old, **packed_fields}}
+
+
 # (event name, version it reads) -> how to make the next version
-STEPS: dict[tuple[str, int], Callable[[Json], Json]] = {}
+STEPS: dict[tuple[str, int], Callable[[Json], Json]] = {("TaskAssigned", 1): _pack_record}
 
 EVENT_TYPES: dict[str, type[EventData]] = {kind.__name__: kind for kind in APPLIERS}
 _DECODERS = {name: msgspec.json.Decoder(kind) for name, kind in EVENT_TYPES.items()}

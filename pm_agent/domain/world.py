@@ -19,10 +19,12 @@ from pm_agent.domain.blocker import Blocker
 from pm_agent.domain.envelope import DEFAULT_WORKSPACE, NO_USAGE, Event, EventData, Usage
 from pm_agent.domain.hold import Hold, Scope
 from pm_agent.domain.ids import AgentId, BlockerId, BodyRef, ProjectId, TaskId
+from pm_agent.domain.inheritance import Inheritance
 from pm_agent.domain.instruction import Instruction
 from pm_agent.domain.project import Project
 from pm_agent.domain.ready_set import ReadySet
 from pm_agent.domain.task import (
+    FAILED_OUTCOMES,
     LEASED,
     MAX_KEPT_ATTEMPTS,
     Attempt,
@@ -38,7 +40,6 @@ NOUNS = (hold, task, agent, project, assignment, blocker, access, instruction)
 APPLIERS: dict[type[EventData], Any] = {
     kind: applier for noun in NOUNS for kind, applier in noun.APPLY.items()
 }
-FAILED_OUTCOMES: frozenset[str] = frozenset({"rejected", "failed", "expired"})
 
 
 class Tables(msgspec.Struct, kw_only=True):
@@ -78,6 +79,7 @@ class World:
         self.track_records = t.track_records
         # Indexes, derived.
         self.ready = ReadySet()
+        self.inheritance = Inheritance(self.tasks, self.tombstones)
         self.dependants: dict[TaskId, dict[TaskId, None]] = {}
         self.counts: dict[ProjectId, Counter[str]] = defaultdict(Counter)  # tasks by state
         self.held_min: Counter[AgentId] = Counter()  # estimated minutes of its active tasks
@@ -142,12 +144,16 @@ class World:
             counts = self.counts[new.project_id]
             counts[old.state] -= 1
             counts[new.state] += 1
+            if new.is_terminal or old.is_terminal:
+                self._change_urgency(old, new)
         elif old.estimate_min != new.estimate_min and new.state in LEASED:
             holding = self.assignments.get(new.id)
             if holding is not None:
                 self.held_min[holding.agent_id] += new.estimate_min - old.estimate_min
+        if old is not None and old.priority != new.priority:
+            self._change_urgency(old, new)
         if new.is_ready:
-            self.ready.put(new, self._row(new), self._failed_last(new))
+            self._put_ready(new)
         elif old is not None:
             self.ready.remove(new.id)
 
@@ -304,15 +310,19 @@ class World:
     def link_dependencies(
         self, task_id: TaskId, old: tuple[TaskId, ...], new: tuple[TaskId, ...]
     ) -> None:
+        if not old and not new:
+            return
         for dependency in old:
             self.dependants.get(dependency, {}).pop(task_id, None)
         for dependency in new:  # a task of the same import may be created after its dependant
             if dependency not in self.tombstones:
                 self.dependants.setdefault(dependency, {})[task_id] = None
-        for dependency in {*old, *new}:
-            if dependency in self.ready:
-                changed = self.tasks[dependency]
-                self.ready.put(changed, self._row(changed), self._failed_last(changed))
+        linked = self.tasks.get(task_id)
+        if linked is not None and not linked.is_terminal:
+            urgency = self.inheritance.of(linked)
+            self._put_changed(self.inheritance.shift(old, urgency, None))
+            self._put_changed(self.inheritance.shift(new, None, urgency))
+        self._put_changed({*old, *new})
 
     # -- readers ------------------------------------------------------------------------------
 
@@ -341,7 +351,28 @@ class World:
 
     # -- indexes ------------------------------------------------------------------------------
 
-    def _row(self, of: Task) -> tuple[float, ...]:
+    def _change_urgency(self, old: Task, new: Task) -> None:
+        """Let what ``new`` depends on inherit its priority, or no longer do so."""
+        inherited = self.inheritance
+        before = None if old.is_terminal else inherited.of(old)
+        if new.is_terminal:
+            inherited.end(new.id)
+        elif old.is_terminal:
+            inherited.reopen(new.id, self.dependants.get(new.id, ()))
+        after = None if new.is_terminal else inherited.of(new)
+        if before != after:
+            self._put_changed(inherited.shift(new.dependencies, before, after))
+
+    def _put_changed(self, task_ids: Iterable[TaskId]) -> None:
+        for task_id in task_ids:
+            if task_id in self.ready:
+                self._put_ready(self.tasks[task_id])
+
+    def _put_ready(self, of: Task) -> None:
+        urgency = self.inheritance.of(of)
+        self.ready.put(of, self._row(of, urgency), self._failed_last(of), urgency)
+
+    def _row(self, of: Task, urgency: int) -> tuple[float, ...]:
         """One row of `ready_set.COLUMNS`."""
         waiting = self.dependants.get(of.id)
         return (
@@ -351,7 +382,7 @@ class World:
             len(waiting) if waiting else 0,
             of.critical_path_min / 60,
             len(of.dependencies),
-            of.priority,
+            urgency,
             of.level,
             of.failures,
         )
@@ -402,6 +433,9 @@ class World:
         self.tasks.clear()
         for known in tasks:
             self.put_task(known)
+            if known.dependencies and not known.is_terminal:
+                urgency = self.inheritance.of(known)
+                self._put_changed(self.inheritance.shift(known.dependencies, None, urgency))
         for buried in self.tombstones.values():
             self.counts[buried.project_id][buried.state] += 1
         for held in self.assignments.values():

@@ -9,8 +9,9 @@ from hashlib import sha256
 import msgspec
 
 from pm_agent.domain.envelope import Event, subject_of
+from pm_agent.domain.errors import Fenced, JournalUnavailable
 from pm_agent.domain.upcast import decode_data, encode_data
-from pm_agent.ports import StoredEvent
+from pm_agent.ports import Head, StoredEvent
 
 _encode = msgspec.json.encode
 
@@ -59,3 +60,26 @@ def is_intact(stored: StoredEvent, previous: bytes) -> bool:
         stored.subject,
     )
     return digest(previous, fields, stored.payload) == stored.hash
+
+
+def require_epoch(current: int, own: int) -> None:
+    """Refuse a writer whose epoch is not the current one."""
+    if own != current:
+        message = f"The journal is at epoch {current}; this writer holds epoch {own}."
+        raise Fenced(message)
+
+
+def require_continuation(head: Head, events: list[StoredEvent]) -> None:
+    """Refuse events that do not follow the journal's head, position by position and by hash.
+
+    Within one epoch that happens when an append was reported as failed and yet got through: the
+    writer's memory and the journal have parted, and the writer has to rebuild.
+    """
+    first = head.position + 1
+    if [event.position for event in events] != list(range(first, first + len(events))):
+        message = f"The batch does not continue the journal, whose next position is {first}."
+        raise JournalUnavailable(message)
+    # One hash ties the batch to the head; the batch's own chain was sealed a moment ago.
+    if events and not is_intact(events[0], head.hash):
+        message = f"Event {first} is chained to another event than the journal's {head.position}."
+        raise JournalUnavailable(message)

@@ -14,6 +14,7 @@ import msgspec
 from pm_agent.domain.envelope import Body, Command, Event
 from pm_agent.domain.errors import DecisionFailed, PMError
 from pm_agent.domain.hold import directives_for
+from pm_agent.domain.ids import AgentId
 from pm_agent.domain.world import World
 from pm_agent.kernel.chain import seal, unseal
 from pm_agent.kernel.effects import Alarms, Effect, Outbox
@@ -74,7 +75,7 @@ class Engine:
         self.world = world or World()
         self.outbox = outbox or Outbox()
         self.requests = Requests()
-        self.presence = Presence(started_us)
+        self.presence = Presence(max(started_us, self.world.tables.now_us))
         self.alarms = Alarms()
         self.head_hash = head.hash
         self.epoch = head.epoch
@@ -87,6 +88,8 @@ class Engine:
         for one in stored:
             self._fold(unseal(one), set_alarms=False)
             self.head_hash = one.hash
+        # A wall clock may have been set back since: silence is counted in event time.
+        self.presence.started_us = max(self.presence.started_us, self.world.tables.now_us)
 
     def restore_requests(self, known: Iterable[StoredRequest]) -> None:
         self.requests = Requests(known)
@@ -125,6 +128,12 @@ class Engine:
             self._do_owed(owed, context, step)
         return step
 
+    def hear(self, agent_ids: Iterable[AgentId], now_us: int) -> None:
+        """Note signs of life that came without a command."""
+        heard_us = max(now_us, self.world.tables.now_us)  # as in a step
+        for agent_id in agent_ids:
+            self.presence.hear(agent_id, heard_us)
+
     def next_wakeup_us(self) -> int | None:
         """When the clock alone will change something."""
         return self.alarms.next_us()
@@ -142,7 +151,9 @@ class Engine:
                     request_id=command.request_id, position=known.position, result=known.reply
                 )
             n_before = len(step.events)
-            decision = self._decide(command, context, step)
+            decision = self._decide(command, principal, context, step)
+            if decision.refusal is not None:
+                raise decision.refusal
         except PMError as error:
             return Reply(
                 request_id=command.request_id,
@@ -172,7 +183,8 @@ class Engine:
     ) -> None:
         """Do what the clock or a waiting agent is owed; a refusal concerns nobody."""
         with suppress(PMError):
-            self._decide(command, context, step, is_alarm=is_alarm)
+            principal = str(command.principal)
+            self._decide(command, principal, context, step, is_alarm=is_alarm)
 
     def _decided(self, command: Command, context: Context, step: Step) -> Decision:
         """Ask the decider. It changes nothing, so its failure harms this one command only.
@@ -189,10 +201,15 @@ class Engine:
             raise DecisionFailed(message) from error
 
     def _decide(
-        self, command: Command, context: Context, step: Step, *, is_alarm: bool = False
+        self,
+        command: Command,
+        principal: str,
+        context: Context,
+        step: Step,
+        *,
+        is_alarm: bool = False,
     ) -> Decision:
         decision = self._decided(command, context, step)
-        principal = str(command.principal)
         for position, data in enumerate(decision.events, start=self.world.position + 1):
             event = Event(position, context.now_us, self.epoch, principal, command.request_id, data)
             self._fold(event, set_alarms=True)
@@ -200,7 +217,7 @@ class Engine:
             self.head_hash = sealed.hash
             step.events.append(event)
             step.stored.append(sealed)
-        step.bodies.extend(decision.bodies)
+        step.bodies += decision.bodies
         if decision.withdraw is not None:
             self.presence.withdraw(decision.withdraw)
         if decision.offer is not None:

@@ -19,7 +19,7 @@ from pm_agent.domain.errors import (
 )
 from pm_agent.domain.ids import AgentId, ProjectId, TaskId
 from pm_agent.domain.project import Project
-from pm_agent.domain.task import Task
+from pm_agent.domain.task import Attempt, Task
 from pm_agent.domain.world import World
 
 
@@ -73,11 +73,39 @@ def require_lease(
             f"Lease token {lease_token} of task {task_id} is not the current one; the task is now "
             f"{holder}."
         )
-        raise StaleLease(message)
+        raise StaleLease(message, _advice(task, principal, lease_token))
     if assignment is None:
         message = f"Task {task_id} is not assigned: its lease ended and it is {task.state}."
-        raise NotAssigned(message)
+        raise NotAssigned(message, _advice(task, principal, lease_token))
     if principal.kind == "agent" and principal.id != assignment.agent_id:
         message = f"Task {task_id} is assigned to {assignment.agent_id}, not to {principal.id}."
         raise NotAssignee(message)
     return task, assignment
+
+
+def lost_attempt(task: Task, principal: Principal, lease_token: int) -> Attempt | None:
+    """Return the sender's attempt whose lease was lost, if the token is of one.
+
+    None also for work that came late, was taken all the same, and has been judged since.
+    """
+    submission = task.submission
+    if submission is not None and submission.late_token == lease_token:
+        return None
+    for attempt in task.attempts:
+        if attempt.lease_token == lease_token and attempt.outcome == "expired":
+            is_own = principal.kind != "agent" or principal.id == attempt.agent_id
+            return attempt if is_own else None
+    return None
+
+
+def _advice(task: Task, principal: Principal, lease_token: int) -> str | None:
+    """Tell who was silent too long what becomes of its work; None: nothing in particular."""
+    lost = lost_attempt(task, principal, lease_token)
+    if lost is None:
+        return None
+    return (
+        "You were silent too long and lost the lease. Stop working on this task and ask for "
+        "another with request_next_task. If the work is finished already, hand it in with "
+        "complete_task all the same: it is taken while nobody else has the task, and kept as a "
+        "candidate otherwise."
+    )

@@ -28,15 +28,18 @@ from pm_agent.domain.agent import AgentRegistered
 from pm_agent.domain.assignment import (
     Assignment,
     AssignmentExpired,
+    CandidateKept,
     CompletionAccepted,
     CompletionRejected,
     CompletionSubmitted,
-    DecisionRecord,
+    LeaseRegranted,
+    LeaseSuspected,
     ProgressReported,
     TaskAssigned,
     TaskReleased,
 )
 from pm_agent.domain.blocker import BlockerReported, BlockerResolved
+from pm_agent.domain.decision_record import DecisionRecord
 from pm_agent.domain.envelope import NO_USAGE, Event, EventData, Usage
 from pm_agent.domain.hold import HoldLifted, HoldPlaced
 from pm_agent.domain.ids import AgentId, ProjectId, TaskId
@@ -186,6 +189,7 @@ class Watch:
             detail = f"{data.task_id}: lease token {data.lease_token} follows {task.lease_token}"
             self._broken(SINGLE_LEASE, detail)
         self._require_ready(data, task)
+        self._require_no_hold(data, task)
         self._explained(event, data)
         self._move(task, "assigned")
         task.lease_token, task.holder = data.lease_token, data.agent_id
@@ -195,6 +199,36 @@ class Watch:
         project.promised = project.promised.plus(data.reserved)
         project.in_progress += 1
         self._require_limits(data, project)
+
+    def _regranted(self, _: Event, data: LeaseRegranted) -> None:
+        """Finished work is taken back: no limit and no hold keeps it out, only another holder."""
+        task = self._live(data.task_id, "granted again")
+        if task.holder:
+            self._broken(SINGLE_LEASE, f"{data.task_id} is leased to {task.holder} already")
+        if not data.late_token <= task.lease_token < data.lease_token:
+            detail = f"{data.late_token} ≤ {task.lease_token} < {data.lease_token} does not hold"
+            self._broken(SINGLE_LEASE, f"{data.task_id} is granted again: {detail}")
+        self._require_ready(data, task)
+        self._move(task, "assigned")
+        task.lease_token, task.holder = data.lease_token, data.agent_id
+        task.reserved = task.used = NO_USAGE
+        self._n_active[data.agent_id] += 1
+        self._projects[task.project_id].in_progress += 1
+
+    def _suspected(self, _: Event, data: LeaseSuspected) -> None:
+        task = self._fenced(data)
+        if task.state not in LEASED:
+            self._broken(FENCED, f"{data.task_id} is {task.state}, yet its lease is suspect")
+
+    def _candidate_kept(self, _: Event, data: CandidateKept) -> None:
+        task = self._tasks[data.task_id]
+        if data.lease_token > task.lease_token or (
+            task.holder and data.lease_token == task.lease_token
+        ):
+            detail = f"lease token {data.lease_token} is not one that was lost"
+            self._broken(FENCED, f"a candidate is kept for {data.task_id}, but {detail}")
+        project = self._projects[task.project_id]
+        project.usage = project.usage.plus(data.usage)
 
     def _progress(self, _: Event, data: ProgressReported) -> None:
         task = self._fenced(data)
@@ -331,12 +365,15 @@ class Watch:
         used_up = _minus(before, _left(task.reserved, task.used))
         project.promised = _minus(project.promised, used_up)
 
-    def _require_ready(self, data: TaskAssigned, task: _SeenTask) -> None:
-        if task.state != "open":
+    def _require_ready(self, data: TaskAssigned | LeaseRegranted, task: _SeenTask) -> None:
+        allowed = ("open",) if isinstance(data, TaskAssigned) else ("open", "blocked")
+        if task.state not in allowed:
             self._broken(READY_SET, f"{data.task_id} is {task.state}, yet it is assigned")
         missing = [d for d in task.dependencies if d not in self._accepted]
         if missing:
             self._broken(READY_SET, f"{data.task_id} is assigned before {', '.join(missing)}")
+
+    def _require_no_hold(self, data: TaskAssigned, task: _SeenTask) -> None:
         targets = (
             ("workspace", ""),
             ("project", task.project_id),
@@ -368,12 +405,14 @@ class Watch:
         wrong = [
             what
             for what, holds in (
-                ("its task is no candidate", data.task_id in record.candidates),
-                ("scores are missing", len(record.scores) == len(record.candidates)),
-                ("no factors of the chosen", bool(record.explained)),
+                ("its arrays do not fit each other", record.is_whole()),
+                ("its task is no candidate", data.task_id in record.candidate_ids),
                 ("no policy or version", bool(record.policy and record.version)),
                 (f"propensity {record.propensity}", 0 < record.propensity <= 1),
-                ("fewer eligible than shortlisted", record.n_eligible >= len(record.candidates)),
+                (
+                    "fewer eligible than shortlisted",
+                    record.n_eligible >= len(record.candidate_ids),
+                ),
             )
             if not holds
         ]
@@ -387,6 +426,9 @@ _FOLDS: dict[type[EventData], Callable[..., None]] = {
     TaskCreated: Watch._created,  # noqa: SLF001 - the table of this very class
     TaskUpdated: Watch._updated,  # noqa: SLF001
     TaskAssigned: Watch._assigned,  # noqa: SLF001
+    LeaseRegranted: Watch._regranted,  # noqa: SLF001
+    LeaseSuspected: Watch._suspected,  # noqa: SLF001
+    CandidateKept: Watch._candidate_kept,  # noqa: SLF001
     ProgressReported: Watch._progress,  # noqa: SLF001
     CompletionSubmitted: Watch._submitted,  # noqa: SLF001
     CompletionAccepted: Watch._completion_accepted,  # noqa: SLF001
@@ -557,7 +599,7 @@ def _indexes(world: World) -> dict[str, dict[Any, Any]]:
         for rank, number, slot in ready_class.entries:
             row = dict(zip(COLUMNS, world.ready.columns[slot].tolist(), strict=True))
             row["kind"] = kinds[row["kind"]]
-            last_agent = world.ready.last_agents[slot]
+            last_agent = int(world.ready.last_agents[slot])
             ready[world.ready.task_ids[slot]] = (key, rank, number, row, last_agent)
     return {
         "ready": ready,
@@ -569,6 +611,9 @@ def _indexes(world: World) -> dict[str, dict[Any, Any]]:
         "leased": _nonzero(world.leased),
         "held_min": _nonzero(world.held_min),
         "unanswered": dict(world.unanswered),
+        "inheritance": {
+            t.id: world.inheritance.of(t) for t in world.tasks.values() if not t.is_terminal
+        },
     }
 
 

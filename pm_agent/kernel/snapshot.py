@@ -1,4 +1,10 @@
-"""A saved world, so that a start replays only the tail. One of another schema is ignored."""
+"""A saved world, so that a start replays only the tail. One of another schema is ignored.
+
+Its bytes begin with their own SHA-256: the journal's chain of hashes is over events alone, and a
+flipped bit could otherwise become another world without a word.
+"""
+
+from hashlib import sha256
 
 import msgspec
 
@@ -8,7 +14,8 @@ from pm_agent.kernel.effects import Effect, Outbox
 from pm_agent.ports import StoredSnapshot
 
 # Raise with any change of a struct in the tables; old snapshots are then ignored, not migrated.
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
+DIGEST_BYTES = 32
 
 
 class Saved(msgspec.Struct):
@@ -24,9 +31,7 @@ _decode = msgspec.msgpack.Decoder(Saved).decode
 
 def save(world: World, outbox: Outbox) -> StoredSnapshot:
     """Encode a world and its pending effects."""
-    return StoredSnapshot(
-        world.position, SCHEMA_VERSION, _encode(Saved(world.tables, outbox.pending))
-    )
+    return _stored(Saved(world.tables, outbox.pending))
 
 
 def save_project(world: World, project_id: ProjectId) -> StoredSnapshot:
@@ -41,10 +46,22 @@ def save_project(world: World, project_id: ProjectId) -> StoredSnapshot:
         },
         projects={p.id: p for p in world.projects.values() if p.id == project_id},
     )
-    return StoredSnapshot(world.position, SCHEMA_VERSION, _encode(Saved(tables, {})))
+    return _stored(Saved(tables, {}))
 
 
 def load(snapshot: StoredSnapshot) -> tuple[World, Outbox]:
     """Rebuild world and outbox, indexes included."""
-    saved = _decode(snapshot.data)
+    saved = _decode(memoryview(snapshot.data)[DIGEST_BYTES:])
     return World(saved.tables), Outbox(saved.effects)
+
+
+def is_whole(snapshot: StoredSnapshot) -> bool:
+    """Whether a snapshot is as it was saved. To be asked of one that was kept on a disk."""
+    data = memoryview(snapshot.data)
+    return sha256(data[DIGEST_BYTES:]).digest() == data[:DIGEST_BYTES]
+
+
+def _stored(saved: Saved) -> StoredSnapshot:
+    data = _encode(saved)
+    position = saved.tables.position
+    return StoredSnapshot(position, SCHEMA_VERSION, sha256(data).digest() + data)

@@ -23,19 +23,32 @@ class Policy(msgspec.Struct, frozen=True, kw_only=True):
     # An agent that heartbeats signs every 30 s: four missed ones are silence.
     heartbeat_silence_us: int = 120 * SECOND_US
     # One that only speaks MCP is silent while it thinks; leases of 4 to 7 minutes were measured
-    # to die under living agents.
+    # to die under living agents. Its own habit may earn it more: three times the 95th percentile
+    # of its gaps.
     request_silence_us: int = 20 * MINUTE_US
+    request_silence_max_us: int = 120 * MINUTE_US
+    gap_quantile: float = 0.95
+    gap_factor: int = 3
     max_declared_silence_us: int = 120 * MINUTE_US
     budget_min_us: int = 30 * MINUTE_US
     budget_max_us: int = 4 * HOUR_US
     # A task given to a waiting agent must be answered: a waiter that vanished keeps it no longer.
     confirm_us: int = 60 * SECOND_US
-    max_failures: int = 5  # then the task is dead-lettered
+    # Poison: a task that takes agents down or that they give up is not tried for ever. Two agents
+    # lost on one task were hardly both unlucky; one agent may lose its connection twice. Judgement,
+    # as of queues that park a message after 3 to 5 deliveries; see docs/job_lifecycle.md.
+    max_agents_lost: int = 2  # different ones, whose leases on it were lost
+    max_losses: int = 3  # lost leases, whosever
+    max_agent_failures: int = 2  # attempts that their agents gave up as failed
+    max_failures: int = 5  # all of these together, and work that was rejected
     backoff_base_us: int = 5 * SECOND_US
     backoff_max_us: int = 5 * MINUTE_US
     archive_after_us: int = 7 * DAY_US
     exploration: float = 0.03
     near_tie: float = 0.02
+    # Share of claims that goes to the task whose turn it is by age and priority, whatever its
+    # score: the rank bounds what may go before it, and this is what makes its turn come.
+    reserve: float = 0.1
     shortlist: int = 100
     # Predicted use of a claim, reserved against the project's caps.
     tokens_per_estimated_min: int = 4_000
@@ -58,11 +71,12 @@ class Context(msgspec.Struct, kw_only=True):
         if not text:
             return None
         salt = self.random.randbytes(16)
-        return Body(body_ref(salt, text), salt, text)
+        # The time first, so that a journal keeps neighbours in time on the same pages.
+        return Body(f"{self.now_us:x}.{body_digest(salt, text)}", salt, text)
 
 
-def body_ref(salt: bytes, text: str) -> str:
-    """Reference of a text: hex SHA-256 over its salt and itself."""
+def body_digest(salt: bytes, text: str) -> str:
+    """Hex SHA-256 over a text's salt and itself: the end of its reference."""
     return sha256(salt + text.encode()).hexdigest()
 
 
@@ -79,6 +93,9 @@ class Decision(msgspec.Struct, kw_only=True):
     offer: Offer | None = None  # a standing offer to leave
     withdraw: AgentId | None = None  # whose standing offer to drop
     check_again_us: int | None = None  # for a command that an alarm sent
+    # Refused, and yet events stand above: what the caller brought is kept. Its result is not
+    # remembered, so a retry is decided anew.
+    refusal: PMError | None = None
 
 
 class ErrorInfo(msgspec.Struct, frozen=True):

@@ -12,6 +12,7 @@ import msgspec
 from pm_agent.domain.envelope import Body, Command
 from pm_agent.domain.ids import AgentId, ProjectId
 from pm_agent.kernel.effects import Effect
+from pm_agent.kernel.presence import Signs
 from pm_agent.kernel.types import Reply
 from pm_agent.ports import GateRequest, InstructionBrief, StoredEvent, StoredSnapshot
 
@@ -72,8 +73,24 @@ class Coordinator(Protocol):
 
     async def bodies(self, refs: list[str]) -> list[Body]: ...
 
+    async def signs(self, agent_ids: list[AgentId]) -> Signs:
+        """Last signs of life of some agents: no journal has them."""
+        ...
+
     async def take_effects(self, wait_s: float) -> list[EffectJob]:
         """Effects to perform now; each is handed out again if no answer comes."""
         ...
 
     async def health(self) -> Health: ...
+
+    async def hand_over(self) -> Health:
+        """Finish what was taken, save a snapshot, and write no more: a successor may begin.
+
+        Reading may go on or end with it. A second time changes nothing.
+
+        Raises
+        ------
+        Unavailable
+            It could not be reached, or what it took could not be finished.
+        """
+        ...

@@ -20,6 +20,8 @@ MAX_IN_BATCH = 256
 # Longer than a coordinator's restart; retries are safe because every command has a request id.
 GIVE_UP_S = 20.0
 RETRY_FIRST_S, RETRY_MAX_S = 0.05, 1.0
+# The callers hear of these at once: it may last, or another server has to be asked.
+HOPELESS = frozenset({"journal_unavailable", "fenced"})
 
 
 class Batcher:
@@ -30,6 +32,16 @@ class Batcher:
         self._commands: list[tuple[Command, asyncio.Future[Reply]]] = []
         self._heard: set[AgentId] = set()
         self._sender: asyncio.Task[None] | None = None
+
+    @property
+    def n_waiting(self) -> int:
+        """Commands that are not on their way yet."""
+        return len(self._commands)
+
+    async def settle(self) -> None:
+        """Return when all that waits now was answered or refused."""
+        while self._sender is not None and not self._sender.done():
+            await asyncio.wait({self._sender})
 
     async def stop(self) -> None:
         """Give up what waits."""
@@ -96,7 +108,7 @@ class Batcher:
             try:
                 return await self._coordinator.submit(commands, heard)
             except Unavailable as error:
-                if error.code == "journal_unavailable" or loop.time() + pause_s > give_up:
+                if error.code in HOPELESS or loop.time() + pause_s > give_up:
                     raise
             await asyncio.sleep(pause_s)
             pause_s = min(pause_s * 2, RETRY_MAX_S)

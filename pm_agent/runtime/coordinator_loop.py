@@ -13,7 +13,13 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import suppress
 
 from pm_agent.domain.envelope import Body, Command
-from pm_agent.domain.errors import Fenced, JournalUnavailable, PMError, Unavailable
+from pm_agent.domain.errors import (
+    Fenced,
+    JournalUnavailable,
+    Overloaded,
+    PMError,
+    Unavailable,
+)
 from pm_agent.domain.ids import AgentId, ProjectId
 from pm_agent.domain.time import SECOND_US
 from pm_agent.features.instructions import view as instructions_view
@@ -22,7 +28,7 @@ from pm_agent.kernel import snapshot as snapshots
 from pm_agent.kernel.effects import Effect, RunGate
 from pm_agent.kernel.engine import MAX_BATCH, Engine, Step
 from pm_agent.kernel.idempotency import KEEP_US
-from pm_agent.kernel.presence import Offer
+from pm_agent.kernel.presence import Offer, Signs
 from pm_agent.kernel.types import Reply
 from pm_agent.ports import GENESIS, Clock, Head, Journal, StoredEvent, StoredSnapshot
 from pm_agent.runtime.backend import EffectJob, Feed, Health
@@ -115,14 +121,23 @@ class CoordinatorLoop:
 
     async def stop(self) -> None:
         """Finish what was taken, save a snapshot, and let the journal go."""
-        self._why_closed = self._why_closed or "The coordinator is stopping."
+        await self._finish("The coordinator is stopping.")
+        await self._journal.close()
+
+    async def hand_over(self) -> Health:
+        await self._finish("This coordinator has handed its workspace over.")
+        return await self.health()
+
+    async def _finish(self, why: str) -> None:
+        """Take nothing more, finish what was taken, and save a snapshot."""
+        self._why_closed = self._why_closed or why
         self._wake.set()
         if self._task is not None:
             await self._task
-        if self._engine is not None:
+        if self._engine is not None and self._snapshot_at != self._durable:
             with suppress(PMError):
                 await self._journal.save_snapshot(self._saved(self._engine))
-        await self._journal.close()
+                self._snapshot_at = self._durable
 
     @property
     def engine(self) -> Engine:
@@ -146,7 +161,7 @@ class CoordinatorLoop:
             raise JournalUnavailable
         if self._n_waiting > MAX_WAITING:
             message = f"{self._n_waiting} commands wait for the coordinator."
-            raise Unavailable(message)
+            raise Overloaded(message)
         future: asyncio.Future[list[Reply]] = asyncio.get_running_loop().create_future()
         self._groups.append((commands, heard, future))
         self._n_waiting += len(commands)
@@ -206,6 +221,11 @@ class CoordinatorLoop:
 
     async def event_at(self, position: int) -> StoredEvent | None:
         return await self._journal.read_at(position)
+
+    async def signs(self, agent_ids: list[AgentId]) -> Signs:
+        if self._engine is None:
+            raise JournalUnavailable
+        return self._engine.presence.signs(agent_ids, self._clock.now_us())
 
     async def bodies(self, refs: list[str]) -> list[Body]:
         return list((await self._journal.read_bodies(refs)).values())
@@ -280,8 +300,7 @@ class CoordinatorLoop:
         commands: list[Command] = []
         for group_commands, heard, _ in groups:
             commands += group_commands
-            for agent_id in heard:
-                engine.presence.hear(agent_id, now_us)
+            engine.hear(heard, now_us)
         self._offers = list(engine.presence.offers.values())
         step = engine.step(commands, now_us)
         for failure in step.failures:
@@ -371,6 +390,9 @@ class CoordinatorLoop:
         now_us = self._clock.now_us()
         saved = await self._journal.load_snapshot(snapshots.SCHEMA_VERSION)
         start = Head(0, GENESIS, self._epoch)
+        if saved is not None and not snapshots.is_whole(saved):
+            log.error("snapshot %d is damaged; all events are replayed instead", saved.position)
+            saved = None
         if saved is not None:
             sealed = await self._journal.read_at(saved.position)
             if sealed is None:
@@ -414,7 +436,7 @@ class CoordinatorLoop:
     # -- effects ------------------------------------------------------------------------------
 
     async def _effect_jobs(self) -> list[EffectJob]:
-        if self._engine is None:
+        if self._engine is None or self._why_closed:  # nobody could take the answers
             return []
         now_us = self._clock.now_us()
         pending = self._engine.outbox.pending

@@ -1,7 +1,8 @@
 """The ingress: where requests become commands, replies are enriched, and waiting agents are parked.
 
 It keeps a replica of the world by following the coordinator, so queries cost no hop; commands go
-to the coordinator in micro-batches.
+to the coordinator in micro-batches. While the coordinator cannot be reached or cannot write,
+queries go on and are marked stale.
 """
 
 import asyncio
@@ -9,21 +10,34 @@ import logging
 from collections import OrderedDict
 from collections.abc import Iterable
 from contextlib import suppress
-from typing import Literal, Self
+from random import Random
+from typing import Literal
 
+import msgspec
+
+from pm_agent.domain.agent import RegisterAgent
 from pm_agent.domain.assignment import ClaimTask, TaskAssigned, WaitForTask, WithdrawOffer
 from pm_agent.domain.envelope import SYSTEM, Command, Event, Principal
-from pm_agent.domain.errors import Overloaded, Unauthenticated, Unavailable
+from pm_agent.domain.errors import (
+    HandingOver,
+    Overloaded,
+    RateLimited,
+    Unauthenticated,
+    Unavailable,
+)
 from pm_agent.domain.ids import AgentId
 from pm_agent.domain.time import SECOND_US
 from pm_agent.domain.world import World
 from pm_agent.kernel import snapshot as snapshots
 from pm_agent.kernel.chain import unseal
+from pm_agent.kernel.presence import Signs
 from pm_agent.kernel.types import Reply
 from pm_agent.ports import Clock
+from pm_agent.runtime.admission import Admission, Lane, Limits, Work
 from pm_agent.runtime.backend import Coordinator, Feed, Health
 from pm_agent.runtime.batcher import Batcher
-from pm_agent.runtime.secret import digest_of
+from pm_agent.runtime.secret import RecentSecrets, digest_of
+from pm_agent.runtime.token_bucket import TokenBuckets
 
 log = logging.getLogger(__name__)
 
@@ -31,10 +45,14 @@ RETRY_FIRST_S, RETRY_MAX_S = 0.05, 1.0
 KEPT_BODIES = 50_000
 EVENTS_A_SLICE = 200  # applied before other requests get a turn
 REACH_S = 2.0
-# More executing requests than this make HAProxy mode unfair (p99 of seconds was measured at 256);
-# the rest wait here in order.
-MAX_EXECUTING = 64
-MAX_QUEUED = 2_000
+WATCH_S = 1.0  # between looks at the coordinator's health
+HEALTH_S = 3.0  # for its answer: a frozen process never gives one
+# Agents that came together go apart again: a wait ends up to a fifth early. Never late, for the
+# time that was asked for is the most that the caller's own client waits.
+WAIT_JITTER = 0.2
+
+# What takes on new work; a server that is handing over refuses it first.
+_TAKES_ON = (ClaimTask, WaitForTask, RegisterAgent)
 
 # A task is leased to the waiter; a newer wait of the same agent took over; the coordinator is a new
 # one, so the offer has to be made again; or it ended with nothing.
@@ -48,37 +66,97 @@ class Ingress:
     ----------
     world : World
         Replica; read only. `reach` waits until it holds a position.
+    is_following, can_write
+        Whether the replica hears of new events, and whether the coordinator can write them.
+    leaving
+        How far a handover to another server has come: nothing new is taken on, or it is done.
+    secrets
+        Access secrets made here a moment ago, for retries of the requests that made them.
     """
 
-    def __init__(self, coordinator: Coordinator, clock: Clock) -> None:
+    def __init__(
+        self,
+        coordinator: Coordinator,
+        clock: Clock,
+        limits: Limits = Limits(),  # noqa: B008 - frozen
+        random: Random | None = None,
+    ) -> None:
         self.coordinator = coordinator
         self.clock = clock
         self.world = World()
-        self.is_stale = True
+        self.is_following = False
+        self.can_write = True
+        self.leaving: Literal["", "draining", "done"] = ""
+        self.secrets = RecentSecrets()
+        self._random = random or Random()
         self._batcher = Batcher(coordinator)
-        self._follower: asyncio.Task[None] | None = None
+        self._callers = TokenBuckets(limits.claims_per_s, limits.claims_burst)
+        self._strangers = TokenBuckets(limits.strangers_per_s, limits.strangers_burst)
+        self._tasks: list[asyncio.Task[None]] = []
+        self._handover: asyncio.Task[Health] | None = None
         self._bodies: OrderedDict[str, str] = OrderedDict()
         self._reached: list[tuple[int, asyncio.Future[None]]] = []
         self._parked: dict[AgentId, asyncio.Future[Wake]] = {}
-        self._admission = asyncio.Semaphore(MAX_EXECUTING)
-        self.n_queued = 0
+        self.admission = Admission(lambda: self._batcher.n_waiting)
         self.written = 0  # highest position in a reply that went through here
 
     # -- life ---------------------------------------------------------------------------------
 
     async def start(self) -> None:
-        self._follower = asyncio.create_task(self._follow(), name="follower")
+        self._tasks = [
+            asyncio.create_task(self._follow(), name="follower"),
+            asyncio.create_task(self._watch(), name="watch"),
+            asyncio.create_task(self.admission.lag.measure(), name="lag"),
+        ]
 
     async def stop(self) -> None:
         await self._batcher.stop()
-        if self._follower is not None:
-            self._follower.cancel()
-            with suppress(asyncio.CancelledError):
-                await self._follower
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        self._tasks.clear()
 
     def release_waiters(self) -> None:
         """End all parked waits with nothing: the server is about to stop."""
         self._wake_all("nothing")
+
+    async def hand_over(self, drain_s: float) -> Health:
+        """Let another server take over; called again, wait for the same handover.
+
+        First nothing new is taken on, for ``drain_s`` seconds in which load balancers see that
+        this server is not ready and agents can still say what they have done. Then nothing is
+        written any more: what is under way is finished, and the coordinator saves a snapshot.
+
+        Raises
+        ------
+        Unavailable
+            The coordinator could not be reached; this server goes on as before.
+        """
+        if self._handover is None:
+            self._handover = asyncio.create_task(self._hand_over(drain_s), name="handover")
+        return await asyncio.shield(self._handover)
+
+    async def _hand_over(self, drain_s: float) -> Health:
+        self.leaving = "draining"
+        self.release_waiters()
+        try:
+            await asyncio.sleep(drain_s)
+            self.leaving = "done"
+            await self._batcher.settle()
+            return await self.coordinator.hand_over()
+        except BaseException:
+            self.leaving = ""
+            self._handover = None
+            raise
+
+    @property
+    def is_stale(self) -> bool:
+        """Whether the truth may be ahead of this replica for reasons other than time."""
+        return not (self.is_following and self.can_write)
+
+    @property
+    def workspace_id(self) -> str:
+        return self.world.tables.workspace_id
 
     @property
     def n_parked(self) -> int:
@@ -113,26 +191,35 @@ class Ingress:
 
     # -- admission ----------------------------------------------------------------------------
 
-    async def __aenter__(self) -> Self:
-        """Wait for a turn, first come first served.
+    def enter(self, work: Work) -> Lane:
+        """Let a request queue for a slot, for an ``async with``.
 
         Raises
         ------
         Overloaded
-            Too many wait already.
+            There is so much to do that such work is refused.
         """
-        if self.n_queued >= MAX_QUEUED:
-            message = f"{self.n_queued} requests wait already."
-            raise Overloaded(message)
-        self.n_queued += 1
-        try:
-            await self._admission.acquire()
-        finally:
-            self.n_queued -= 1
-        return self
+        return self.admission.enter(work)
 
-    async def __aexit__(self, *_: object) -> None:
-        self._admission.release()
+    def require_pace(self, principal: Principal, work: Work) -> None:
+        """Refuse an agent that takes on work, or tries to, faster than an agent can.
+
+        Raises
+        ------
+        RateLimited
+        """
+        if work == "claim" and principal.kind == "agent":
+            _require_token(self._callers, principal.id, f"Agent {principal.id} asks too often.")
+
+    def refuse_stranger(self, address: str) -> None:
+        """Count a request without a valid token against the address it came from.
+
+        Raises
+        ------
+        RateLimited
+        """
+        message = "Too many requests without a valid access token came from this address."
+        _require_token(self._strangers, address, message)
 
     # -- commands -----------------------------------------------------------------------------
 
@@ -144,7 +231,20 @@ class Ingress:
         Unavailable
             The coordinator could not be reached; the same request may be sent again.
         """
-        reply = await self._batcher.submit(command)
+        if self.leaving and (self.leaving == "done" or isinstance(command, _TAKES_ON)):
+            raise HandingOver
+        return await self._send(command)
+
+    async def _send(self, command: Command) -> Reply:
+        try:
+            reply = await self._batcher.submit(command)
+        except Overloaded:
+            raise
+        except Unavailable:
+            self._note_writing(is_possible=False)
+            raise
+        if not self.can_write:
+            self._note_writing(is_possible=True)
         self.written = max(self.written, reply.position)
         return reply
 
@@ -155,6 +255,9 @@ class Ingress:
         is the sign of life that confirms it. A waiter that vanished leaves the lease unconfirmed,
         and it ends within a minute.
         """
+        left_us = command.until_us - self.clock.now_us()
+        early_us = int(left_us * self._random.uniform(0, WAIT_JITTER))
+        command = msgspec.structs.replace(command, until_us=command.until_us - early_us)
         while True:
             reply, wake = await self._stand(command)
             if wake != "again":
@@ -167,7 +270,7 @@ class Ingress:
             agent_id=command.agent_id,
             project_id=command.project_id,
         )
-        return await self.submit(fetch)
+        return await self._send(fetch)  # also while handing over: it is leased already
 
     async def _stand(self, command: WaitForTask) -> tuple[Reply, Wake]:
         """Leave a standing offer and wait for what becomes of it."""
@@ -183,7 +286,11 @@ class Ingress:
                 return reply, "nothing"
             left_s = (command.until_us - self.clock.now_us()) / SECOND_US
             with suppress(TimeoutError):
-                return reply, await asyncio.wait_for(woken, max(left_s, 0))
+                async with asyncio.timeout(max(left_s, 0)):
+                    wake = await woken
+                if wake == "nothing":  # told to end early: the offer would stand on
+                    self._batcher.submit_soon(_withdrawal(command))
+                return reply, wake
         except asyncio.CancelledError:
             if self._parked.get(agent_id) is woken:  # else the offer is a newer wait's
                 self._batcher.submit_soon(_withdrawal(command))
@@ -220,6 +327,15 @@ class Ingress:
                 self._keep(body.ref, body.text)
         return found
 
+    async def signs(self, agent_ids: Iterable[AgentId]) -> Signs | None:
+        """Last signs of life of some agents; None while the coordinator is away."""
+        wanted = sorted(set(agent_ids))
+        if not wanted:
+            return None
+        with suppress(Unavailable):
+            return await self.coordinator.signs(wanted)
+        return None
+
     async def history(self, subject: str, limit: int = 200) -> list[Event]:
         return [unseal(stored) for stored in await self.coordinator.history(subject, limit)]
 
@@ -240,17 +356,38 @@ class Ingress:
                     saved = await self.coordinator.snapshot()
                     self.world, _ = snapshots.load(saved)
                     self._woken_by_position()
-                self.is_stale = False
+                self.is_following = True
                 async for feed in self.coordinator.follow(self.world.position):
                     await self._take(feed)
                     pause_s = RETRY_FIRST_S
             except Unavailable as error:
                 log.info("coordinator away: %s", error.message)
-            self.is_stale = True
+            except Exception:
+                # A bug: this replica stays where it is, is marked stale, and is not ready.
+                log.exception("the replica stops at position %d", self.world.position)
+                self.is_following = False
+                raise
+            self.is_following = False
             # A new coordinator knows nothing of the offers that stood with the old one.
             self._wake_all("again")
             await asyncio.sleep(pause_s)
             pause_s = min(pause_s * 2, RETRY_MAX_S)
+
+    async def _watch(self) -> None:
+        """Learn in time when the coordinator cannot write: its followers hear nothing then."""
+        while True:
+            try:
+                # Not wait_for: in Python 3.11 it can lose a cancellation, and stop would hang.
+                async with asyncio.timeout(HEALTH_S):
+                    health = await self.coordinator.health()
+                self._note_writing(is_possible=health.is_writable)
+            except (Unavailable, TimeoutError):
+                self._note_writing(is_possible=False)
+            await asyncio.sleep(WATCH_S)
+
+    def _note_writing(self, *, is_possible: bool) -> None:
+        self.can_write = is_possible
+        self.admission.is_away = not is_possible
 
     async def _take(self, feed: Feed) -> None:
         for body in feed.bodies:
@@ -299,3 +436,11 @@ def _withdrawal(command: WaitForTask) -> Command:
     return WithdrawOffer(
         request_id=f"{command.request_id}:gone", principal=SYSTEM, agent_id=command.agent_id
     )
+
+
+def _require_token(buckets: TokenBuckets, key: str, message: str) -> None:
+    wait_s = buckets.take(key)
+    if wait_s:
+        refusal = RateLimited(message)
+        refusal.retry_after_s = wait_s
+        raise refusal

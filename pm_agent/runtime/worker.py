@@ -31,7 +31,17 @@ GRACE_S = 30.0  # for the task in hand when the worker stops
 LONGEST_SUMMARY = 10_000
 
 # Nobody can say now; the same request may succeed later.
-AWAY = frozenset({"unreachable", "unavailable", "journal_unavailable", "overloaded", "fenced"})
+AWAY = frozenset(
+    {
+        "unreachable",
+        "unavailable",
+        "journal_unavailable",
+        "overloaded",
+        "rate_limited",
+        "handing_over",
+        "fenced",
+    }
+)
 # A task is ours of which we do not know: the reply that gave it to us was lost.
 OUT_OF_STEP = frozenset({"capacity_exceeded", "request_id_reused"})
 

@@ -1,8 +1,9 @@
 """One workspace in this process: journal in memory, coordinator, ingress and the app over HTTP."""
 
 import asyncio
+import itertools
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from hashlib import sha256
 from typing import Any
 
@@ -14,14 +15,18 @@ from pm_agent.api.http import HttpApp, build_app
 from pm_agent.catalog import CATALOG
 from pm_agent.domain.access import IssueToken
 from pm_agent.domain.envelope import SYSTEM, Principal
+from pm_agent.domain.errors import JournalUnavailable
 from pm_agent.features.assignment.scoring import FactorsScorer
 from pm_agent.kernel import snapshot as snapshots
 from pm_agent.kernel.engine import Engine
 from pm_agent.kernel.types import Policy
-from pm_agent.ports import Head, StoredSnapshot
+from pm_agent.ports import Head, Journal, StoredSnapshot
+from pm_agent.runtime.admission import Limits
 from pm_agent.runtime.clock import SystemClock
 from pm_agent.runtime.coordinator_loop import CoordinatorLoop
 from pm_agent.runtime.ingress import Ingress
+from tests import ambiguous_journal
+from tests.ambiguous_journal import AmbiguousJournal
 
 SEED = 7
 ADMIN, LEAD = "secret-of-admin", "secret-of-lead"
@@ -29,6 +34,13 @@ OWNERS = {
     ADMIN: Principal("person", "root", "admin"),
     LEAD: Principal("person", "lena", "lead"),
 }
+
+
+_asked = itertools.count(1)
+
+
+def _journal() -> MemoryJournal:
+    return AmbiguousJournal() if ambiguous_journal.SHARE else MemoryJournal()
 
 
 def build_engine(saved: StoredSnapshot | None, head: Head, now_us: int) -> Engine:
@@ -68,7 +80,15 @@ class Stack:
         headers = {"Authorization": f"Bearer {token}"} if token else {}
         headers |= {"X-PM-Position": str(self.position)}
         headers |= more.pop("headers", {})
-        return await self.http.request(method, path, headers=headers, **more)
+        if not ambiguous_journal.SHARE:
+            return await self.http.request(method, path, headers=headers, **more)
+        if method != "GET" and "request_id" not in str(more.get("json", "")):
+            headers.setdefault("Idempotency-Key", f"asked-{next(_asked)}")
+        while True:
+            response = await self.http.request(method, path, headers=headers, **more)
+            if response.status_code != 503 or "journal_unavailable" not in response.text:
+                return response
+            await self.until(lambda: self.loop._engine is not None)
 
     async def ok(self, method: str, path: str, token: str = ADMIN, **more: Any) -> dict[str, Any]:
         response = await self.call(method, path, token, **more)
@@ -102,9 +122,11 @@ class Stack:
 
 
 @asynccontextmanager
-async def running(**options: Any) -> AsyncIterator[Stack]:
+async def running(
+    journal: Journal | None = None, limits: Limits | None = None, **options: Any
+) -> AsyncIterator[Stack]:
     clock = SystemClock()
-    loop = CoordinatorLoop(MemoryJournal(), build_engine, clock)
+    loop = CoordinatorLoop(journal or _journal(), build_engine, clock)
     await loop.start()
     issue = [
         IssueToken(
@@ -115,8 +137,12 @@ async def running(**options: Any) -> AsyncIterator[Stack]:
         )
         for secret, owner in OWNERS.items()
     ]
-    await loop.submit([*issue], [])
-    ingress = Ingress(loop, clock)
+    for _ in range(100):  # an append may end in doubt; the same requests may come again
+        with suppress(JournalUnavailable):
+            await loop.submit([*issue], [])
+            break
+        await asyncio.sleep(0.01)
+    ingress = Ingress(loop, clock, limits or Limits())
     app = build_app(ingress, **options)
     async with app.lifespan():
         await ingress.reach(loop.engine.world.position)
@@ -144,3 +170,10 @@ async def stack() -> AsyncIterator[Stack]:
     yield started.result()
     over.set()
     await living
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    if ambiguous_journal.SHARE:
+        n = ambiguous_journal.counts
+        told = f"{n['appends']} appends, {n['failed']} in doubt, {n['written']} of them written"
+        terminalreporter.write_line(told)

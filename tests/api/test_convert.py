@@ -22,7 +22,7 @@ ADA = Principal("agent", "A-ada")
 NOW_US = 1_000_000_000
 OF_EVERY_COMMAND = {"request_id", "principal", "workspace_id"}
 MADE_BY_HANDLER: dict[type[Command], set[str]] = {IssueToken: {"sha256"}}
-COMMANDS = [o for o in OPERATIONS if o.kind == "command"]
+COMMANDS = [o for o in OPERATIONS if o.command is not None]
 
 
 def inside_names(operation: Operation) -> set[str]:
@@ -136,6 +136,9 @@ def test_nul_characters_are_refused() -> None:
     given = schemas.CreateTaskInput(project_id="P-web", title="a\x00b")
     with pytest.raises(InvalidInput):
         converted(CreateTask, given)
+    given = schemas.CreateTaskInput(project_id="P-web", title="ab")
+    with pytest.raises(InvalidInput):
+        to_command(CreateTask, given, ADA, "r-\x00", NOW_US)
 
 
 def test_time_and_directives_are_added_to_a_result() -> None:

@@ -7,11 +7,14 @@ from pm_agent.api.errors import (
     problem_from,
     problem_of,
     problem_of_fields,
+    retry_after_s,
 )
 from pm_agent.domain.errors import (
     DependencyCycle,
     Fenced,
+    Overloaded,
     PMError,
+    RateLimited,
     StaleLease,
     Unauthenticated,
     VersionMismatch,
@@ -43,6 +46,8 @@ EXPECTED = {
     "journal_unavailable": 503,
     "overloaded": 503,
     "fenced": 503,
+    "handing_over": 503,
+    "rate_limited": 429,
     "method_not_allowed": 405,
     "internal_error": 500,
 }
@@ -63,9 +68,36 @@ def test_a_problem_says_what_happened_and_what_to_do_next(kind: type[PMError]) -
 
 
 def test_refusals_that_pass_say_when_to_come_back() -> None:
-    assert dict(headers_of(problem_of(Fenced())))[b"retry-after"] == b"2"
+    problem = problem_from(Fenced(), "get_status")
+    assert problem.retry_after_s in (1, 2)
+    assert headers_of(problem) == [(b"retry-after", b"%d" % problem.retry_after_s)]
     assert b"www-authenticate" in dict(headers_of(problem_of(Unauthenticated())))
-    assert headers_of(problem_of(StaleLease())) == []
+    assert headers_of(problem_from(StaleLease(), "complete_task")) == []
+
+
+def test_who_asks_too_often_is_told_the_seconds_until_the_next_token() -> None:
+    error = RateLimited()
+    error.retry_after_s = 0.02
+    problem = problem_from(error, "request_next_task", load=2.0)
+    assert (problem.status, problem.retry_after_s) == (429, 1)
+
+
+@pytest.mark.parametrize(
+    ("load", "longest_s"), [(0.0, 2), (0.5, 9), (1.0, 16), (2.0, 30), (9.0, 30)]
+)
+def test_the_fuller_the_server_the_wider_those_it_refuses_are_spread(
+    load: float, longest_s: int
+) -> None:
+    pauses = [retry_after_s(load, n / 1_000) for n in range(1_000)]
+    assert min(pauses) == 1
+    assert max(pauses) == longest_s
+    assert sum(pauses) / 1_000 == pytest.approx(longest_s / 2 + 0.5, abs=0.5)
+
+
+def test_an_overloaded_server_spreads_the_callers_it_refuses() -> None:
+    found = {problem_from(Overloaded(), "get_status", load=2.0).retry_after_s for _ in range(200)}
+    assert len(found) > 10
+    assert found <= set(range(1, 31))
 
 
 def test_many_wrong_fields_are_named_up_to_a_limit() -> None:

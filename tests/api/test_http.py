@@ -7,7 +7,7 @@ from typing import Any
 import httpx
 import pytest
 
-from pm_agent.domain.errors import Overloaded
+from pm_agent.runtime.admission import Lane
 from tests.api.conftest import ADMIN, LEAD, Stack, build_engine, running
 
 
@@ -229,13 +229,15 @@ async def test_a_wait_that_ends_without_a_task_says_so(stack: Stack) -> None:
 
 
 async def test_a_parked_wait_holds_no_admission_slot(stack: Stack) -> None:
-    stack.ingress._admission = asyncio.Semaphore(1)
+    admission = stack.ingress.admission
+    admission.commands, admission.reads = Lane(1), Lane(1)
     agent_id, token = await stack.agent("Ada")
     path = f"/v1/agents/{agent_id}/wait"
     waiting = asyncio.create_task(stack.call("POST", path, token, json={"timeout_s": 20}))
     await stack.until(lambda: stack.ingress.n_parked)
     async with asyncio.timeout(2):
         await stack.ok("GET", "/v1/status")
+        await stack.project()
     waiting.cancel()
 
 
@@ -338,12 +340,17 @@ async def test_operators_see_health_readiness_and_numbers(stack: Stack) -> None:
     assert (await stack.call("GET", "/readyz", token="")).status_code == 200
     await stack.call("GET", "/v1/tasks/T-1/context", token="")
     text = (await stack.call("GET", "/metrics", token="")).text
-    assert 'pm_agent_requests_total{code="ok",operation="create_task",protocol="http"} 1.0' in text
+    labels = 'code="ok",operation="create_task",protocol="http",workspace="main"'
+    assert f"pm_agent_requests_total{{{labels}}} 1.0" in text
     assert 'code="unauthenticated",operation="get_task_context"' in text
-    assert 'pm_agent_tasks{project="P-web",state="ready"} 1.0' in text
-    assert 'pm_agent_request_seconds_count{operation="create_task"} 1.0' in text
-    assert "pm_agent_parked_agents 0.0" in text
-    assert "pm_agent_stale 0.0" in text
+    assert 'pm_agent_tasks{project="P-web",state="ready",workspace="main"} 1.0' in text
+    count = 'pm_agent_request_seconds_count{operation="create_task",workspace="main"} 1.0'
+    assert count in text
+    assert 'pm_agent_parked_agents{workspace="main"} 0.0' in text
+    assert 'pm_agent_stale{workspace="main"} 0.0' in text
+    assert 'pm_agent_shed_total{work="admin_read",workspace="main"} 0.0' in text
+    samples = [line for line in text.splitlines() if not line.startswith("#")]
+    assert all('workspace="main"' in line for line in samples)
 
 
 async def test_a_replica_without_coordinator_reads_on_and_is_not_ready(stack: Stack) -> None:
@@ -376,19 +383,6 @@ async def test_the_app_starts_with_a_factory_and_serves_nothing_before() -> None
             assert (await http.get("/v1/status")).status_code == 401
             assert (await http.get("/mcp")).status_code == 404
     await loop.stop()
-
-
-async def test_overload_is_refused_with_a_time_to_come_back(
-    stack: Stack, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    async def refuse(self: object) -> None:
-        raise Overloaded
-
-    monkeypatch.setattr(type(stack.ingress), "__aenter__", refuse)
-    refused = await stack.call("GET", "/v1/status")
-    assert refused.status_code == 503
-    assert refused.json()["code"] == "overloaded"
-    assert refused.headers["retry-after"] == "2"
 
 
 async def test_a_crash_is_answered_with_an_id(

@@ -14,6 +14,7 @@ from mcp.client.streamable_http import streamable_http_client
 from mcp_types import CallToolResult, TextContent
 
 from pm_agent.api.operations import OPERATIONS
+from pm_agent.runtime.admission import Lag, Limits
 from tests.api.conftest import ADMIN, LEAD, Stack, running
 
 ERAS = ("legacy", "2026-07-28")
@@ -36,8 +37,8 @@ class Served:
 
 
 @asynccontextmanager
-async def served() -> AsyncIterator[Served]:
-    async with running() as stack:
+async def served(**options: Any) -> AsyncIterator[Served]:
+    async with running(**options) as stack:
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))
             port = free.getsockname()[1]
@@ -157,6 +158,44 @@ async def test_refusals_name_the_field_and_the_next_step() -> None:
             problem = await refused(client, "request_next_task")
             assert problem["code"] == "invalid_input"
         assert server.stack.position == before
+
+
+async def test_overload_and_haste_are_results_that_say_when_to_come_back() -> None:
+    async with served(limits=Limits(claims_per_s=0.1, claims_burst=1)) as server:
+        await server.stack.project()
+        await server.stack.task()
+        _, token = await server.stack.agent("Ada")
+        async with server.client(token) as client:
+            await call(client, "request_next_task")
+            result = await client.call_tool("request_next_task", {})
+            assert result.is_error
+            assert result.structured_content["code"] == "rate_limited"
+            assert 1 <= result.structured_content["retry_after_s"] <= 10
+            assert "retry_after_s: " in text_of(result)
+            lag = server.stack.ingress.admission.lag = Lag()
+            lag.seconds = 0.5
+            problem = await refused(client, "search_tasks")
+            assert problem["code"] == "overloaded"
+            assert problem["status"] == 503
+            assert 1 <= problem["retry_after_s"] <= 9
+            lag.seconds = 2.0
+            problem = await refused(client, "heartbeat_agent")
+            assert problem["code"] == "overloaded"
+
+
+async def test_a_result_says_when_it_may_be_old() -> None:
+    async with served() as server:
+        await server.stack.project()
+        task_id = await server.stack.task()
+        position = server.stack.position
+        async with server.client(ADMIN) as client:
+            fresh = await call(client, "get_task_context", task_id=task_id)
+            assert "stale_at_position" not in fresh
+            await server.stack.loop.stop()
+            await server.stack.until(lambda: server.stack.ingress.is_stale)
+            old = await call(client, "get_task_context", task_id=task_id)
+            assert old["stale_at_position"] == position
+            assert old["title"] == fresh["title"]
 
 
 async def test_a_waiting_agent_is_woken_by_a_new_task() -> None:

@@ -59,8 +59,10 @@ def test_every_path_parameter_is_declared_and_left_out_of_the_body(
 def test_every_operation_declares_its_refusals_as_problems(described: dict[str, Any]) -> None:
     for methods in described["paths"].values():
         for entry in methods.values():
-            for status in ("401", "403", "422", "503"):
+            for status in ("401", "403", "422", "429", "503"):
                 assert "application/problem+json" in entry["responses"][status]["content"]
+            for status in ("429", "503"):
+                assert "Retry-After" in entry["responses"][status]["headers"]
 
 
 async def test_the_document_and_the_page_that_shows_it_are_served(stack: Stack) -> None:

@@ -77,13 +77,13 @@ class Served:
 
 
 @contextmanager
-def serving(data: Path, *options: str) -> Iterator[Served]:
+def serving(data: Path, *options: str, **environment: str) -> Iterator[Served]:
     """Run a server of its own in a folder."""
     port = free_port()
     argv = [str(PM_AGENT), "up", "--no-ray", "--data", str(data), "--port", str(port), *options]
     process = subprocess.Popen(
         argv,
-        env=clean_environment(COLUMNS="200"),
+        env=clean_environment(COLUMNS="200", **environment),
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,

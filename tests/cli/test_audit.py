@@ -1,19 +1,51 @@
+import asyncio
 import json
 import sqlite3
+from array import array
+from base64 import b64decode, b64encode
 from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 
 import pytest
 
+from pm_agent.adapters.journal_sqlite import SQLiteJournal
+from pm_agent.domain.assignment import TaskAssigned
+from pm_agent.domain.task import Evidence, TaskDraft
+from pm_agent.domain.time import HOUR_US
+from pm_agent.features.assignment.scoring import FactorsScorer
+from pm_agent.ports import Batch
 from tests.cli.conftest import Served, refused, run, run_json
+from tests.scenario import (
+    ADA,
+    BOB,
+    Scenario,
+    a_project,
+    an_agent,
+    an_import,
+    complete,
+    progress,
+    wait,
+)
 
 
 @pytest.fixture
 def copy(server: Served, worked: str, tmp_path: Path) -> Path:
     """Make a folder with a copy of the journal in use."""
-    run("export", tmp_path / "main.journal.db", "--data", server.data)
+    run("backup", tmp_path / "main.journal.db", "--data", server.data)
     return tmp_path
+
+
+def write_journal(folder: Path, scenario: Scenario) -> None:
+    """Keep a scenario's journal where the commands look for one."""
+
+    async def write() -> None:
+        journal = SQLiteJournal(folder / "main.journal.db")
+        await journal.activate()
+        await journal.append(Batch(1, scenario.journal, [], scenario.stored_requests))
+        await journal.close()
+
+    asyncio.run(write())
 
 
 def change(folder: Path, statement: str, *values: object) -> None:
@@ -47,6 +79,24 @@ def test_why_explains_and_recomputes_while_the_server_runs(server: Served, worke
     assert run_json("why", worked, "--attempt", 1, "--data", server.data) == found
 
 
+def test_why_shows_the_evidence_of_a_dead_letter(tmp_path: Path) -> None:
+    scenario = Scenario()
+    agents = (an_agent(a, sends_heartbeats=True) for a in (ADA, BOB))
+    scenario.given(a_project(), *agents, an_import(TaskDraft(title="poison")))
+    for token, agent in ((1, ADA), (2, BOB)):
+        scenario.assigned(agent)
+        scenario.given(progress("T-1", token, agent, percent=40, where=f"task/T-1/a{token}"))
+        scenario.after(minutes=10)
+    scenario.when(complete("T-1", 1, evidence=Evidence(branch="task/T-1/late")))
+    write_journal(tmp_path, scenario)
+    shown = run("why", "T-1", "--data", tmp_path).stdout
+    for told in ("2 agents were lost on it: A-ada, A-bob", "task/T-1/a2", "task/T-1/late"):
+        assert told in shown
+    dead = run_json("why", "T-1", "--data", tmp_path)["dead_letter"]
+    assert [a["outcome"] for a in dead["attempts"]] == ["expired", "expired"]
+    assert run_json("verify", "--data", tmp_path)["problems"] == []
+
+
 def test_why_knows_only_what_was_assigned(server: Served, worked: str) -> None:
     refused("unknown_task", "why", "T-9999", "--data", server.data)
     told = refused("unknown_task", "why", worked, "--attempt", 7, "--data", server.data)
@@ -55,7 +105,9 @@ def test_why_knows_only_what_was_assigned(server: Served, worked: str) -> None:
 
 def test_why_fails_when_a_score_was_changed(copy: Path, worked: str) -> None:
     def lower(decision: dict) -> None:
-        decision["scores"][decision["explained"][0]] -= 0.25
+        scores = array("f", b64decode(decision["scores"]))
+        scores[decision["explained"][0]] -= 0.25
+        decision["scores"] = b64encode(scores.tobytes()).decode()
 
     alter(copy, worked, lower)
     result = run("why", worked, "--data", copy, exit_code=1)
@@ -67,10 +119,47 @@ def test_why_fails_when_a_score_was_changed(copy: Path, worked: str) -> None:
 
 def test_why_fails_when_a_factor_was_changed(copy: Path, worked: str) -> None:
     def raise_all(decision: dict) -> None:
-        decision["factors"][0] = [value + 0.1 for value in decision["factors"][0]]
+        factors = array("f", b64decode(decision["factors"]))
+        decision["factors"] = b64encode(array("f", [f + 0.1 for f in factors])).decode()
 
     alter(copy, worked, raise_all)
     assert run_json("why", worked, "--data", copy, exit_code=1)["differences"]
+
+
+@pytest.fixture
+def matched(tmp_path: Path) -> tuple[Path, str]:
+    """Make a folder with a journal in which two waiting agents were matched; and one's task."""
+    scenario = Scenario(FactorsScorer())
+    scenario.given(a_project(), an_agent(ADA), an_agent(BOB))
+    until_us = scenario.now_us + HOUR_US
+    scenario.given(wait(ADA, until_us), wait(BOB, until_us))
+    scenario.given(an_import(TaskDraft(title="plain"), TaskDraft(title="urgent", priority=3)))
+    (first, _) = scenario.of_kind(TaskAssigned)
+    write_journal(tmp_path, scenario)
+    return tmp_path, str(first.task_id)
+
+
+def test_why_explains_a_matching_and_its_prices(matched: tuple[Path, str]) -> None:
+    folder, task_id = matched
+    shown = run("why", task_id, "--data", folder).stdout
+    assert "matched with others: 2 waiting agents, 2 tasks" in shown
+    assert "score less price" in shown
+    found = run_json("why", task_id, "--data", folder)
+    assert found["recomputed"] is True
+    assert (found["matching"]["n_agents"], found["propensity"]) == (2, 1.0)
+    assert run_json("verify", "--data", folder)["problems"] == []
+
+
+def test_why_fails_when_a_price_was_changed(matched: tuple[Path, str]) -> None:
+    folder, task_id = matched
+
+    def raise_own(decision: dict) -> None:
+        prices = array("i", b64decode(decision["matching"]["prices"]))
+        prices[decision["explained"][0]] += 1 << 29
+        decision["matching"]["prices"] = b64encode(prices.tobytes()).decode()
+
+    alter(folder, task_id, raise_own)
+    assert "is better than" in run("why", task_id, "--data", folder, exit_code=1).stderr
 
 
 def test_verify_finds_a_sound_journal_sound(server: Served, worked: str) -> None:
@@ -118,7 +207,7 @@ def test_verify_finds_a_changed_text(server: Served, tmp_path: Path) -> None:
     with server.client() as admin:
         project_id = admin.create_project("Texts")["project_id"]
         admin.create_task(project_id, title="Read it", description="These very words.")
-    run("export", tmp_path / "main.journal.db", "--data", server.data)
+    run("backup", tmp_path / "main.journal.db", "--data", server.data)
     change(tmp_path, "UPDATE bodies SET text = 'Others.' WHERE text = 'These very words.'")
     assert "does not match its hash" in problem_of(tmp_path)
 
@@ -134,20 +223,20 @@ def test_replay_shows_the_world_and_the_same_each_time(copy: Path) -> None:
     assert earlier["fingerprint"] != first["fingerprint"]
 
 
-def test_an_export_is_a_whole_journal_of_its_own(
+def test_a_backup_is_a_whole_journal_of_its_own(
     server: Served, worked: str, tmp_path: Path
 ) -> None:
     target = tmp_path / "main.journal.db"
-    found = run_json("export", target, "--data", server.data)
+    found = run_json("backup", target, "--data", server.data)
     assert found["path"] == str(target)
     assert [p.name for p in tmp_path.iterdir()] == [target.name]
     assert run_json("verify", "--data", tmp_path)["events"] == found["position"]
-    told = refused("already_exists", "export", target, "--data", server.data)
+    told = refused("already_exists", "backup", target, "--data", server.data)
     assert str(target)[:20] in told
-    shown = run("export", tmp_path / "second.db", "--data", server.data).stdout
+    shown = run("backup", tmp_path / "second.db", "--data", server.data).stdout
     assert "verify" in shown
 
 
-def test_an_export_of_nothing_is_refused_and_makes_nothing(tmp_path: Path) -> None:
-    refused("start_failed", "export", tmp_path / "copy.db", "--data", tmp_path / "none")
+def test_a_backup_of_nothing_is_refused_and_makes_nothing(tmp_path: Path) -> None:
+    refused("start_failed", "backup", tmp_path / "copy.db", "--data", tmp_path / "none")
     assert list(tmp_path.iterdir()) == []

@@ -41,6 +41,28 @@ def test_status_is_watched_until_it_is_interrupted(
     assert len(looks) == 3
 
 
+def test_silence_is_shown_in_every_table(server: Served, at: At, project: str) -> None:
+    with server.client() as admin:
+        admin.create_task(project, title="Paint")
+        made = admin.register_agent("Ines", project_ids=[project], sends_heartbeats=True)
+        with server.client(made["access_token"]) as agent:
+            task_id = agent.request_next_task(made["agent_id"])["task_id"]
+        found = admin.get_status()
+        tasks = admin.search_tasks(project_id=project)["tasks"]
+        agents = admin.list_agents(project_id=project)["agents"]
+    assert found["suspect"] == []
+    (ines,) = [one for one in agents if one["agent_id"] == "A-ines"]
+    assert ines["lease_state"] == tasks[0]["lease_state"] == "live"
+    assert "(live)" not in at.run("tasks", "--project", project)  # nothing is to be done about it
+    with console.out.capture() as shown:
+        console.out.print(board.status_table(found | {"suspect": [task_id]}))
+        console.out.print(board.tasks_table([tasks[0] | {"lease_state": "suspect"}]))
+        console.out.print(board.agents_table([ines | {"lease_state": "quiet"}]))
+    assert f"suspect: {task_id}" in shown.get()
+    assert "assigned (suspect)" in shown.get()
+    assert "full (quiet)" in shown.get()
+
+
 def test_tasks_are_listed_over_all_pages_and_filtered(
     at: At, project: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

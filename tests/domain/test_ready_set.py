@@ -1,5 +1,6 @@
 """The ready-set: classes in rank order, rows up to date, cost independent of the backlog."""
 
+from collections import Counter
 from random import Random
 
 import pytest
@@ -118,23 +119,23 @@ def test_an_agent_known_before_a_class_came_finds_it() -> None:
     assert only.n == 0
 
 
+def head_of(ready: ReadySet, n: int) -> list[str]:
+    (only,) = ready.classes.values()
+    return [ready.task_ids[slot] for slot in ready.head(only, n).slots]
+
+
 def test_a_head_is_gathered_again_when_it_changes() -> None:
     ready = ReadySet()
     for number in range(1, 6):
         ready.put(task(number), ROW, 0)
-    (only,) = ready.classes.values()
-    assert ready.head(only, 3).task_ids == ["T-1", "T-2", "T-3"]
+    assert head_of(ready, 3) == ["T-1", "T-2", "T-3"]
     ready.put(task(9), ROW, 0)  # behind the head
-    assert ready.head(only, 3).task_ids == ["T-1", "T-2", "T-3"]
+    assert head_of(ready, 3) == ["T-1", "T-2", "T-3"]
     ready.remove("T-2")
-    assert ready.head(only, 3).task_ids == ["T-1", "T-3", "T-4"]
+    assert head_of(ready, 3) == ["T-1", "T-3", "T-4"]
     ready.put(task(8, priority=3), ROW, 0)
-    assert ready.head(only, 3).task_ids == ["T-8", "T-1", "T-3"]
-    ready.put(task(3), tuple(reversed(ROW)), 7)
-    head = ready.head(only, 3)
-    assert head.rows[2].tolist() == list(reversed(ROW))
-    assert head.last_agents == [0, 0, 7]
-    assert ready.head(only, 99).task_ids == ["T-8", "T-1", "T-3", "T-4", "T-5", "T-9"]
+    assert head_of(ready, 3) == ["T-8", "T-1", "T-3"]
+    assert head_of(ready, 99) == ["T-8", "T-1", "T-3", "T-4", "T-5", "T-9"]
 
 
 @pytest.mark.parametrize("seed", range(3))
@@ -147,8 +148,22 @@ def test_a_head_always_equals_the_first_of_its_class(seed: int) -> None:
         else:
             ready.remove(f"T-{number}")
         for ready_class in ready.classes.values():
-            head = ready.head(ready_class, 10)
-            slots = [entry.slot for entry in ready_class.entries[:10]]
-            assert head.task_ids == [ready.task_ids[slot] for slot in slots]
-            assert head.last_agents == [ready.last_agents[slot] for slot in slots]
-            assert head.rows.tolist() == ready.columns[slots].tolist()
+            slots = ready.head(ready_class, 10).slots.tolist()
+            assert slots == [entry.slot for entry in ready_class.entries[:10]]
+            numbers = [entry.number for entry in ready_class.entries[:10]]
+            assert ready.numbers[slots].tolist() == numbers
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_who_failed_last_is_counted_over_the_ready_tasks(seed: int) -> None:
+    random, ready = Random(seed), ReadySet()
+    failed: dict[str, int] = {}
+    for _ in range(1500):
+        of, agent = task(random.randrange(300), priority=random.randrange(4)), random.randrange(4)
+        if random.random() < 0.6:
+            ready.put(of, ROW, agent)
+            failed[of.id] = agent
+        else:
+            ready.remove(of.id)
+            failed.pop(of.id, None)
+        assert +ready.failed_by == Counter(a for a in failed.values() if a)

@@ -1,10 +1,13 @@
 """Journals of earlier releases still fold to the world they folded to then.
 
 A golden journal is written once and never changed; a new release adds a file. To write the next
-one, give its name to `write` from a Python prompt, and commit the file.
+one, give its name to `write` from a Python prompt, and commit the file. ``MANIFEST`` names all
+golden files with the release they are of; docs/upgrading.md has the whole procedure.
 """
 
+import importlib.metadata
 import itertools
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -48,9 +51,17 @@ def write(name: str) -> None:
     _rest(scenario)
     journal = scenario.journal
     head = Golden(scenario.engine.world.fingerprint(), len(journal))
-    path = FOLDER / f"{name}.jsonl"
+    keep(f"{name}.jsonl", b"".join(msgspec.json.encode(one) + b"\n" for one in (head, *journal)))
+
+
+def keep(name: str, content: bytes) -> None:
+    """Write a golden file of this release, and its line in the manifest."""
+    path = FOLDER / name
     assert not path.exists(), f"{path} is golden: it is never changed"
-    path.write_bytes(b"".join(msgspec.json.encode(one) + b"\n" for one in (head, *journal)))
+    path.write_bytes(content)
+    line = f"{sha256(content).hexdigest()}  {name}  {importlib.metadata.version('pm-agent')}\n"
+    with (FOLDER / "MANIFEST").open("a") as manifest:
+        manifest.write(line)
 
 
 def _rest(scenario: Scenario) -> None:
@@ -109,14 +120,14 @@ def read(path: Path) -> tuple[Golden, list[StoredEvent]]:
     return msgspec.json.decode(head, type=Golden), events
 
 
-@pytest.mark.parametrize("path", sorted(FOLDER.glob("*.jsonl")), ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", sorted(FOLDER.glob("v*.jsonl")), ids=lambda path: path.stem)
 def test_a_golden_journal_folds_to_its_recorded_world(path: Path) -> None:
     golden, events = read(path)
     assert len(events) == golden.n_events
     assert check_replay(events, golden.fingerprint) == []
 
 
-@pytest.mark.parametrize("path", sorted(FOLDER.glob("*.jsonl")), ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", sorted(FOLDER.glob("v*.jsonl")), ids=lambda path: path.stem)
 def test_a_golden_journal_keeps_every_promise(path: Path) -> None:
     _, events = read(path)
     watch, world = Watch(), World()
@@ -125,6 +136,25 @@ def test_a_golden_journal_keeps_every_promise(path: Path) -> None:
         assert watch.observe(event) == []
         world.apply(event)
     assert check_world(world) == []
+
+
+def test_golden_files_are_never_changed_and_none_is_missing() -> None:
+    listed = {}
+    for line in (FOLDER / "MANIFEST").read_text().splitlines():
+        digest, name, _ = line.split()
+        listed[name] = digest
+    kept = {path.name for path in FOLDER.iterdir() if path.suffix in (".jsonl", ".json")}
+    assert set(listed) == kept
+    for name, digest in listed.items():
+        assert sha256((FOLDER / name).read_bytes()).hexdigest() == digest, name
+
+
+def test_this_release_has_its_golden_journal_and_wire() -> None:
+    lines = [line.split() for line in (FOLDER / "MANIFEST").read_text().splitlines()]
+    release = importlib.metadata.version("pm-agent")
+    kinds = {name.partition("_")[0] for _, name, version in lines if version == release}
+    assert {"wire", "openapi"} <= kinds
+    assert kinds - {"wire", "openapi"}, f"no golden journal of {release}"
 
 
 def test_the_first_golden_journal_holds_every_kind_of_its_time() -> None:

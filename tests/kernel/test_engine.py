@@ -64,3 +64,20 @@ def test_equal_seeds_and_commands_make_equal_journals() -> None:
         scenario.step(commands)
         journals.append(scenario.journal)
     assert journals[0] == journals[1]
+
+
+def test_a_sign_of_life_counts_in_event_time_when_the_wall_clock_was_set_back(
+    team: Scenario,
+) -> None:
+    team.engine.hear([ADA], team.now_us - 500 * SECOND_US)
+    assert team.engine.presence.heard_at(ADA) == team.world.tables.now_us
+
+
+def test_a_process_that_starts_with_its_clock_set_back_counts_silence_in_event_time(
+    team: Scenario,
+) -> None:
+    event_time_us = team.world.tables.now_us
+    team.now_us -= 500 * SECOND_US
+    for position in (None, 1, len(team.journal)):
+        team.restart(snapshot_at=position)
+        assert team.engine.presence.heard_at(ADA) == event_time_us

@@ -1,51 +1,43 @@
-"""Random walks over the whole core: every promise holds after every step, whatever happens.
+"""The engine beside a reference model: whatever is asked in whatever order, both agree.
 
-A walk mixes agents, tasks, duplicates, stale tokens, wrong agents, clock jumps and restarts (from
-the journal, or from a snapshot and its tail). Each step is watched; each walk ends with a full scan
-and a replay. A failure prints the seed of its walk: put it into `walk` to see it again.
+The model is small and slow and knows nothing of the engine: who holds what under which token, what
+waits for what, which holds stand, what was asked before. Before each command it says what must come
+of it; after each it is compared with the world, and `Scenario` watches the invariants.
+Time passes in two ways only: a little, in which everybody keeps in touch and waits after failures
+end; or a night, in which nobody says a word and every running lease is lost.
+
+`PM_AGENT_TEST_RULES` says how many rules to try: 5,000 unless set; `make test-long` tries 25,000.
 """
 
 import os
-import time
-from collections import Counter
-from functools import cache
-from random import Random
 from typing import Any
 
 import msgspec
 import pytest
-
-from pm_agent.domain.access import IssueToken
-from pm_agent.domain.assignment import ClaimTask, WithdrawOffer
-from pm_agent.domain.envelope import SYSTEM, Command, Usage
-from pm_agent.domain.instruction import AbandonEffect, StoreInstructions
-from pm_agent.domain.project import UpdateProject
-from pm_agent.domain.task import (
-    CancelTask,
-    LogArtifact,
-    LogDecision,
-    ReopenTask,
-    SetCriticalPaths,
-    Skill,
-    TaskDraft,
-    UpdateTask,
+from hypothesis import HealthCheck, Phase, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    initialize,
+    invariant,
+    precondition,
+    rule,
+    run_state_machine_as_test,
 )
+
+from pm_agent.domain.assignment import CompleteTask, ReportProgress, TaskAssigned
+from pm_agent.domain.envelope import Command
+from pm_agent.domain.hold import LiftHold, PlaceHold
+from pm_agent.domain.task import CancelTask, ReopenTask, UpdateTask
 from pm_agent.domain.time import MINUTE_US
-from pm_agent.features.assignment.decide import claim as decide_claim
-from pm_agent.features.assignment.scoring import FactorsScorer, PriorityScorer
-from pm_agent.features.planning.critical_path import critical_paths
-from pm_agent.kernel.effects import RunGate
-from pm_agent.kernel.types import Context, Policy
-from pm_agent.ports import Scorer
+from pm_agent.kernel.types import Reply
 from tests.scenario import (
     PERSON,
     Scenario,
     a_project,
     a_task,
     accept,
-    agent_principal,
     an_agent,
-    an_import,
     claim,
     complete,
     heartbeat,
@@ -57,375 +49,502 @@ from tests.scenario import (
     report_blocker,
     request_id,
     resolve_blocker,
-    wait,
+    skills,
 )
+from tests.simulation import broken
+from tests.simulation.broken import Break
 
-PROJECTS = ("P-web", "P-app", "P-ops")
-AGENTS = tuple(f"A-{name}" for name in ("ada", "bob", "eve", "joe", "kim"))
-SKILLS = ("api", "rust", "sql")
-N_STEPS = 300
-N_KNOWN = 8
-N_FRESH = 40
-FRESH_S = 8.0  # then no further walk begins
-CORNERS = (
-    "ReportProgress ok",
-    "ReportProgress stale_lease",
-    "CompleteTask ok",
-    "ClaimTask capacity_exceeded",
-    "ImportTasks dependency_cycle",
-    "UpdateTask ok",
-    "ReopenTask ok",
-    "AcceptCompletion ok",
-    "RejectCompletion ok",
-    "AssignmentExpired",
-    "TaskDeadLettered",
-    "TaskArchived",
-    "HoldLifted",
-    "BlockerResolved",
-    "InstructionsWritten",
-    "CriticalPathsSet",
-)
+N_RULES = int(os.environ.get("PM_AGENT_TEST_RULES", "5000"))
+N_STEPS = 50  # rules an example
+AUTO, JUDGED = "P-auto", "P-judged"
+MAX_IN_PROGRESS = 2  # of the project whose work people judge
+AGENTS = {"A-ada": (1, 3), "A-bob": (2, 1), "A-eve": (3, 0)}  # capacity, level of rust
+TERMINAL = ("done", "cancelled", "dead_letter")
+HELD = ("assigned", "blocked")
+OTHERS_US = 20 * MINUTE_US  # agents that were heard within this time can be waited for
+
+numbers = st.integers(0, 10**6)
+agents = st.sampled_from(sorted(AGENTS))
 
 
-class Walk:
-    """One random life of a workspace."""
+class Task(msgspec.Struct):
+    """What the model knows of a task."""
 
-    def __init__(self, seed: int) -> None:
-        self.random = Random(seed)
-        policy = Policy(exploration=self.random.choice([0.0, 0.5]), max_failures=3)
-        scorer: Scorer = FactorsScorer() if self.random.random() < 0.5 else PriorityScorer()
-        self.scenario = Scenario(scorer, policy, seed)
-        self.sent: list[Command] = []
-        self.outcomes: Counter[str] = Counter()
+    id: str
+    project_id: str
+    rust: int
+    dependencies: list[str]
+    state: str = "open"
+    token: int = 0
+    holder: str = ""
+    holds: set[str] = msgspec.field(default_factory=set)
+    blockers: set[str] = msgspec.field(default_factory=set)
+    failures: int = 0
+    last_agent: str = ""  # of the last attempt that ended
+    tokens: dict[int, str] = msgspec.field(default_factory=dict)  # lease token → its agent
+    lost: set[int] = msgspec.field(default_factory=set)  # tokens of leases that ran out
+
+
+class Machine(RuleBasedStateMachine):
+    """Rules are commands; each tells first what the model expects."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.scenario = Scenario()
+        self.tasks: dict[str, Task] = {}
+        self.holds: set[tuple[str, str, str]] = set()  # scope, target, kind; of all but tasks
+        self.heard_us: dict[str, int] = {}
+        self.began_us = self.scenario.now_us
+        self.sent: list[tuple[Command, Reply, bool]] = []  # and whether it had events
+
+    @initialize()
+    def begin(self) -> None:
         self.scenario.given(
-            a_project("P-web"),
-            a_project("P-app", completion="person", max_in_progress=2),
-            a_project("P-ops", completion="command", token_cap=3_000_000),
+            a_project(AUTO), a_project(JUDGED, completion="person", max_in_progress=MAX_IN_PROGRESS)
         )
-        for agent_id in AGENTS[:3]:
-            self.send(self.profile(agent_id))
+        for agent_id, (capacity, rust) in AGENTS.items():
+            known = skills(rust=rust) if rust else ()
+            self.scenario.given(an_agent(agent_id, capacity=capacity, skills=known))
+            self.hear(agent_id)
 
-    def run(self, n_steps: int) -> None:
-        moves = (
-            *[self.command_step] * 30,
-            *[self.batch_step] * 4,
-            *[self.duplicate] * 3,
-            *[self.jump] * 6,
-            self.restart,
+    # -- the plan -----------------------------------------------------------------------------
+
+    @rule(data=st.data(), judged=st.booleans(), rust=st.sampled_from((0, 0, 1, 2)))
+    def create(self, data: st.DataObject, judged: bool, rust: int) -> None:  # noqa: FBT001 - drawn
+        known = sorted(self.tasks)
+        chosen = st.lists(st.sampled_from(known), max_size=2, unique=True) if known else st.just([])
+        dependencies = data.draw(chosen)
+        project_id = JUDGED if judged else AUTO
+        needs = skills(rust=rust) if rust else ()
+        self.accepted(a_task(project_id=project_id, skills=needs, dependencies=tuple(dependencies)))
+        task_id = self.scenario.result["task_id"]
+        assert task_id not in self.tasks
+        self.tasks[task_id] = Task(task_id, project_id, rust, dependencies)
+
+    @precondition(lambda self: self.tasks)
+    @rule(a=numbers, b=numbers)
+    def wait_for(self, a: int, b: int) -> None:
+        """One task is to wait for one other alone."""
+        task, other = self.nth(a), self.nth(b)
+        command = UpdateTask(
+            request_id=request_id(),
+            principal=PERSON,
+            task_id=task.id,
+            dependencies=(other.id,),
         )
-        for _ in range(n_steps):
-            self.random.choice(moves)()
-            self.require_served()
+        is_late = task.state in HELD and not self.is_done(other.id)
+        if task.state in TERMINAL:
+            self.refused(command, "wrong_state")
+        elif task.dependencies == [other.id]:
+            self.accepted(command, with_events=False)
+        elif self.reaches(other.id, task.id):
+            self.refused(command, "dependency_cycle")
+        elif is_late:
+            self.refused(command, "wrong_state")
+        else:
+            self.accepted(command)
+            task.dependencies = [other.id]
+
+    @precondition(lambda self: self.tasks)
+    @rule(a=numbers)
+    def cancel(self, a: int) -> None:
+        task = self.nth(a)
+        command = CancelTask(request_id=request_id(), principal=PERSON, task_id=task.id)
+        if task.state == "cancelled":
+            self.accepted(command, with_events=False)
+        elif task.state in TERMINAL:
+            self.refused(command, "wrong_state")
+        else:
+            self.accepted(command)
+            self.end(task, "cancelled")
+
+    @precondition(lambda self: any(t.state in TERMINAL for t in self.tasks.values()))
+    @rule(a=numbers)
+    def reopen(self, a: int) -> None:
+        task = self.nth(a)
+        command = ReopenTask(
+            request_id=request_id(), principal=PERSON, task_id=task.id, reason="again"
+        )
+        if task.state in TERMINAL:
+            self.accepted(command)
+            task.state, task.failures = "open", 0
+        else:
+            self.refused(command, "wrong_state")
+
+    # -- work ---------------------------------------------------------------------------------
+
+    @precondition(lambda self: self.tasks)
+    @rule(agent_id=agents, project_id=st.sampled_from((None, None, AUTO, JUDGED)))
+    def seek(self, agent_id: str, project_id: str | None) -> None:
+        self.hear(agent_id)
+        command = claim(agent_id, project_id)
+        capacity = AGENTS[agent_id][0]
+        if len(self.held_by(agent_id)) >= capacity:
+            self.refused(command, "capacity_exceeded")
+            return
+        open_to = {t.id for t in self.tasks.values() if self.may_take(agent_id, t)}
+        if project_id is not None:
+            open_to = {t for t in open_to if self.tasks[t].project_id == project_id}
+        self.accepted(command, with_events=bool(open_to))
+        result = self.scenario.result
+        assert result["outcome"] == ("assigned" if open_to else "none"), (open_to, result)
+        if open_to:
+            assert result["task_id"] in open_to
+            given: TaskAssigned = self.scenario.of_kind(TaskAssigned)[0]
+            task = self.tasks[given.task_id]
+            assert given.lease_token == task.token + 1
+            self.lease(task, agent_id)
+
+    @precondition(lambda self: any(t.tokens for t in self.tasks.values()))
+    @rule(
+        a=numbers,
+        which=numbers,
+        by=st.sampled_from((None, None, None, *sorted(AGENTS))),
+        what=st.sampled_from(("progress", "complete", "complete", "failed", "released", "blocker")),
+    )
+    def write(self, a: int, which: int, by: str | None, what: str) -> None:
+        """Anybody may try, under any token there ever was; one alone may succeed."""
+        leased = [t for t in self.tasks.values() if t.tokens]
+        task = leased[a % len(leased)]
+        # Mostly the newest; the token after it is nobody's yet.
+        tokens = [*task.tokens, *[task.token] * 3, task.token + 1]
+        token = tokens[which % len(tokens)]
+        agent_id = by or task.tokens.get(token, "A-ada")
+        self.hear(agent_id)
+        if what == "complete":
+            self.complete(task, token, agent_id)
+            return
+        if what == "progress":
+            command: Command = progress(task.id, token, agent_id)
+        elif what == "blocker":
+            command = report_blocker(task.id, token, agent_id, release=which % 2 == 0)
+        else:
+            command = release(task.id, token, agent_id, reason=what)
+        if not self.fenced(command, task, token, agent_id):
+            return
+        if task.state == "in_review":
+            self.refused(command, "wrong_state")
+            return
+        self.accepted(command)
+        if what == "blocker":
+            task.blockers.add(self.scenario.result["blocker_id"])
+            task.state = "blocked"
+        if what in ("failed", "released") or (what == "blocker" and which % 2 == 0):
+            self.end(task, "open", failed=what == "failed")
+
+    def complete(self, task: Task, token: int, agent_id: str) -> None:
+        command = complete(task.id, token, agent_id)
+        is_own_lost = token in task.lost and task.tokens[token] == agent_id
+        if is_own_lost and task.token != token:
+            self.complete_late(command, task, agent_id)
+        elif is_own_lost:
+            # The newest lease was lost, and nobody has the task.
+            self.complete_late(command, task, agent_id)
+        elif task.state in ("in_review", "done") and self.is_same_attempt(task, token, agent_id):
+            self.accepted(command, with_events=False)
+        elif task.state in TERMINAL:
+            self.refused(command, "already_completed")
+        elif self.fenced(command, task, token, agent_id):
+            self.accepted(command)
+            self.submit(task)
+
+    def complete_late(self, command: CompleteTask, task: Task, agent_id: str) -> None:
+        """Work of a lost lease: taken while nobody else has the task and nothing is missing."""
+        missing = [d for d in task.dependencies if not self.is_done(d)]
+        if task.state in TERMINAL:
+            self.send(command)
+            self.require_refused("already_completed")
+        elif task.holder or missing:
+            self.send(command)
+            self.require_refused("stale_lease")
+        else:
+            self.send(command)
+            assert self.scenario.reply.error is None, self.scenario.reply.error
+            task.holds.discard("scheduled")
+            task.lost.discard(command.lease_token)
+            self.lease(task, agent_id)
+            self.submit(task)
+
+    @precondition(lambda self: any(t.state == "in_review" for t in self.tasks.values()))
+    @rule(a=numbers, is_good=st.booleans())
+    def judge(self, a: int, is_good: bool) -> None:  # noqa: FBT001 - drawn
+        task = self.nth(a)
+        command = accept(task.id) if is_good else reject(task.id)
+        if task.state != "in_review":
+            self.refused(command, "wrong_state")
+            return
+        self.accepted(command)
+        if is_good:
+            self.end(task, "done")
+        else:
+            self.end(task, "open", failed=True)
+
+    @precondition(lambda self: any(t.blockers for t in self.tasks.values()))
+    @rule(a=numbers)
+    def resolve(self, a: int) -> None:
+        blocked = [t for t in self.tasks.values() if t.blockers]
+        task = blocked[a % len(blocked)]
+        blocker_id = min(task.blockers)
+        self.accepted(resolve_blocker(blocker_id))
+        task.blockers.remove(blocker_id)
+        if task.state == "blocked" and not task.blockers:
+            task.state = "assigned" if task.holder else "open"
+        self.refused(resolve_blocker(blocker_id), "wrong_state")
+
+    # -- holds --------------------------------------------------------------------------------
+
+    @rule(
+        a=numbers,
+        scope=st.sampled_from(("workspace", "project", "agent", "task", "task")),
+        agent_id=agents,
+        places=st.booleans(),
+    )
+    def hold(self, a: int, scope: str, agent_id: str, places: bool) -> None:  # noqa: FBT001 - drawn
+        if scope == "task" and not self.tasks:
+            return
+        targets = {"workspace": "main", "project": (AUTO, JUDGED)[a % 2], "agent": agent_id}
+        target_id = targets.get(scope) or self.nth(a).id
+        kinds = self.kinds_of(scope, target_id)
+        command: PlaceHold | LiftHold
+        if places:
+            command = place_hold(scope, target_id)
+            self.accepted(command)
+            self.set_holds(scope, target_id, kinds | {"paused"})
+        elif kinds:
+            self.accepted(lift_hold(scope, target_id))
+            self.set_holds(scope, target_id, set())
+        else:
+            self.refused(lift_hold(scope, target_id), "not_found")
+
+    # -- asking again -------------------------------------------------------------------------
+
+    @precondition(lambda self: self.sent)
+    @rule(a=numbers)
+    def ask_again(self, a: int) -> None:
+        """The same request gets the same answer, if it had an effect; no second effect."""
+        command, before, had_events = self.sent[-1 - a % min(len(self.sent), 20)]
+        if not had_events:
+            return
+        self.hear(command.principal.id)
+        self.scenario.when(command)
+        assert self.scenario.reply.result == before.result
+        assert self.scenario.reply.position == before.position
+        assert self.scenario.events == []
+        if isinstance(command, ReportProgress):
+            self.scenario.when(msgspec.structs.replace(command, percent=99))
+            self.scenario.then_refused("request_id_reused")
+
+    # -- time and restarts --------------------------------------------------------------------
+
+    @precondition(lambda self: any("scheduled" in t.holds for t in self.tasks.values()))
+    @rule()
+    def let_a_little_time_pass(self) -> None:
+        """Six minutes: waits after failures end, and everybody has said something before."""
+        for task in self.tasks.values():
+            if task.state in HELD and task.holder:
+                self.scenario.given(progress(task.id, task.token, task.holder))
+        for agent_id in AGENTS:
+            self.scenario.given(heartbeat(agent_id))
+            self.hear(agent_id)
+        self.scenario.after(minutes=6)
+        for task in self.tasks.values():
+            task.holds.discard("scheduled")
+
+    @precondition(lambda self: any(t.holder for t in self.tasks.values()))
+    @rule()
+    def let_a_silent_night_pass(self) -> None:
+        """Twelve hours without a word: every lease is lost that is not in review."""
+        self.scenario.after(hours=12)
+        for task in self.tasks.values():
+            if task.state in HELD and task.holder:
+                task.lost.add(task.token)
+                self.end(task, "open", failed=True)
+            task.holds.discard("scheduled")
+
+    @rule(share=st.none() | st.floats(0, 1))
+    def restart(self, share: float | None) -> None:
+        n = len(self.scenario.journal)
+        self.scenario.restart(snapshot_at=None if share is None else max(1, round(share * n)))
+        self.began_us = self.scenario.now_us
+
+    # -- what holds after each rule -----------------------------------------------------------
+
+    @invariant()
+    def the_world_is_as_the_model_says(self) -> None:
+        world = self.scenario.world
+        assert set(world.tasks) == set(self.tasks)
+        for task in self.tasks.values():
+            real = world.tasks[task.id]
+            held = world.assignments.get(task.id)
+            assert (real.state, real.lease_token) == (task.state, task.token), task
+            assert (held.agent_id if held else "") == task.holder, task
+            assert {h.kind for h in real.holds} == task.holds, task
+            assert real.failures == task.failures, task
+        assert set(world.ready) == {t.id for t in self.tasks.values() if self.is_ready(t)}
+        for agent_id in world.agents:
+            assert set(world.agents[agent_id].active) == self.held_by(agent_id)
+
+    def teardown(self) -> None:
         self.scenario.verify()
 
-    def require_served(self) -> None:
-        """Nobody waits while there is a task to be had: asking once more finds nothing."""
-        engine, now_us = self.scenario.engine, self.scenario.now_us
-        context = Context(
-            now_us=now_us,
-            random=Random(1),
-            scorer=engine.scorer,
-            presence=engine.presence,
-            policy=engine.policy,
-            pending_effects={},
+    # -- the model ----------------------------------------------------------------------------
+
+    def nth(self, a: int) -> Task:
+        return list(self.tasks.values())[a % len(self.tasks)]
+
+    def hear(self, agent_id: str) -> None:
+        self.heard_us[agent_id] = self.scenario.now_us
+
+    def is_done(self, task_id: str) -> bool:
+        return self.tasks[task_id].state == "done"
+
+    def is_ready(self, task: Task) -> bool:
+        return task.state == "open" and not task.holds and all(map(self.is_done, task.dependencies))
+
+    def reaches(self, start: str, end: str) -> bool:
+        """Whether a task waits, directly or not, for another, or is it."""
+        return start == end or any(
+            self.reaches(dependency, end) for dependency in self.tasks[start].dependencies
         )
-        for offer in list(engine.presence.offers.values()):
-            if offer.until_us <= now_us:
-                continue
-            once_more = ClaimTask(
-                request_id="again",
-                principal=SYSTEM,
-                agent_id=offer.agent_id,
-                project_id=offer.project_id,
-                is_offered=True,
-            )
-            found = decide_claim(engine.world, once_more, context)
-            assert found.events == [], (offer, found.events)
 
-    # -- moves --------------------------------------------------------------------------------
+    def held_by(self, agent_id: str) -> set[str]:
+        return {t.id for t in self.tasks.values() if t.holder == agent_id and t.state in HELD}
 
-    def command_step(self) -> None:
-        self.send(self.command())
+    def may_take(self, agent_id: str, task: Task) -> bool:
+        held = {(scope, target) for scope, target, _ in self.holds}
+        if held & {("workspace", "main"), ("agent", agent_id), ("project", task.project_id)}:
+            return False
+        if not self.is_ready(task) or AGENTS[agent_id][1] < task.rust:
+            return False
+        in_progress = [
+            t
+            for t in self.tasks.values()
+            if t.project_id == JUDGED and t.state in HELD and t.holder
+        ]
+        if task.project_id == JUDGED and len(in_progress) >= MAX_IN_PROGRESS:
+            return False
+        # Not the same agent twice in a row, while another can do it that was heard of late.
+        since_us = self.scenario.now_us - OTHERS_US
+        others = any(
+            other != agent_id
+            and rust >= task.rust
+            and max(self.heard_us[other], self.began_us) >= since_us
+            for other, (_, rust) in AGENTS.items()
+        )
+        return not (task.failures and task.last_agent == agent_id and others)
 
-    def batch_step(self) -> None:
-        commands = [self.command() for _ in range(self.random.randrange(2, 9))]
-        self.sent += commands
-        self.scenario.step(commands)
+    def is_same_attempt(self, task: Task, token: int, agent_id: str) -> bool:
+        """Whether this work was handed in before; late work counts under both of its tokens."""
+        held = self.scenario.task(task.id).submission
+        assert held is not None
+        return agent_id == held.agent_id and token in (held.lease_token, held.late_token or -1)
 
-    def duplicate(self) -> None:
-        """Send an old command again, at times with another body."""
-        if not self.sent:
+    def lease(self, task: Task, agent_id: str) -> None:
+        task.token += 1
+        task.holder, task.state = agent_id, "assigned"
+        task.tokens[task.token] = agent_id
+
+    def submit(self, task: Task) -> None:
+        task.state = "in_review"
+        if task.project_id == AUTO:
+            self.end(task, "done")
+
+    def end(self, task: Task, state: str, *, failed: bool = False) -> None:
+        """End the attempt. What follows a failure is the world's to tell: wait, or give up."""
+        if task.holder:
+            task.last_agent = task.holder
+        task.holder = ""
+        task.failures += failed
+        task.state = "blocked" if state == "open" and task.blockers else state
+        if failed and self.scenario.state(task.id) == "dead_letter":
+            task.state = "dead_letter"
+        elif failed:
+            task.holds.add("scheduled")
+
+    def kinds_of(self, scope: str, target_id: str) -> set[str]:
+        if scope == "task":
+            return set(self.tasks[target_id].holds)
+        return {kind for s, t, kind in self.holds if (s, t) == (scope, target_id)}
+
+    def set_holds(self, scope: str, target_id: str, kinds: set[str]) -> None:
+        if scope == "task":
+            self.tasks[target_id].holds = kinds
             return
-        command = self.random.choice(self.sent[-30:])
-        self.send(command)
-        if isinstance(command, CancelTask):
-            self.send(msgspec.structs.replace(command, reason="another"))
+        self.holds = {one for one in self.holds if one[:2] != (scope, target_id)}
+        self.holds |= {(scope, target_id, kind) for kind in kinds}
 
-    def jump(self) -> None:
-        scenario, minutes = (
-            self.scenario,
-            self.random.choice([0.2, 1, 3, 25, 90, 60 * 26, 60 * 24 * 7]),
-        )
-        if self.random.random() < 0.3:  # a process that was paused: everything is due at once
-            scenario.now_us += int(minutes * MINUTE_US)
-            scenario.step([])
+    # -- sending ------------------------------------------------------------------------------
+
+    def fenced(self, command: Any, task: Task, token: int, agent_id: str) -> bool:
+        """Whether the writer holds the current lease; if not, the refusal is seen to."""
+        if token != task.token:
+            self.refused(command, "stale_lease")
+        elif not task.holder:
+            self.refused(command, "not_assigned")
+        elif agent_id != task.holder:
+            self.refused(command, "not_assignee")
         else:
-            scenario.after(minutes=minutes)
-
-    def restart(self) -> None:
-        journal = self.scenario.journal
-        position = self.random.randrange(1, len(journal) + 1)
-        self.scenario.restart(snapshot_at=position if self.random.random() < 0.6 else None)
+            return True
+        return False
 
     def send(self, command: Command) -> None:
-        self.sent.append(command)
         self.scenario.when(command)
+        self.sent.append((command, self.scenario.reply, self.had_effect()))
+
+    def had_effect(self) -> bool:
+        return self.scenario.reply.error is None and bool(self.scenario.events)
+
+    def accepted(self, command: Command, *, with_events: bool = True) -> None:
+        self.send(command)
+        assert self.scenario.reply.error is None, (command, self.scenario.reply.error)
+        assert bool(self.scenario.events) == with_events, (command, self.scenario.events)
+
+    def refused(self, command: Command, code: str) -> None:
+        self.send(command)
+        self.scenario.then_refused(code)
+
+    def require_refused(self, code: str) -> None:
+        """Refused, but work may be kept as a candidate."""
         error = self.scenario.reply.error
-        self.outcomes[f"{type(command).__name__} {error.code if error else 'ok'}"] += 1
-
-    # -- commands -----------------------------------------------------------------------------
-
-    def command(self) -> Command:
-        makers = (
-            *[self.new_task] * 3,
-            self.new_import,
-            *[self.seek] * 8,
-            *[self.about_lease] * 12,
-            self.judge,
-            self.judge,
-            self.plan,
-            self.hold,
-            self.effect_answer,
-            self.blocker_answer,
-            self.other,
-        )
-        return self.random.choice(makers)()
-
-    def profile(self, agent_id: str) -> Command:
-        random = self.random
-        known = random.sample(SKILLS, random.randrange(1, 4))
-        return an_agent(
-            agent_id,
-            skills=tuple(Skill(name, random.randrange(1, 6)) for name in known),
-            capacity=random.randrange(1, 4),
-            project_ids=random.choice([(), (), ("P-web", "P-app")]),
-            sends_heartbeats=random.random() < 0.5,
-        )
-
-    def draft(self, **fields: Any) -> TaskDraft:
-        random = self.random
-        skills = random.choice([(), (), (Skill(random.choice(SKILLS), random.randrange(1, 4)),)])
-        return TaskDraft(
-            title="a task",
-            kind=random.choice(["task", "bug"]),
-            priority=random.randrange(4),
-            skills=skills,
-            estimate_min=random.choice([0, 5, 30, 200]),
-            needs_approval=random.random() < 0.05,
-            description=random.choice(["", "a text"]),
-            **fields,
-        )
-
-    def some_tasks(self) -> tuple[str, ...]:
-        known = list(self.scenario.world.tasks)[-12:] or ["T-1"]
-        return tuple(self.random.sample(known, min(len(known), self.random.choice([0, 0, 1, 2]))))
-
-    def new_task(self) -> Command:
-        draft = self.draft(dependencies=self.some_tasks())
-        command = a_task(project_id=self.random.choice(PROJECTS))
-        return msgspec.structs.replace(command, draft=draft)
-
-    def new_import(self) -> Command:
-        """Keys that name each other at random: now and then a cycle or an unknown one."""
-        keys = [f"k{self.random.randrange(10**6)}" for _ in range(4)]
-        drafts = [
-            self.draft(
-                key=key, dependencies=tuple(self.random.sample(keys, self.random.choice([0, 0, 1])))
-            )
-            for key in keys
-        ]
-        return an_import(*drafts, project_id=self.random.choice(PROJECTS))
-
-    def seek(self) -> Command:
-        random, agent_id = self.random, self.random.choice(AGENTS[:4])
-        project = random.choice([None, None, None, "P-app"])
-        return random.choice(
-            [
-                claim(agent_id, project),
-                claim(agent_id),
-                wait(agent_id, self.scenario.now_us + random.randrange(1, 9) * MINUTE_US, project),
-                heartbeat(agent_id),
-                WithdrawOffer(
-                    request_id=request_id(),
-                    principal=agent_principal(agent_id),
-                    agent_id=agent_id,
-                ),
-            ]
-        )
-
-    def about_lease(self) -> Command:
-        """Something by the holder of a lease; at times by another agent, or with a stale token."""
-        random, held = self.random, list(self.scenario.world.assignments.values())
-        if not held:
-            return self.seek()
-        lease = random.choice(held)
-        task, token, agent = lease.task_id, lease.lease_token, lease.agent_id
-        if random.random() < 0.1:
-            token += random.choice([-1, 1])
-        if random.random() < 0.05:
-            agent = random.choice(AGENTS)
-        usage = Usage(random.choice([0, 10_000, 400_000]), random.randrange(3))
-        return random.choice(
-            [
-                progress(
-                    task,
-                    token,
-                    agent,
-                    usage=usage,
-                    note="so far",
-                    expect_silence_s=random.choice([0, 3000]),
-                ),
-                complete(task, token, agent, usage=usage),
-                complete(task, token, agent),
-                release(
-                    task, token, agent, random.choice(["released", "failed", "failed", "stopped"])
-                ),
-                report_blocker(task, token, agent, release=random.random() < 0.5),
-                LogDecision(
-                    request_id=request_id(),
-                    principal=agent_principal(agent),
-                    task_id=task,
-                    lease_token=token,
-                    decision="dates are UTC",
-                ),
-                LogArtifact(
-                    request_id=request_id(),
-                    principal=agent_principal(agent),
-                    task_id=task,
-                    lease_token=token,
-                    name=random.choice(["api", "log"]),
-                    uri="docs/api.md",
-                ),
-            ]
-        )
-
-    def judge(self) -> Command:
-        waiting = [t.id for t in self.scenario.world.tasks.values() if t.state == "in_review"]
-        task_id = self.random.choice(waiting or ["T-1"])
-        return accept(task_id) if self.random.random() < 0.6 else reject(task_id)
-
-    def plan(self) -> Command:
-        random = self.random
-        tasks = self.scenario.world.tasks
-        task_id = random.choice(list(tasks) or ["T-1"])
-        ended = random.choice([t.id for t in tasks.values() if t.is_terminal] or [task_id])
-        person: dict[str, Any] = {"request_id": request_id(), "principal": PERSON}
-        project_id = random.choice(PROJECTS)
-        return random.choice(
-            [
-                CancelTask(**person, task_id=task_id),
-                ReopenTask(**person, task_id=ended, reason="again"),
-                UpdateTask(**person, task_id=task_id, dependencies=self.some_tasks()),
-                UpdateTask(
-                    **person,
-                    task_id=task_id,
-                    priority=random.randrange(4),
-                    skills=(Skill(random.choice(SKILLS), 1),),
-                ),
-                UpdateProject(**person, project_id=project_id, max_in_progress=random.randrange(4)),
-                UpdateProject(**person, project_id=project_id, token_cap=random.choice([0, 10**7])),
-                SetCriticalPaths(
-                    **person,
-                    project_id=project_id,
-                    minutes=critical_paths(self.scenario.world, project_id),
-                ),
-            ]
-        )
-
-    def hold(self) -> Command:
-        random = self.random
-        targets = {
-            "workspace": "main",
-            "project": random.choice(PROJECTS),
-            "agent": random.choice(AGENTS[:3]),
-            "task": random.choice(list(self.scenario.world.tasks) or ["T-1"]),
-        }
-        scope = random.choice(list(targets))
-        if random.random() < 0.6:
-            return lift_hold(scope, targets[scope])
-        until_us = random.choice([None, self.scenario.now_us + 30 * MINUTE_US])
-        kind = random.choice(["paused", "stopped", "scheduled"])
-        return place_hold(scope, targets[scope], kind, until_us=until_us)
-
-    def effect_answer(self) -> Command:
-        effects = list(self.scenario.engine.outbox.pending.values())
-        if not effects:
-            return self.seek()
-        effect = self.random.choice(effects)
-        system: dict[str, Any] = {"principal": SYSTEM, "effect_id": effect.effect_id}
-        if isinstance(effect.want, RunGate):
-            verdict = accept if self.random.random() < 0.7 else reject
-            return verdict(effect.task_id, lease_token=effect.lease_token, **system)
-        if self.random.random() < 0.2:
-            return AbandonEffect(
-                request_id=request_id(), task_id=effect.task_id, reason="no answer", **system
-            )
-        return StoreInstructions(
-            request_id=request_id(),
-            task_id=effect.task_id,
-            lease_token=effect.lease_token,
-            text="1. Read.",
-            writer="rules",
-            **system,
-        )
-
-    def blocker_answer(self) -> Command:
-        open_now = [b.id for b in self.scenario.world.blockers.values() if b.is_open]
-        return resolve_blocker(self.random.choice(open_now or ["B-1"]))
-
-    def other(self) -> Command:
-        if self.random.random() < 0.5:
-            return self.profile(self.random.choice(AGENTS))
-        return IssueToken(request_id=request_id(), principal=PERSON, sha256="ab" * 32, owner=PERSON)
+        assert error is not None
+        assert error.code == code
 
 
-def walk(seed: int, n_steps: int = N_STEPS) -> Walk:
-    """Take one walk; a failure tells its seed."""
-    found = Walk(seed)
-    try:
-        found.run(n_steps)
-    except Exception as error:
-        error.add_note(f"walk of seed {seed} after {len(found.sent)} commands")
-        raise
-    return found
+def run(n_rules: int, **changes: Any) -> None:
+    run_state_machine_as_test(
+        Machine,
+        settings=settings(
+            max_examples=max(1, n_rules // N_STEPS),
+            stateful_step_count=N_STEPS,
+            deadline=None,
+            database=None,
+            print_blob=True,
+            derandomize=n_rules <= 5_000,  # the long run looks where nobody has looked before
+            suppress_health_check=list(HealthCheck),
+            **changes,
+        ),
+    )
 
 
-@cache
-def known_walk(seed: int) -> Walk:
-    return walk(seed)
+def test_engine_and_reference_model_agree() -> None:
+    run(N_RULES)
 
 
-@pytest.mark.parametrize("seed", range(N_KNOWN))
-def test_promises_hold_on_a_known_walk(seed: int) -> None:
-    known_walk(seed)
-
-
-def test_promises_hold_on_walks_never_taken_before() -> None:
-    first = int(os.environ.get("PM_AGENT_TEST_SEED", time.time_ns() % 10**9))
-    print(f"walks from seed {first}")  # noqa: T201 - pytest shows it when the test fails
-    end_s = time.monotonic() + FRESH_S
-    for seed in range(first, first + N_FRESH):
-        walk(seed)
-        if time.monotonic() > end_s:
-            break
-
-
-def test_walks_reach_every_corner() -> None:
-    """A walk that never gets anywhere would keep every promise, too."""
-    seen: Counter[str] = Counter()
-    for seed in range(N_KNOWN):
-        found = known_walk(seed)
-        seen += found.outcomes
-        seen += Counter(stored.kind for stored in found.scenario.journal)
-    for corner in CORNERS:
-        assert seen[corner], (corner, seen)
+@pytest.mark.parametrize(
+    "build",
+    [
+        broken.lease_token_unchecked,
+        broken.lease_unchecked,
+        broken.capacity_unchecked,
+        broken.counter_off_by_one,
+        broken.holds_ignored,
+        broken.request_ids_ignored,
+    ],
+    ids=lambda build: build.__name__,
+)
+def test_the_model_disagrees_with_a_broken_engine(
+    monkeypatch: pytest.MonkeyPatch, build: Break
+) -> None:
+    build(monkeypatch)
+    with pytest.raises((AssertionError, ExceptionGroup)):
+        run(2_500, phases=[Phase.generate])

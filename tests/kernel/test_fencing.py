@@ -55,6 +55,9 @@ WRITES: dict[str, Write] = {
     "LogArtifact": log_artifact,
 }
 every_write = pytest.mark.parametrize("write", WRITES.values(), ids=WRITES)
+# Finished work that comes late has rules of its own: tests/features/quality/test_late.py.
+UNFINISHED = {name: write for name, write in WRITES.items() if name != "CompleteTask"}
+every_unfinished_write = pytest.mark.parametrize("write", UNFINISHED.values(), ids=UNFINISHED)
 
 
 @pytest.fixture
@@ -69,7 +72,7 @@ def taken_over(team: Scenario) -> Scenario:
     return team
 
 
-@every_write
+@every_unfinished_write
 def test_a_token_that_has_passed_is_refused(taken_over: Scenario, write: Write) -> None:
     before = taken_over.world.fingerprint()
     taken_over.when(write(1, ADA)).then_refused("stale_lease")
@@ -105,7 +108,7 @@ def test_the_holder_gets_through(taken_over: Scenario, write: Write) -> None:
     taken_over.given(write(2, BOB))
 
 
-@every_write
+@every_unfinished_write
 def test_a_person_gets_through_with_the_right_token_only(
     taken_over: Scenario, write: Write
 ) -> None:
@@ -119,3 +122,17 @@ def test_a_refusal_names_the_holder_and_the_next_step(taken_over: Scenario) -> N
     assert error is not None
     assert "A-bob" in error.message
     assert "request_next_task" in error.next_step
+    assert "complete_task" in error.next_step  # finished work is not lost
+
+
+@every_unfinished_write
+def test_who_lost_the_lease_is_told_even_when_nobody_took_over(
+    team: Scenario, write: Write
+) -> None:
+    team.new_task()
+    team.assigned()
+    team.after(minutes=30)
+    team.when(write(1, ADA)).then_refused("not_assigned")
+    assert team.reply.error is not None
+    assert "silent too long" in team.reply.error.next_step
+    assert "complete_task" in team.reply.error.next_step

@@ -7,7 +7,10 @@ import msgspec
 import pytest
 
 from pm_agent.domain.assignment import (
+    CandidateKept,
     CompletionAccepted,
+    LeaseRegranted,
+    LeaseSuspected,
     ProgressReported,
     TaskAssigned,
     TaskReleased,
@@ -72,6 +75,29 @@ def progress_of(**changes: Any) -> ProgressReported:
     return ProgressReported(**fields)
 
 
+def regrant_of(task_id: str, late_token: int, lease_token: int) -> LeaseRegranted:
+    return LeaseRegranted(
+        task_id=task_id, agent_id=BOB, lease_token=lease_token, attempt=2, late_token=late_token
+    )
+
+
+def suspicion_of(task_id: str, lease_token: int) -> LeaseSuspected:
+    return LeaseSuspected(
+        task_id=task_id,
+        agent_id=ADA,
+        lease_token=lease_token,
+        reason="agent_silent",
+        allowance_us=1,
+        agent_heard_at_us=1,
+        task_heard_at_us=1,
+        lost_at_us=2,
+    )
+
+
+def candidate_of(task_id: str, lease_token: int) -> CandidateKept:
+    return CandidateKept(task_id=task_id, agent_id=BOB, lease_token=lease_token, summary="ref")
+
+
 Plant = Callable[[Scenario], EventData]
 FAULTS: dict[str, tuple[str, Plant]] = {
     "a second lease": (
@@ -114,6 +140,15 @@ FAULTS: dict[str, tuple[str, Plant]] = {
         "capacity",
         lambda s: grant(s, task_id="T-4", agent_id=BOB, reserved=Usage(10**6, 0)),
     ),
+    "a late lease beside a live one": ("single-lease", lambda _: regrant_of("T-2", 1, 2)),
+    "a late lease whose token does not rise": ("single-lease", lambda _: regrant_of("T-4", 0, 0)),
+    "a late lease of a token that never was": ("single-lease", lambda _: regrant_of("T-4", 3, 4)),
+    "a late lease of done work": ("terminal", lambda _: regrant_of("T-1", 1, 2)),
+    "a late lease before its dependency": ("ready-set", lambda _: regrant_of("T-3", 0, 1)),
+    "a suspicion of nobody's lease": ("fenced", lambda _: suspicion_of("T-4", 0)),
+    "a suspicion of a stale lease": ("fenced", lambda _: suspicion_of("T-2", 0)),
+    "a candidate under the live lease": ("fenced", lambda _: candidate_of("T-2", 1)),
+    "a candidate under a lease to come": ("fenced", lambda _: candidate_of("T-4", 1)),
     "a record without its task": (
         "explainable",
         lambda s: grant(s, task_id="T-4", agent_id=BOB),

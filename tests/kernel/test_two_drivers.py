@@ -36,7 +36,7 @@ def build_engine(saved: StoredSnapshot | None, head: Head, now_us: int) -> Engin
     state: dict[str, Any] = {}
     if saved is not None:
         state["world"], state["outbox"] = snapshots.load(saved)
-    policy = Policy(exploration=0.0)
+    policy = Policy(exploration=0.0, reserve=0.0)
     return Engine(CATALOG, PriorityScorer(), policy, seed=1, started_us=now_us, head=head, **state)
 
 

@@ -10,7 +10,7 @@ from pm_agent.adapters.journal_memory import MemoryJournal, Store
 from pm_agent.catalog import CATALOG
 from pm_agent.domain.agent import HeartbeatAgent
 from pm_agent.domain.envelope import Command
-from pm_agent.domain.errors import Fenced, JournalUnavailable, Unavailable
+from pm_agent.domain.errors import Fenced, JournalUnavailable, Overloaded, Unavailable
 from pm_agent.domain.project import CreateProject
 from pm_agent.features.assignment.scoring import PriorityScorer
 from pm_agent.kernel import snapshot as snapshots
@@ -277,7 +277,7 @@ async def test_too_many_waiting_commands_are_refused(monkeypatch: pytest.MonkeyP
         tasks = [a_project(f"P-{i}") for i in range(11)]
         waiting.append(asyncio.create_task(loop.submit([*tasks], [])))
         await asyncio.sleep(0)
-        with pytest.raises(Unavailable, match="11 commands wait"):
+        with pytest.raises(Overloaded, match="11 commands wait"):
             await loop.submit([a_project("P-b")], [])
         disk.may_append.set()
         await asyncio.gather(*waiting)
@@ -288,12 +288,14 @@ async def test_the_clock_alone_ends_a_lease() -> None:
     async with running(clock=clock) as loop:
         await accepted(loop, a_project(), an_agent(sends_heartbeats=True), a_task(), claim())
         loop_news = loop.follow(loop.engine.world.position)
-        clock.us += 121_000_000
-        await loop.submit([], [])  # whatever wakes it; the alarm is what counts
-        async with asyncio.timeout(5):
-            feed = await anext(loop_news)
+        kinds = []
+        for seconds in (121, 61):  # suspect, then lost
+            clock.us += seconds * 1_000_000
+            await loop.submit([], [])  # whatever wakes it; the alarm is what counts
+            async with asyncio.timeout(5):
+                kinds.append((await anext(loop_news)).events[0].kind)
         await loop_news.aclose()  # type: ignore[attr-defined]  # it is a generator
-        assert feed.events[0].kind == "AssignmentExpired"
+        assert kinds == ["LeaseSuspected", "AssignmentExpired"]
 
 
 # -- appends that fail -----------------------------------------------------------------------------
@@ -525,6 +527,38 @@ async def test_a_restart_gives_the_same_world_from_the_snapshot_taken_at_the_end
         assert loop.engine.world.fingerprint() == fingerprint
         assert not list(check_world(loop.engine.world))
         await accepted(loop, complete("T-1", 1))
+
+
+async def test_a_coordinator_that_hands_over_finishes_what_it_took_and_takes_nothing_more() -> None:
+    store = Store()
+    disk = Disk(store)
+    async with running(disk) as loop:
+        await accepted(loop, a_project(), an_agent(), a_task(), claim())
+        assert len(await loop.take_effects(0)) == 1
+        disk.may_append.clear()
+        disk.arrived.clear()
+        under_way = asyncio.create_task(loop.submit([a_task()], []))
+        await disk.arrived.wait()
+        waiting = asyncio.create_task(loop.submit([a_task()], []))
+        await asyncio.sleep(0)
+        handing = asyncio.create_task(loop.hand_over())
+        await asyncio.sleep(0)
+        disk.may_append.set()
+        for reply in (*await under_way, *await waiting):
+            assert reply.error is None
+        handed = await handing
+        assert await loop.hand_over() == handed
+        assert not handed.is_writable
+        assert handed.position == len(store.events) == store.snapshots[-1].position
+        with pytest.raises(Fenced, match="handed"):
+            await loop.submit([a_task()], [])
+        assert await loop.take_effects(0) == []
+        assert [e.kind for e in await loop.history("T-1", 9)] == ["TaskCreated", "TaskAssigned"]
+        async with running(Disk(store)) as successor:
+            health = await successor.health()
+            assert (health.position, health.epoch) == (handed.position, handed.epoch + 1)
+            assert len(await successor.take_effects(0)) == 1  # whose answer the old one lacked
+            await accepted(successor, complete("T-1", 1))
 
 
 async def test_a_snapshot_is_taken_on_the_way_and_used(monkeypatch: pytest.MonkeyPatch) -> None:

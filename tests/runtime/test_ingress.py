@@ -13,21 +13,34 @@ from pm_agent.domain.access import IssueToken
 from pm_agent.domain.assignment import WaitForTask
 from pm_agent.domain.envelope import SYSTEM, Command, Principal
 from pm_agent.domain.errors import (
+    HandingOver,
     JournalUnavailable,
-    Overloaded,
+    RateLimited,
     Unauthenticated,
     Unavailable,
 )
 from pm_agent.domain.ids import AgentId
 from pm_agent.features.assignment.scoring import PriorityScorer
+from pm_agent.kernel import snapshot as snapshots
 from pm_agent.kernel.types import Policy, Reply
 from pm_agent.runtime import batcher as batcher_module
 from pm_agent.runtime import ingress as ingress_module
-from pm_agent.runtime.backend import Feed
+from pm_agent.runtime.admission import Limits
+from pm_agent.runtime.backend import Feed, Health
 from pm_agent.runtime.clock import SystemClock
 from pm_agent.runtime.coordinator_loop import CoordinatorLoop
 from pm_agent.runtime.ingress import Ingress
-from tests.scenario import ADA, BOB, a_project, a_task, agent_principal, an_agent, claim, wait
+from tests.scenario import (
+    ADA,
+    BOB,
+    a_project,
+    a_task,
+    agent_principal,
+    an_agent,
+    claim,
+    complete,
+    wait,
+)
 
 SECRET = "secret-of-ada"
 
@@ -413,60 +426,158 @@ async def test_tokens_are_known_by_their_hash() -> None:
                 ingress.authenticate(secret)
 
 
-async def test_admission_is_first_come_first_served(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(ingress_module, "MAX_EXECUTING", 2)
+async def test_an_agent_that_claims_in_a_loop_is_told_when_to_come_back() -> None:
+    limits = Limits(claims_per_s=0.5, claims_burst=2)
+    ingress = Ingress(Line(), SystemClock(), limits)
+    ada = agent_principal(ADA)
+    ingress.require_pace(ada, "claim")
+    ingress.require_pace(ada, "claim")
+    with pytest.raises(RateLimited) as refused:
+        ingress.require_pace(ada, "claim")
+    assert 0 < refused.value.retry_after_s <= 2
+    assert ADA in refused.value.message
+    ingress.require_pace(ada, "progress")  # whoever works may say so as often as need be
+    ingress.require_pace(agent_principal(BOB), "claim")
+    for _ in range(9):
+        ingress.require_pace(Principal("person", "pat", "lead"), "claim")
+
+
+async def test_strangers_are_limited_by_their_address() -> None:
+    ingress = Ingress(Line(), SystemClock(), Limits(strangers_per_s=0.01, strangers_burst=1))
+    ingress.refuse_stranger("192.0.2.1")
+    with pytest.raises(RateLimited):
+        ingress.refuse_stranger("192.0.2.1")
+    ingress.refuse_stranger("192.0.2.2")
+
+
+# -- a journal that fails --------------------------------------------------------------------------
+
+
+async def test_reads_are_marked_stale_while_the_coordinator_cannot_write() -> None:
+    async with running() as (line, ingress):
+        marks = [ingress.is_stale]
+        line.n_cut_before, line.error = 1, JournalUnavailable
+        with pytest.raises(JournalUnavailable):
+            await ingress.submit(a_task())
+        marks.append(ingress.is_stale)
+        assert (await ingress.submit(a_task())).error is None
+        marks.append(ingress.is_stale)
+        assert marks == [False, True, False]
+
+
+async def test_trouble_is_noticed_without_a_write_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ingress_module, "WATCH_S", 0.001)
+    async with running() as (line, ingress):
+        healthy = await line.health()
+        for is_writable in (False, True):
+            said = msgspec.structs.replace(healthy, is_writable=is_writable)
+
+            async def health(said: Health = said) -> Health:
+                return said
+
+            monkeypatch.setattr(line, "health", health)
+            async with asyncio.timeout(5):
+                while ingress.is_stale is is_writable:  # noqa: ASYNC110 - the watch tells nobody
+                    await asyncio.sleep(0.001)
+
+
+async def test_a_coordinator_that_is_frozen_makes_reads_stale(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(ingress_module, "WATCH_S", 0.001)
+    monkeypatch.setattr(ingress_module, "HEALTH_S", 0.005)
+    async with running() as (line, ingress):
+
+        async def frozen() -> Health:
+            return await asyncio.Event().wait()  # type: ignore[return-value]  # it never returns
+
+        monkeypatch.setattr(line, "health", frozen)
+        async with asyncio.timeout(5):
+            while not ingress.is_stale:  # noqa: ASYNC110 - the watch tells nobody
+                await asyncio.sleep(0.001)
+
+
+async def test_a_replica_that_cannot_go_on_is_marked_stale(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
     async with running() as (_, ingress):
-        order: list[int] = []
-        go_on = asyncio.Event()
 
-        async def request(number: int) -> None:
-            async with ingress:
-                order.append(number)
-                await go_on.wait()
+        async def fail(feed: Feed) -> None:
+            raise ZeroDivisionError
 
-        requests = [asyncio.create_task(request(number)) for number in range(20)]
-        await asyncio.sleep(0)
-        assert order == [0, 1]
-        assert ingress.n_queued == 18
-        go_on.set()
-        await asyncio.gather(*requests)
-        assert order == list(range(20))
-        assert ingress.n_queued == 0
+        monkeypatch.setattr(ingress, "_take", fail)
+        assert (await ingress.submit(a_task())).error is None
+        async with asyncio.timeout(5):
+            while not ingress.is_stale:  # noqa: ASYNC110 - the follower tells nobody
+                await asyncio.sleep(0.001)
+    assert "the replica stops at position 4" in caplog.text
 
 
-async def test_overload_is_refused_and_passes(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(ingress_module, "MAX_EXECUTING", 1)
-    monkeypatch.setattr(ingress_module, "MAX_QUEUED", 2)
-    async with running() as (_, ingress):
-        go_on = asyncio.Event()
-
-        async def request() -> None:
-            async with ingress:
-                await go_on.wait()
-
-        requests = [asyncio.create_task(request()) for _ in range(3)]
-        await asyncio.sleep(0)
-        with pytest.raises(Overloaded) as refused:
-            await request()
-        assert refused.value.code == "overloaded"
-        requests[1].cancel()  # one that gave up makes room
-        await asyncio.sleep(0)
-        requests.append(asyncio.create_task(request()))
-        await asyncio.sleep(0)
-        go_on.set()
-        found = await asyncio.gather(*requests, return_exceptions=True)
-        assert [type(one) for one in found].count(asyncio.CancelledError) == 1
-        async with ingress:
-            pass
+# -- handing over ----------------------------------------------------------------------------------
 
 
-async def test_a_failing_request_gives_its_turn_back(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(ingress_module, "MAX_EXECUTING", 1)
-    async with running() as (_, ingress):
-        for _ in range(3):
-            with pytest.raises(ZeroDivisionError):
-                async with ingress:
-                    raise ZeroDivisionError
+async def test_a_server_that_hands_over_lets_work_end_and_takes_none_on() -> None:
+    async with running() as (line, ingress):
+        await ingress.submit(a_task())
+        given = result_of(await ingress.submit(claim()))
+        waiting = await parked(ingress, line, a_wait(ingress, BOB))
+        handing = asyncio.create_task(ingress.hand_over(drain_s=0.05))
+        async with asyncio.timeout(2):
+            assert result_of(await waiting)["outcome"] == "waiting"
+        for command in (claim(), a_wait(ingress), an_agent("A-new")):
+            with pytest.raises(HandingOver):
+                await ingress.submit(command)
+        done = await ingress.submit(complete("T-1", given["lease_token"]))
+        assert done.error is None
+        async with asyncio.timeout(2):
+            health = await handing
+        assert not health.is_writable
+        assert health.position == done.position
+        assert BOB not in line.engine.presence.offers
+        with pytest.raises(HandingOver):
+            await ingress.submit(a_task())
+        saved = await line._journal.load_snapshot(snapshots.SCHEMA_VERSION)
+        assert saved is not None
+        assert saved.position == health.position
+
+
+async def test_handing_over_waits_for_what_is_under_way() -> None:
+    async with running() as (line, ingress):
+        line.is_free.clear()
+        writing = asyncio.create_task(ingress.submit(a_task()))
+        await line.called.wait()
+        handing = asyncio.create_task(ingress.hand_over(drain_s=0))
+        again = asyncio.create_task(ingress.hand_over(drain_s=0))
+        await asyncio.sleep(0.01)
+        assert not handing.done()
+        line.is_free.set()
+        assert (await writing).error is None
+        assert await handing == await again
+
+
+async def test_a_handover_that_fails_leaves_the_server_as_it_was(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async with running() as (line, ingress):
+
+        async def away() -> Health:
+            raise Unavailable
+
+        monkeypatch.setattr(line, "hand_over", away)
+        with pytest.raises(Unavailable):
+            await ingress.hand_over(drain_s=0)
+        assert (await ingress.submit(a_task())).error is None
+
+
+async def test_waits_that_began_together_end_apart() -> None:
+    async with running() as (line, ingress):
+        until_us = ingress.now_us() + 50_000_000
+        waiting = [await parked(ingress, line, wait(who, until_us)) for who in (ADA, BOB)]
+        untils = {offer.until_us for offer in line.engine.presence.offers.values()}
+        assert len(untils) == 2
+        assert all(until_us - 11_000_000 <= until <= until_us for until in untils)
+        ingress.release_waiters()
+        await asyncio.gather(*waiting)
 
 
 def test_a_result_is_read_from_a_reply() -> None:

@@ -1,6 +1,7 @@
 """Claim, wait, release, expire: the rules of who holds a task."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from heapq import merge
 
 from pm_agent.domain.agent import Agent
 from pm_agent.domain.assignment import (
@@ -8,28 +9,38 @@ from pm_agent.domain.assignment import (
     AssignmentExpired,
     CheckLease,
     ClaimTask,
-    DecisionRecord,
     ExpiryReason,
+    LeaseSuspected,
     ReleaseTask,
     TaskAssigned,
     TaskReleased,
     WaitForTask,
     WithdrawOffer,
-    lease_until_us,
 )
+from pm_agent.domain.decision_record import DecisionRecord
 from pm_agent.domain.envelope import SYSTEM, Command, EventData
-from pm_agent.domain.errors import CapacityExceeded, WrongState
+from pm_agent.domain.errors import CapacityExceeded, PMError, WrongState
 from pm_agent.domain.ids import AgentId, ProjectId
 from pm_agent.domain.project import Project
-from pm_agent.domain.task import LEASED, Task, TaskDeadLettered
+from pm_agent.domain.ready_set import ClassKey, levels_of
+from pm_agent.domain.task import LEASED, TaskDeadLettered
 from pm_agent.domain.time import MINUTE_US, SECOND_US, iso
 from pm_agent.domain.world import World
 from pm_agent.features.assignment.facts import Shortlist, predicted_usage, shortlist
-from pm_agent.features.assignment.pick import N_EXPLAINED, SCORE_DECIMALS, pick
+from pm_agent.features.assignment.matching import MAX_AGENTS, match
+from pm_agent.features.assignment.pick import Chances, pick
+from pm_agent.features.assignment.record import record_of
 from pm_agent.kernel.fencing import require_agent, require_lease, require_project, require_self
+from pm_agent.kernel.leases import (
+    LeaseClock,
+    attempt_budget_us,
+    clocks_of,
+    lease_until_us,
+    silence_allowance_us,
+)
 from pm_agent.kernel.presence import Offer
 from pm_agent.kernel.retry import after_failure
-from pm_agent.kernel.types import Context, Decision, Policy, Result
+from pm_agent.kernel.types import Context, Decision, Result
 
 RETRY_JITTER = 0.2
 # A wait that follows the last one within this time is the same wait.
@@ -70,10 +81,15 @@ def claim(world: World, command: ClaimTask, context: Context) -> Decision:
     _require_capacity(agent)
     if world.tables.workspace_holds or agent.holds:
         return Decision(result=_nothing(world, agent, "on_hold", context))
-    found = shortlist(world, agent, command.project_id, context.policy, context.now_us)
+    found = shortlist(world, agent, command.project_id, context)
     if found is None:
         return Decision(result=_nothing(world, agent, "no_ready_task", context))
-    event = _assign(world, agent, found, context, is_offered=command.is_offered)
+    record = command.match if command.principal.kind == "system" else None
+    if record is None:
+        record = _picked(agent, found, context)
+    elif record.chosen_number not in found.numbers:  # its project is full, or has no budget left
+        return Decision(result=_nothing(world, agent, "match_not_possible", context))
+    event = _assign(world, agent, record, context, is_offered=command.is_offered)
     result = ClaimResult(
         outcome="assigned",
         task_id=event.task_id,
@@ -118,7 +134,10 @@ def withdraw(world: World, command: WithdrawOffer, context: Context) -> Decision
 
 
 def settle(world: World, context: Context) -> Iterator[Command]:
-    """Match standing offers with classes that gained tasks: longest waiting first.
+    """Match standing offers with classes that gained tasks.
+
+    Where several agents wait for several tasks they are matched, so that the total is the best;
+    what is left goes one by one to the longest waiting.
 
     Yields claims in the agents' names, each to be decided before the next is asked for: an agent
     that may not take the task (on hold, failed at it last) leaves it to the one that waits behind
@@ -129,28 +148,78 @@ def settle(world: World, context: Context) -> Iterator[Command]:
     fresh, world.ready.fresh = world.ready.fresh, {}
     if not context.presence.offers:
         return
+    yield from _matched(world, fresh, context)
     asked: set[AgentId] = set()
     for key in fresh:
-        ready_class = world.ready.classes[key]
-        waiting = [
-            offer
-            for signature in context.presence.signatures()
-            if ready_class.admits(signature)
-            for offer in context.presence.waiting(signature, context.now_us)
-            if offer.project_id in (None, key[0]) and offer.agent_id not in asked
-        ]
-        waiting.sort(key=lambda offer: (offer.since_us, offer.agent_id))
-        for offer in waiting:
-            if not ready_class.entries:
+        if not world.ready.classes[key].entries:
+            continue
+        for offer in _waiting(world, [key], context):
+            if not world.ready.classes[key].entries:
                 break
-            asked.add(offer.agent_id)
-            yield ClaimTask(
-                request_id=f"system:offer:{offer.agent_id}:{context.now_us}",
-                principal=SYSTEM,
-                agent_id=offer.agent_id,
-                project_id=offer.project_id,
-                is_offered=True,
-            )
+            if offer.agent_id not in asked:
+                asked.add(offer.agent_id)
+                yield _offered(offer, context)
+
+
+def _matched(world: World, fresh: Iterable[ClassKey], context: Context) -> Iterator[ClaimTask]:
+    """Claims of tasks that were chosen for several agents at once.
+
+    An agent whose match has become impossible, because those before it used up a limit, is matched
+    again with what is left.
+    """
+    if sum(world.ready.classes[key].n for key in fresh) < 2:  # noqa: PLR2004 - one task: no match
+        return
+    left = [o for o in _waiting(world, fresh, context) if _may_take(world, o.agent_id)]
+    while len(left) > 1 and sum(world.ready.classes[key].n for key in fresh) > 1:
+        batch, left = left[:MAX_AGENTS], left[MAX_AGENTS:]
+        try:
+            matches = match(world, batch, context)
+        except (PMError, AssertionError):
+            raise
+        except Exception:  # noqa: BLE001 - a scorer's; claims meet it too, where it harms one only
+            return
+        for offer, record in matches:
+            yield _offered(offer, context, record)
+        again = [m.offer for m in matches if m.offer.agent_id in context.presence.offers]
+        if len(again) < len(matches):  # else nothing has changed, and nothing would
+            left = again + left
+
+
+def _waiting(world: World, keys: Iterable[ClassKey], context: Context) -> Iterator[Offer]:
+    """Standing offers of agents that classes admit, longest waiting first.
+
+    One by one: most often the first takes what there is, and hundreds wait behind it.
+    """
+    presence, classes = context.presence, [world.ready.classes[key] for key in keys]
+    queues: list[Iterator[Offer]] = []
+    for signature in presence.signatures():
+        levels, own = levels_of(signature), signature[1]
+        projects = {c.key[0] for c in classes if c.is_open_to(levels, own)}
+        if projects:
+            queues.append(_wants(projects, presence.queue(signature, context.now_us)))
+    return merge(*queues, key=lambda offer: (offer.since_us, offer.agent_id))
+
+
+def _wants(projects: set[ProjectId], offers: Iterator[Offer]) -> Iterator[Offer]:
+    return (o for o in offers if o.project_id is None or o.project_id in projects)
+
+
+def _may_take(world: World, agent_id: AgentId) -> bool:
+    agent = world.agents[agent_id]
+    is_held = world.tables.workspace_holds or agent.holds
+    return not is_held and not _is_full(agent) and _unanswered(world, agent) is None
+
+
+def _offered(offer: Offer, context: Context, record: DecisionRecord | None = None) -> ClaimTask:
+    """Claim in the name of an agent that waits."""
+    return ClaimTask(
+        request_id=f"system:offer:{offer.agent_id}:{context.now_us}",
+        principal=SYSTEM,
+        agent_id=offer.agent_id,
+        project_id=offer.project_id,
+        is_offered=True,
+        match=record,
+    )
 
 
 def release(world: World, command: ReleaseTask, context: Context) -> Decision:
@@ -170,7 +239,7 @@ def release(world: World, command: ReleaseTask, context: Context) -> Decision:
         )
     ]
     if command.reason == "failed":
-        events += after_failure(task, context.now_us, context.policy, context.random)
+        events += after_failure(task, "failed", assignment.agent_id, context)
     state = "blocked" if world.open_blockers(task.id) else "open"
     if isinstance(events[-1], TaskDeadLettered):
         state = "dead_letter"
@@ -179,7 +248,7 @@ def release(world: World, command: ReleaseTask, context: Context) -> Decision:
 
 
 def check_lease(world: World, command: CheckLease, context: Context) -> Decision:
-    """End a lease whose agent or task has been silent too long; else look again later."""
+    """End a lease that is lost, tell of one that is suspect; else look again later."""
     assignment = world.assignments.get(command.task_id)
     result = ReleaseResult(task_id=command.task_id, state="")
     if assignment is None or assignment.lease_token != command.lease_token:
@@ -187,11 +256,22 @@ def check_lease(world: World, command: CheckLease, context: Context) -> Decision
     task = world.tasks[command.task_id]
     if task.state not in LEASED:  # in review: the server waits, not the agent
         return Decision(result=result, check_again_us=context.now_us + MINUTE_US)
+    clocks = clocks_of(assignment, task.state, context.presence)
+    told = [clock.told_by(context.now_us) for clock in clocks]
     heard_us = max(context.presence.heard_at(assignment.agent_id), assignment.heard_at_us)
-    deadlines = lease_deadlines(assignment, task, heard_us, context)
-    until_us, reason = min(deadlines)
-    if context.now_us < until_us:
-        return Decision(result=result, check_again_us=until_us)
+    ends: list[tuple[int, ExpiryReason]] = [(clock.lost_us, clock.reason) for clock in told]
+    granted_us = max(assignment.granted_at_us, context.presence.started_us)
+    if assignment.is_offered and heard_us <= granted_us:
+        ends.append((granted_us + context.policy.confirm_us, "unconfirmed"))
+    end_us, reason = min(ends)
+    if context.now_us < end_us:
+        suspected = [
+            _suspected(assignment, clock, heard_us)
+            for clock, before in zip(told, clocks, strict=True)
+            if clock is not before
+        ]
+        ahead = [clock.suspect_us for clock in clocks if clock.suspect_us > context.now_us]
+        return Decision(events=[*suspected], result=result, check_again_us=min([end_us, *ahead]))
     expired = AssignmentExpired(
         task_id=task.id,
         agent_id=assignment.agent_id,
@@ -202,65 +282,39 @@ def check_lease(world: World, command: CheckLease, context: Context) -> Decision
     )
     events: list[EventData] = [expired]
     if reason != "unconfirmed":
-        events += after_failure(task, context.now_us, context.policy, context.random)
+        events += after_failure(task, "expired", assignment.agent_id, context)
     return Decision(events=events, result=result)
 
 
-def lease_deadlines(
-    assignment: Assignment, task: Task, heard_us: int, context: Context
-) -> list[tuple[int, ExpiryReason]]:
-    """Instants at which the lease ends if nobody is heard from now on, with the reason."""
-    deadlines: list[tuple[int, ExpiryReason]] = [(heard_us + assignment.silence_us, "agent_silent")]
-    if task.state == "assigned":  # a blocked task may rightly be silent: it waits for an answer
-        # After a recovery nobody could report for a while, so the budget starts anew too.
-        said_us = max(assignment.heard_at_us, context.presence.started_us)
-        # A declared silence is about the task too.
-        patience_us = max(assignment.budget_us, assignment.silence_us)
-        deadlines.append((said_us + patience_us, "task_silent"))
-    granted_us = max(assignment.granted_at_us, context.presence.started_us)
-    if assignment.is_offered and heard_us <= granted_us:
-        deadlines.append((granted_us + context.policy.confirm_us, "unconfirmed"))
-    return deadlines
+def _suspected(held: Assignment, clock: LeaseClock, heard_us: int) -> LeaseSuspected:
+    return LeaseSuspected(
+        task_id=held.task_id,
+        agent_id=held.agent_id,
+        lease_token=held.lease_token,
+        reason=clock.reason,
+        allowance_us=clock.allowance_us,
+        agent_heard_at_us=heard_us,
+        task_heard_at_us=held.heard_at_us,
+        lost_at_us=clock.lost_us,
+    )
 
 
-def attempt_budget_us(policy: Policy, estimate_min: int) -> int:
-    """How long a task may be silent: twice a pessimistic duration, between 30 min and 4 h.
-
-    Until durations are learned, three times the estimate stands in for the 95th percentile.
-    """
-    pessimistic_us = 3 * (estimate_min or policy.default_estimate_min) * MINUTE_US
-    return min(max(2 * pessimistic_us, policy.budget_min_us), policy.budget_max_us)
+def _picked(agent: Agent, found: Shortlist, context: Context) -> DecisionRecord:
+    """Pick for this agent alone."""
+    scored = context.scorer.score(found.facts)
+    seed, policy = context.random.getrandbits(53), context.policy
+    chances = Chances(policy.exploration, policy.near_tie, policy.reserve, found.first)
+    choice = pick(scored.values, seed, chances)
+    return record_of(agent, found, scored, choice, context, seed=seed, chances=chances)
 
 
 def _assign(
-    world: World, agent: Agent, found: Shortlist, context: Context, *, is_offered: bool
+    world: World, agent: Agent, record: DecisionRecord, context: Context, *, is_offered: bool
 ) -> TaskAssigned:
-    policy, scorer = context.policy, context.scorer
-    scored = scorer.score(found.facts)
-    scores = scored.values.round(SCORE_DECIMALS)
-    seed = context.random.getrandbits(53)
-    choice = pick(scores, seed, policy.exploration, policy.near_tie)
-    shown = [choice.chosen, *(i for i in choice.ranked if i != choice.chosen)][:N_EXPLAINED]
-    record = DecisionRecord(
-        policy=scorer.policy,
-        version=scorer.version,
-        seed=seed,
-        exploration=policy.exploration,
-        near_tie=policy.near_tie,
-        propensity=round(choice.propensity, SCORE_DECIMALS),
-        n_eligible=found.n_eligible,
-        candidates=found.task_ids,
-        scores=scores.tolist(),
-        explained=shown,
-        factors=scored.factors.take(shown, axis=0).round(SCORE_DECIMALS).tolist(),
-        facts=found.facts.take(
-            shown, axis=0
-        ).tolist(),  # unrounded: from these the same scores come out again
-        heard_at_us=context.presence.heard_at(agent.id),
-    )
-    task = world.tasks[found.task_ids[choice.chosen]]
-    silence_us = (
-        policy.heartbeat_silence_us if agent.sends_heartbeats else policy.request_silence_us
+    policy = context.policy
+    task = world.tasks[record.chosen_id]
+    silence_us = silence_allowance_us(
+        agent.id, context.presence, policy, sends_heartbeats=agent.sends_heartbeats
     )
     return TaskAssigned(
         task_id=task.id,
@@ -276,8 +330,8 @@ def _assign(
 
 
 def _unanswered(world: World, agent: Agent) -> Assignment | None:
-    for task_id, agent_id in world.unanswered.items():  # few at any time: they end in a minute
-        if agent_id == agent.id:
+    for task_id in agent.active:
+        if task_id in world.unanswered:
             return world.assignments[task_id]
     return None
 

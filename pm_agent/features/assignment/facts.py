@@ -11,11 +11,11 @@ from numpy.typing import NDArray
 
 from pm_agent.domain.agent import Agent, Signature
 from pm_agent.domain.envelope import Usage
-from pm_agent.domain.ids import ProjectId, TaskId
-from pm_agent.domain.ready_set import COLUMNS, Eligible, Head, ReadyClass, levels_of
-from pm_agent.domain.time import HOUR_US
+from pm_agent.domain.ids import ProjectId, TaskId, task_id
+from pm_agent.domain.ready_set import COLUMNS, Eligible, ReadyClass, levels_of
+from pm_agent.domain.time import HOUR_US, MINUTE_US
 from pm_agent.domain.world import World
-from pm_agent.kernel.types import Policy
+from pm_agent.kernel.types import Context, Policy
 
 # First what follows from the agent and the class, then, where the ready-set's columns begin, what
 # follows from the agent and the task, then the columns that are facts as they stand.
@@ -38,20 +38,27 @@ MIN_PER_CLASS = 4
 N_FITS = len(FACTS) - len(COLUMNS)
 assert FACTS[N_FITS + 3 :] == COLUMNS[3:], (FACTS, COLUMNS)
 _SUCCESS, _LOAD, _AGE = (FACTS.index(name) for name in ("success", "load", "age_h"))
-_ESTIMATE = COLUMNS.index("estimate_min")
+_KIND, _ESTIMATE, _CREATED = (
+    COLUMNS.index(name) for name in ("kind", "estimate_min", "created_us")
+)
 MINUTES_A_DAY = 480.0
+OTHERS_US = 20 * MINUTE_US  # as long as an agent that only makes requests may be silent
 
 
 class Shortlist(NamedTuple):
     """Candidates of one agent with their facts."""
 
-    task_ids: list[TaskId]
-    facts: NDArray[np.float64]  # (n_tasks, n_facts)
+    numbers: NDArray[np.int32]  # (n_tasks,), of the tasks
+    facts: NDArray[np.float32]  # (n_tasks, n_facts)
     n_eligible: int  # ready tasks open to the agent, before the shortlist
+    first: int  # index of the task that has the lowest rank: whose turn it is by age and priority
+
+    def task_id(self, index: int) -> TaskId:
+        return task_id(int(self.numbers[index]))
 
 
 def shortlist(
-    world: World, agent: Agent, project_id: ProjectId | None, policy: Policy, now_us: int
+    world: World, agent: Agent, project_id: ProjectId | None, context: Context
 ) -> Shortlist | None:
     """Candidates for one agent with their facts, or None when there are none."""
     ready = world.ready
@@ -62,19 +69,22 @@ def shortlist(
     n_eligible = sum([c.n for c in classes])
     if len(classes) > MAX_CLASSES:  # keep the classes whose first task goes first
         classes = sorted(classes, key=lambda c: c.entries[0])[:MAX_CLASSES]
-    per_class = max(MIN_PER_CLASS, policy.shortlist // len(classes))
-    heads = [ready.head(c, per_class) for c in classes]
-    task_ids: list[TaskId] = []
-    for head in heads:
-        task_ids += head.task_ids
-    facts = _facts(world, agent, _fits(eligible, agent.signature, classes, heads), heads, now_us)
-    keep = _allowed(world, agent, classes, heads, policy)
+    per_class = max(MIN_PER_CLASS, context.policy.shortlist // len(classes))
+    heads = [
+        (c.head if c.head and c.head.n_asked == per_class else ready.head(c, per_class)).slots
+        for c in classes
+    ]
+    sizes = [len(head) for head in heads]
+    slots = np.concatenate(heads)
+    fits = _fits(eligible, agent.signature, classes, sizes)
+    keep = _allowed(world, agent, classes, sizes, slots, context)
     if keep is not None:
-        facts = facts[keep]
-        task_ids = [task_id for task_id, kept in zip(task_ids, keep, strict=True) if kept]
-        if not task_ids:
+        if not keep.any():
             return None
-    return Shortlist(task_ids, facts, n_eligible)
+        slots, fits = slots[keep], fits[keep]
+    facts = _facts(world, agent, fits, ready.columns.take(slots, axis=0), context.now_us)
+    first = int(ready.ranks.take(slots).argmin())
+    return Shortlist(ready.numbers.take(slots), facts, n_eligible, first)
 
 
 def _open_classes(
@@ -96,21 +106,24 @@ def _is_closed(world: World, project_id: ProjectId) -> bool:
     return bool(project.max_in_progress) and world.leased[project_id] >= project.max_in_progress
 
 
-def _allowed(
-    world: World, agent: Agent, classes: list[ReadyClass], heads: list[Head], policy: Policy
+def _allowed(  # noqa: PLR0917 - the class by class view and the task by task view of one shortlist
+    world: World,
+    agent: Agent,
+    classes: list[ReadyClass],
+    sizes: list[int],  # tasks of each class
+    slots: NDArray[np.intp],  # (n_tasks,)
+    context: Context,
 ) -> NDArray[np.bool_] | None:
     """Mask of candidates that caps and the last failure allow; None when all are."""
     keep: NDArray[np.bool_] | None = None
-    sizes = [len(head.task_ids) for head in heads]
-    number = world.agent_numbers[agent.id]
-    if any(number in head.last_agents for head in heads):
+    ready, number, policy = world.ready, world.agent_numbers[agent.id], context.policy
+    if ready.failed_by[number]:
         # Not the same agent twice in a row, unless nobody else can do it.
-        mine = np.array([last == number for head in heads for last in head.last_agents])
-        others = np.repeat([_others_can(world, agent, c) for c in classes], sizes)
-        keep = ~(mine & others)
+        others = np.repeat([_others_can(world, agent, c, context) for c in classes], sizes)
+        keep = ~((ready.last_agents[slots] == number) & others)
     left = [_left(world, c.key[0]) for c in classes] if world.limited else []
     if any(budget is not None for budget in left):
-        minutes = np.concatenate([head.rows[:, _ESTIMATE] for head in heads])
+        minutes = ready.columns[slots, _ESTIMATE]
         minutes = np.where(minutes > 0, minutes, policy.default_estimate_min)
         tokens = minutes * policy.tokens_per_estimated_min
         inf = (np.inf, np.inf)
@@ -120,11 +133,17 @@ def _allowed(
     return keep
 
 
-def _others_can(world: World, agent: Agent, ready_class: ReadyClass) -> bool:
+def _others_can(world: World, agent: Agent, ready_class: ReadyClass, context: Context) -> bool:
+    """Whether another agent could take these tasks.
+
+    One that has been silent for long does not count: it may never come back, and the task would
+    wait for it for ever.
+    """
+    heard_at, since_us = context.presence.heard_at, context.now_us - OTHERS_US
     return any(
-        ready_class.admits(signature) and (len(ids) > 1 or agent.id not in ids)
+        ready_class.admits(signature)
+        and any(i != agent.id and heard_at(i) >= since_us for i in ids)
         for signature, ids in world.signatures.items()
-        if ids
     )
 
 
@@ -152,32 +171,33 @@ def predicted_usage(policy: Policy, estimate_min: int) -> Usage:
 def _facts(
     world: World,
     agent: Agent,
-    fits: NDArray[np.float64],  # (n_tasks, n_fits)
-    heads: list[Head],
+    fits: NDArray[np.float32],  # (n_tasks, n_fits)
+    rows: NDArray[np.float64],  # (n_tasks, n_columns)
     now_us: int,
-) -> NDArray[np.float64]:
-    facts = np.empty((len(fits), len(FACTS)))
+) -> NDArray[np.float32]:
+    facts = np.empty((len(rows), len(FACTS)), dtype=np.float32)
     facts[:, :N_FITS] = fits
-    np.concatenate([head.rows for head in heads], out=facts[:, N_FITS:])
-    kinds, load, age = facts[:, _SUCCESS], facts[:, _LOAD], facts[:, _AGE]
-    facts[:, _SUCCESS] = _success(world, agent, kinds)
+    facts[:, N_FITS:] = rows
+    facts[:, _SUCCESS] = _success(world, agent, rows[:, _KIND])
+    load = facts[:, _LOAD]
     load += world.held_min[agent.id]
-    load /= MINUTES_A_DAY * agent.capacity
-    np.subtract(now_us, age, out=age)
-    age /= HOUR_US
+    load *= 1 / (MINUTES_A_DAY * agent.capacity)
+    # Instants need all 53 bits; only their difference fits the narrower matrix.
+    facts[:, _AGE] = (now_us - rows[:, _CREATED]) / HOUR_US
     return facts
 
 
 def _fits(
-    eligible: Eligible, signature: Signature, classes: list[ReadyClass], heads: list[Head]
-) -> NDArray[np.float64]:
+    eligible: Eligible, signature: Signature, classes: list[ReadyClass], sizes: list[int]
+) -> NDArray[np.float32]:
     """How the agent fits each candidate's class, (n_tasks, n_fits)."""
-    layout = classes, [len(head.task_ids) for head in heads]
+    layout = classes, sizes
     if eligible.fit is None or eligible.layout != layout:
         for ready_class in classes:
             if ready_class.number not in eligible.fits:
                 eligible.fits[ready_class.number] = _fit(signature, ready_class)
-        eligible.fit = np.repeat([eligible.fits[c.number] for c in classes], layout[1], axis=0)
+        each = np.array([eligible.fits[c.number] for c in classes], dtype=np.float32)
+        eligible.fit = each.repeat(sizes, axis=0)
         eligible.layout = layout
     return eligible.fit
 
@@ -198,7 +218,8 @@ def _success(world: World, agent: Agent, kinds: NDArray[np.float64]) -> NDArray[
     records = world.track_records.get(agent.id)
     if not records:
         return 0.5
-    by_number = np.full(len(world.kind_numbers), 0.5)
-    for kind, record in records.items():
-        by_number[world.kind_numbers[kind]] = record.success
-    return by_number.take(kinds.astype(np.intp))
+    # Kinds lie in the order of their numbers.
+    by_number = [records[k].success if k in records else 0.5 for k in world.kind_numbers]
+    if len(by_number) == 1:
+        return by_number[0]
+    return np.array(by_number).take(kinds.astype(np.intp))

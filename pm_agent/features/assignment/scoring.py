@@ -23,7 +23,7 @@ SATURATING = {
     "n_dependencies": 2.0,
 }
 _FIRST, _END = _F["load"], _F["load"] + len(SATURATING)
-_SCALES = np.array(list(SATURATING.values()))
+_SCALES = np.array(list(SATURATING.values()), dtype=np.float32)
 assert FACTS[_FIRST:_END] == tuple(SATURATING), "they must lie side by side"
 
 
@@ -36,7 +36,7 @@ class PriorityScorer:
     factor_names: tuple[str, ...] = ("priority", "age_h")
     weights: tuple[float, ...] = (4.0, 1.0)
 
-    def score(self, facts: NDArray[np.float64]) -> Scores:
+    def score(self, facts: NDArray[np.float32]) -> Scores:
         factors = facts[:, [_F["priority"], _F["age_h"]]]
         return Scores(factors.dot(_PRIORITY_WEIGHTS), factors)
 
@@ -77,7 +77,7 @@ class FactorsScorer:
         "complexity": (1.0, {"level": -1 / 4}),
     }
 
-    def score(self, facts: NDArray[np.float64]) -> Scores:
+    def score(self, facts: NDArray[np.float32]) -> Scores:
         shaped = facts.copy()
         saturating = shaped[:, _FIRST:_END]
         saturating /= saturating + _SCALES
@@ -89,11 +89,14 @@ class FactorsScorer:
         return Scores(factors.dot(_WEIGHTS), factors)
 
 
-_PRIORITY_WEIGHTS = np.array(PriorityScorer.weights)
-_WEIGHTS = np.array(FactorsScorer.weights)
+# All in the width of the facts, else every product would first widen the whole matrix.
+_PRIORITY_WEIGHTS = np.array(PriorityScorer.weights, dtype=np.float32)
+_WEIGHTS = np.array(FactorsScorer.weights, dtype=np.float32)
 _RECIPES = [FactorsScorer.recipes[name] for name in FactorsScorer.factor_names]
-_CONSTANTS = np.array([constant for constant, _ in _RECIPES])
-_SHARES = np.array([[shares.get(f, 0.0) for _, shares in _RECIPES] for f in FACTS])
+_CONSTANTS = np.array([constant for constant, _ in _RECIPES], dtype=np.float32)
+_SHARES = np.array(
+    [[shares.get(f, 0.0) for _, shares in _RECIPES] for f in FACTS], dtype=np.float32
+)
 
 SCORERS: dict[str, type[PriorityScorer] | type[FactorsScorer]] = {
     "priority": PriorityScorer,

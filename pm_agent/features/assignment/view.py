@@ -1,16 +1,21 @@
 """Why an agent got a task: the stored decision, in words, and computed once more."""
 
+from functools import partial
+
 import numpy as np
 
-from pm_agent.domain.assignment import DecisionRecord, TaskAssigned
+from pm_agent.domain.assignment import TaskAssigned
+from pm_agent.domain.decision_record import DecisionRecord, Matching
 from pm_agent.domain.envelope import Event
+from pm_agent.domain.ids import TaskId
 from pm_agent.domain.time import iso
-from pm_agent.features.assignment.pick import SCORE_DECIMALS, pick
+from pm_agent.features.assignment.matching import in_units
+from pm_agent.features.assignment.pick import Chances, pick
 from pm_agent.features.assignment.scoring import scorer_for
 from pm_agent.kernel.types import Result
 
-# The same sums in a matrix of another height may differ in a last bit, and so round the other way.
-LAST_DIGIT = 1.5 * 10**-SCORE_DECIMALS
+# The same sums in a matrix of another height may differ in their last bits.
+_is_same = partial(np.allclose, rtol=1e-6, atol=1e-6)
 
 
 class ExplainedCandidate(Result, frozen=True, kw_only=True):
@@ -20,6 +25,15 @@ class ExplainedCandidate(Result, frozen=True, kw_only=True):
     score: float
     factors: dict[str, float]
     facts: dict[str, float]
+    price: float = 0.0  # in a matching: what the others lose if this agent takes it
+
+
+class ExplainedMatching(Result, frozen=True, kw_only=True):
+    """The tick in which several agents got tasks at once, with the best total score."""
+
+    tick: int  # journal position of the world it saw
+    n_agents: int
+    n_tasks: int
 
 
 class Explanation(Result, frozen=True, kw_only=True):
@@ -41,6 +55,7 @@ class Explanation(Result, frozen=True, kw_only=True):
     weights: dict[str, float]
     chosen: ExplainedCandidate
     next_best: list[ExplainedCandidate]
+    matching: ExplainedMatching | None = None  # None: picked for this agent alone
     recomputed: bool  # the record was scored and drawn again, and came out the same
     differences: list[str] = []
 
@@ -49,18 +64,21 @@ def explain(event: Event, data: TaskAssigned) -> Explanation:
     """Explain an assignment from its record alone, and check that the record holds together."""
     record = data.decision
     scorer = scorer_for(record.version)
-    factor_names = scorer.factor_names if scorer else _numbered("factor", record.factors[0])
-    fact_names = scorer.fact_names if scorer else _numbered("fact", record.facts[0])
+    ids, scores = record.candidate_ids, record.score_values.tolist()
+    all_factors, all_facts = record.factor_rows.tolist(), record.fact_rows.tolist()
+    factor_names = scorer.factor_names if scorer else _numbered("factor", all_factors[0])
+    fact_names = scorer.fact_names if scorer else _numbered("fact", all_facts[0])
+    matching = record.matching
+    prices = (matching.price_units * matching.unit).tolist() if matching else [0.0] * len(ids)
     candidates = [
         ExplainedCandidate(
-            task_id=record.candidates[index],
-            score=record.scores[index],
+            task_id=ids[index],
+            score=scores[index],
             factors=dict(zip(factor_names, factors, strict=True)),
             facts=dict(zip(fact_names, facts, strict=True)),
+            price=prices[index],
         )
-        for index, factors, facts in zip(
-            record.explained, record.factors, record.facts, strict=True
-        )
+        for index, factors, facts in zip(record.explained, all_factors, all_facts, strict=True)
     ]
     found = differences(record, data.task_id)
     return Explanation(
@@ -72,14 +90,19 @@ def explain(event: Event, data: TaskAssigned) -> Explanation:
         position=event.position,
         policy=record.policy,
         version=record.version,
-        rank=1 + sum(score > candidates[0].score for score in record.scores),
+        rank=1 + sum(score > candidates[0].score for score in scores),
         propensity=record.propensity,
         seed=record.seed,
-        n_candidates=len(record.candidates),
+        n_candidates=len(ids),
         n_eligible=record.n_eligible,
         weights=dict(zip(factor_names, scorer.weights, strict=True)) if scorer else {},
         chosen=candidates[0],
         next_best=candidates[1:],
+        matching=ExplainedMatching(
+            tick=matching.tick, n_agents=matching.n_agents, n_tasks=matching.n_tasks
+        )
+        if matching
+        else None,
         recomputed=not found,
         differences=found,
     )
@@ -88,27 +111,47 @@ def explain(event: Event, data: TaskAssigned) -> Explanation:
 def differences(record: DecisionRecord, task_id: str) -> list[str]:
     """Compute scores and choice of a record again; return what came out differently."""
     found: list[str] = []
-    explained = [record.candidates[index] for index in record.explained]
+    ids, scores = record.candidate_ids, record.score_values
+    explained = [ids[index] for index in record.explained]
     if explained[0] != task_id:
         found.append(f"assigned {task_id}, but the record explains {explained[0]}")
     scorer = scorer_for(record.version)
     if scorer is None:
         found.append(f"no rule-based scorer of version {record.version}: scores not recomputed")
     else:
-        again = scorer.score(np.array(record.facts))
-        values = again.values.round(SCORE_DECIMALS).tolist()
-        for name, index, value in zip(explained, record.explained, values, strict=True):
-            if abs(value - record.scores[index]) > LAST_DIGIT:
-                found.append(f"{name}: score {record.scores[index]} recomputes to {value}")
-        for name, factors, other in zip(explained, record.factors, again.factors, strict=True):
-            if not np.allclose(factors, other, rtol=0, atol=LAST_DIGIT):
+        again = scorer.score(record.fact_rows)
+        stored = scores[record.explained]
+        for name, old, new in zip(explained, stored.tolist(), again.values.tolist(), strict=True):
+            if not _is_same(old, new):
+                found.append(f"{name}: score {old:.6f} recomputes to {new:.6f}")
+        for name, factors, other in zip(explained, record.factor_rows, again.factors, strict=True):
+            if not _is_same(factors, other):
                 found.append(f"{name}: its factors recompute to other values")
-    choice = pick(np.array(record.scores), record.seed, record.exploration, record.near_tie)
-    if record.candidates[choice.chosen] != task_id:
-        found.append(f"the seed draws {record.candidates[choice.chosen]}, not {task_id}")
-    if abs(choice.propensity - record.propensity) > LAST_DIGIT:
-        found.append(f"propensity {record.propensity} recomputes to {choice.propensity}")
+    if record.matching is None:
+        chances = Chances(record.exploration, record.near_tie, record.reserve, record.first)
+        choice = pick(scores, record.seed, chances)
+        chosen, propensity = ids[choice.chosen], choice.propensity
+        if chosen != task_id:
+            found.append(f"the seed draws {chosen}, not {task_id}")
+    else:
+        propensity = 1.0
+        better = _better(record, record.matching)
+        if better is not None:
+            found.append(f"at the prices of the matching {better} is better than {explained[0]}")
+    if not _is_same(propensity, record.propensity):
+        found.append(f"propensity {record.propensity} recomputes to {propensity}")
     return found
+
+
+def _better(record: DecisionRecord, matching: Matching) -> TaskId | None:
+    """Candidate that the agent would rather have had than its own, at the prices of the matching.
+
+    None proves the choice: in whole numbers, without a tolerance.
+    """
+    gains = in_units(record.score_values, matching.unit) - matching.price_units
+    best = int(gains.argmax())
+    own = int(gains[record.explained[0]])
+    return record.candidate_ids[best] if gains[best] > own else None
 
 
 def _numbered(word: str, values: list[float]) -> tuple[str, ...]:

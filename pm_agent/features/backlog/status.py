@@ -5,8 +5,9 @@ from typing import Any
 
 from msgspec import field
 
+from pm_agent.domain.assignment import Assignment
 from pm_agent.domain.blocker import Blocker
-from pm_agent.domain.ids import ProjectId, task_number
+from pm_agent.domain.ids import AgentId, ProjectId, task_number
 from pm_agent.domain.project import Project
 from pm_agent.domain.time import iso
 from pm_agent.domain.world import World
@@ -19,9 +20,11 @@ from pm_agent.features.backlog.view import (
     Texts,
     blocker_view,
     hold_views,
+    lease_state_of,
     task_item,
 )
 from pm_agent.kernel.fencing import require_project
+from pm_agent.kernel.presence import Signs
 from pm_agent.kernel.types import Result
 
 
@@ -67,12 +70,15 @@ class WorkspaceStatus(Result, frozen=True, kw_only=True):
     agents: int
     agents_working: int
     open_blockers: int
+    suspect: list[str]  # newest tasks whose holder has been silent longer than allowed
     tasks: dict[str, int]
     projects: list[ProjectItem]
     holds: list[HoldView] = field(default_factory=list)
 
 
-def project_status(world: World, identifier: ProjectId, texts: Texts) -> ProjectStatus:
+def project_status(
+    world: World, identifier: ProjectId, texts: Texts, signs: Signs | None = None
+) -> ProjectStatus:
     """Return where a project stands: counts, who works on what, what stops it.
 
     Raises
@@ -89,7 +95,7 @@ def project_status(world: World, identifier: ProjectId, texts: Texts) -> Project
         cost_usd=project.usage.cost_microusd / MICRO,
         token_cap=project.token_cap,
         cost_cap_usd=project.cost_cap_microusd / MICRO,
-        working=[task_item(world, t) for t in leased if t.state != "in_review"],
+        working=[task_item(world, t, signs) for t in leased if t.state != "in_review"],
         blockers=[blocker_view(b, texts) for b in open_blockers(world, identifier)],
         in_review=[t.id for t in leased if t.state == "in_review"],
         dead_letter=_dead_letters(world, identifier),
@@ -108,7 +114,24 @@ def list_projects(world: World) -> ProjectList:
     return ProjectList(projects=_project_items(world))
 
 
-def workspace_status(world: World, *, parked: int, is_stale: bool) -> WorkspaceStatus:
+def project_holders(world: World, identifier: ProjectId) -> list[AgentId]:
+    """Agents that hold tasks of a project."""
+    return [
+        held.agent_id
+        for held in world.assignments.values()
+        if world.tasks[held.task_id].project_id == identifier
+    ]
+
+
+def suspected(world: World) -> list[Assignment]:
+    """Leases that were suspect once; whether they still are, later signs of life tell."""
+    held = world.assignments.values()
+    return [a for a in held if a.agent_suspected_us or a.task_suspected_us]
+
+
+def workspace_status(
+    world: World, *, parked: int, is_stale: bool, signs: Signs | None = None
+) -> WorkspaceStatus:
     """Return the whole workspace at a glance."""
     projects = _project_items(world)
     total: Counter[str] = Counter()
@@ -124,6 +147,11 @@ def workspace_status(world: World, *, parked: int, is_stale: bool) -> WorkspaceS
         agents=len(agents),
         agents_working=sum(bool(agent.active) for agent in agents),
         open_blockers=sum(b.is_open for b in world.blockers.values()),
+        suspect=[
+            held.task_id
+            for held in suspected(world)
+            if lease_state_of(world, held.task_id, signs) in ("suspect", "lost")
+        ][-CONCISE_ITEMS:],
         tasks=dict(total),
         projects=projects,
         holds=hold_views(world.tables.workspace_holds),

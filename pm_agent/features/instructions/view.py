@@ -17,6 +17,7 @@ def body_refs(world: World, effect: Effect) -> list[str]:
     refs += [artifact.note for _, artifact in handed_artifacts(world, task)]
     refs += [logged.decision for _, logged in handed_decisions(world, task)]
     refs += [attempt.note for attempt in task.attempts[-1:]]
+    refs += [candidate.summary for candidate in task.candidates]
     return [ref for ref in refs if ref]
 
 
@@ -80,4 +81,11 @@ def recovery_lines(task: Task, texts: dict[str, str]) -> tuple[str, ...]:
         lines.append(f"Its work lies at {last.where}.")
     if last.note:
         lines.append(f"Its last words: {texts.get(last.note, ERASED)}")
+    for kept in task.candidates:
+        shown = (kept.evidence.branch, kept.evidence.commit, *kept.evidence.links)
+        where = ", ".join(part for part in shown if part) or "nobody knows where"
+        lines.append(
+            f"{kept.agent_id} handed in finished work too late, under lease token "
+            f"{kept.lease_token}; it lies at {where}: {texts.get(kept.summary, ERASED)}"
+        )
     return tuple(lines)

@@ -1,6 +1,6 @@
 """Take progress reports; count their use against the project's caps."""
 
-from pm_agent.domain.assignment import ProgressReported, ReportProgress, lease_until_us
+from pm_agent.domain.assignment import ProgressReported, ReportProgress
 from pm_agent.domain.envelope import EventData
 from pm_agent.domain.errors import WrongState
 from pm_agent.domain.task import LEASED
@@ -8,6 +8,7 @@ from pm_agent.domain.time import SECOND_US, iso
 from pm_agent.domain.world import World
 from pm_agent.kernel.caps import after_usage
 from pm_agent.kernel.fencing import require_lease
+from pm_agent.kernel.leases import lease_until_us
 from pm_agent.kernel.types import Context, Decision, Result
 
 

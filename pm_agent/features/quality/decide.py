@@ -2,18 +2,29 @@
 
 from pm_agent.domain.assignment import (
     AcceptCompletion,
+    CandidateKept,
     CompleteTask,
     CompletionAccepted,
     CompletionRejected,
     CompletionSubmitted,
+    LeaseRegranted,
     RejectCompletion,
 )
-from pm_agent.domain.envelope import EventData, Principal
-from pm_agent.domain.errors import AlreadyCompleted, Forbidden, InvalidInput, WrongState
-from pm_agent.domain.task import Submission, Task, TaskDeadLettered
+from pm_agent.domain.envelope import Body, EventData, Principal
+from pm_agent.domain.errors import (
+    AlreadyCompleted,
+    Forbidden,
+    InvalidInput,
+    PMError,
+    StaleLease,
+    WrongState,
+)
+from pm_agent.domain.hold import HoldLifted
+from pm_agent.domain.ids import AgentId
+from pm_agent.domain.task import Attempt, Submission, Task, TaskDeadLettered
 from pm_agent.domain.world import World
 from pm_agent.kernel.caps import after_usage
-from pm_agent.kernel.fencing import require_lease, require_task
+from pm_agent.kernel.fencing import lost_attempt, require_lease, require_task
 from pm_agent.kernel.retry import after_failure
 from pm_agent.kernel.types import Context, Decision, Result
 
@@ -27,23 +38,35 @@ class CompletionResult(Result, frozen=True, kw_only=True):
 
 
 def complete(world: World, command: CompleteTask, context: Context) -> Decision:
-    """Take work as handed in; with the policy ``auto`` accept it in the same step."""
+    """Take work as handed in; with the policy ``auto`` accept it in the same step.
+
+    Work may come after its lease was lost. While nobody else has the task its agent gets it again
+    and the work is taken; else it is refused, and kept as a candidate on the task.
+    """
+    if _is_buried_attempt(world, command):
+        return Decision(result=_result(command.task_id, "done"))
     task = require_task(world, command.task_id)
     if task.state in ("in_review", "done") and _is_same_attempt(task, command):
         return Decision(result=_result(task.id, task.state))
+    lost = lost_attempt(task, command.principal, command.lease_token)
+    if lost is not None:
+        return _complete_late(world, command, context, task, lost)
     if task.is_terminal:
-        message = f"Task {task.id} is {task.state} already."
-        raise AlreadyCompleted(message)
-    task, assignment = require_lease(world, command.principal, command.task_id, command.lease_token)
-    summary = context.body(command.summary.strip())
-    if summary is None:
-        message = "A completion needs a summary of what was done."
-        raise InvalidInput(message)
+        raise _ended(task)
+    task, held = require_lease(world, command.principal, command.task_id, command.lease_token)
+    return _submitted(world, command, context, held.agent_id, held.lease_token)
+
+
+def _submitted(
+    world: World, command: CompleteTask, context: Context, agent_id: AgentId, lease_token: int
+) -> Decision:
+    task = world.tasks[command.task_id]
+    summary = _summary(command, context)
     events: list[EventData] = [
         CompletionSubmitted(
             task_id=task.id,
-            agent_id=assignment.agent_id,
-            lease_token=assignment.lease_token,
+            agent_id=agent_id,
+            lease_token=lease_token,
             summary=summary.ref,
             evidence=command.evidence,
             usage=command.usage,
@@ -52,15 +75,105 @@ def complete(world: World, command: CompleteTask, context: Context) -> Decision:
     is_auto = world.projects[task.project_id].completion == "auto"
     if is_auto:
         events.append(
-            CompletionAccepted(
-                task_id=task.id,
-                agent_id=assignment.agent_id,
-                lease_token=assignment.lease_token,
-            )
+            CompletionAccepted(task_id=task.id, agent_id=agent_id, lease_token=lease_token)
         )
     events += after_usage(world, task.project_id, command.usage)
     result = _result(task.id, "done" if is_auto else "in_review")
     return Decision(events=events, bodies=[summary], result=result)
+
+
+# -- work that comes after its lease was lost ------------------------------------------------------
+
+
+def _complete_late(
+    world: World, command: CompleteTask, context: Context, task: Task, lost: Attempt
+) -> Decision:
+    held = world.assignments.get(task.id)
+    if task.state in ("done", "cancelled"):
+        raise _ended(task)
+    if held is not None and held.agent_id == lost.agent_id:
+        message = f"You hold {task.id} again, under lease token {held.lease_token}."
+        raise StaleLease(message, "Send the completion again with that lease token.")
+    if held is not None:
+        message = (
+            f"Lease token {lost.lease_token} of task {task.id} was lost, and {held.agent_id} works "
+            "on the task now."
+        )
+        refusal: PMError = StaleLease(message, _STOP_KEPT)
+    elif task.is_terminal:
+        refusal = _ended(task, _STOP_KEPT)
+    elif task.waiting_on:
+        message = f"Lease token {lost.lease_token} of task {task.id} was lost, and the task waits "
+        refusal = StaleLease(f"{message}for {task.waiting_on} other tasks now.", _STOP_KEPT)
+    else:
+        return _regranted(world, command, context, task, lost)
+    return _kept(world, command, context, lost, refusal)
+
+
+def _regranted(
+    world: World, command: CompleteTask, context: Context, task: Task, lost: Attempt
+) -> Decision:
+    """Give the task back to the agent that did the work, and take it, in one step."""
+    regranted = LeaseRegranted(
+        task_id=task.id,
+        agent_id=lost.agent_id,
+        lease_token=task.lease_token + 1,
+        attempt=task.attempt + 1,
+        late_token=lost.lease_token,
+    )
+    waits = [
+        HoldLifted(scope="task", target_id=task.id, kind=hold.kind)
+        for hold in task.holds
+        if hold.kind == "scheduled"  # the wait before another attempt: none is needed now
+    ]
+    decision = _submitted(world, command, context, lost.agent_id, regranted.lease_token)
+    decision.events = [*waits, regranted, *decision.events]
+    return decision
+
+
+def _kept(
+    world: World, command: CompleteTask, context: Context, lost: Attempt, refusal: PMError
+) -> Decision:
+    """Refuse the work, but keep it with the task for whoever goes on with it."""
+    task = world.tasks[command.task_id]
+    if any(candidate.lease_token == lost.lease_token for candidate in task.candidates):
+        raise refusal
+    summary = _summary(command, context)
+    kept = CandidateKept(
+        task_id=task.id,
+        agent_id=lost.agent_id,
+        lease_token=lost.lease_token,
+        summary=summary.ref,
+        evidence=command.evidence,
+        usage=command.usage,
+    )
+    return Decision(
+        events=[kept, *after_usage(world, task.project_id, command.usage)],
+        bodies=[summary],
+        result=_result(task.id, "open"),
+        refusal=refusal,
+    )
+
+
+_STOP_KEPT = (
+    "Stop working on it: your work is kept with the task as a candidate, and whoever goes on with "
+    "it is shown where it lies. Ask for another task with request_next_task."
+)
+
+
+def _ended(task: Task, next_step: str | None = None) -> AlreadyCompleted:
+    return AlreadyCompleted(f"Task {task.id} is {task.state} already.", next_step)
+
+
+def _summary(command: CompleteTask, context: Context) -> Body:
+    summary = context.body(command.summary.strip())
+    if summary is None:
+        message = "A completion needs a summary of what was done."
+        raise InvalidInput(message)
+    return summary
+
+
+# -- the verdict -----------------------------------------------------------------------------------
 
 
 def accept(world: World, command: AcceptCompletion, context: Context) -> Decision:
@@ -92,7 +205,7 @@ def reject(world: World, command: RejectCompletion, context: Context) -> Decisio
     text = "\n".join(("Rejected:", *command.reasons, command.report)).strip()
     report = context.body(text)
     assert report is not None
-    retry = after_failure(task, context.now_us, context.policy, context.random)
+    retry = after_failure(task, "rejected", submission.agent_id, context)
     rejected = CompletionRejected(
         task_id=task.id,
         agent_id=submission.agent_id,
@@ -139,8 +252,17 @@ def _is_same_attempt(task: Task, command: CompleteTask) -> bool:
     submission = task.submission
     return (
         submission is not None
-        and submission.lease_token == command.lease_token
+        and command.lease_token
+        in (submission.lease_token, submission.late_token or submission.lease_token)
         and (command.principal.kind != "agent" or command.principal.id == submission.agent_id)
+    )
+
+
+def _is_buried_attempt(world: World, command: CompleteTask) -> bool:
+    """Whether the attempt that completed the task is told again after the task was archived."""
+    buried = world.tombstones.get(command.task_id)
+    return (
+        buried is not None and buried.state == "done" and buried.lease_token == command.lease_token
     )
 
 

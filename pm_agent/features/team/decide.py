@@ -1,24 +1,15 @@
 """Register agents and hear their heartbeats."""
 
-from pm_agent.domain.agent import AgentRegistered, HeartbeatAgent, RegisterAgent
-from pm_agent.domain.assignment import lease_until_us
+from pm_agent.domain.agent import Agent, AgentRegistered, HeartbeatAgent, RegisterAgent
 from pm_agent.domain.errors import Forbidden, InvalidInput
 from pm_agent.domain.task import normal_skills
 from pm_agent.domain.time import SECOND_US, iso
 from pm_agent.domain.world import World
 from pm_agent.kernel.fencing import require_agent, require_project, require_self
+from pm_agent.kernel.leases import lease_state, lease_until_us, silence_allowance_us
 from pm_agent.kernel.types import Context, Decision, Result
 
 HEARTBEAT_S = 30
-
-
-class RegisterResult(Result, frozen=True, kw_only=True):
-    """The agent's id, how often to sign, and what it holds already."""
-
-    agent_id: str
-    heartbeat_s: int
-    silence_s: int
-    active_tasks: list[str] = []
 
 
 class LeaseState(Result, frozen=True, kw_only=True):
@@ -27,6 +18,20 @@ class LeaseState(Result, frozen=True, kw_only=True):
     task_id: str
     lease_token: int
     lease_until: str
+    lease_state: str = ""  # live, quiet or suspect: say a word about a suspect one soon
+
+
+class RegisterResult(Result, frozen=True, kw_only=True):
+    """The agent's id, how often to sign, and what it holds already.
+
+    An agent that comes back with its token goes on from here: its leases are renewed by asking.
+    """
+
+    agent_id: str
+    heartbeat_s: int
+    silence_s: int
+    active_tasks: list[str] = []
+    leases: list[LeaseState] = []  # of the active tasks; only for the agent itself
 
 
 class HeartbeatResult(Result, frozen=True, kw_only=True):
@@ -63,15 +68,20 @@ def register(world: World, command: RegisterAgent, context: Context) -> Decision
         for field in data.__struct_fields__
         if field != "agent_id"
     )
-    policy = context.policy
-    silence_us = (
-        policy.heartbeat_silence_us if command.sends_heartbeats else policy.request_silence_us
+    silence_us = silence_allowance_us(
+        command.agent_id,
+        context.presence,
+        context.policy,
+        sends_heartbeats=command.sends_heartbeats,
     )
     result = RegisterResult(
         agent_id=command.agent_id,
         heartbeat_s=HEARTBEAT_S,
         silence_s=silence_us // SECOND_US,
         active_tasks=list(known.active) if known else [],
+        leases=_leases(world, known, context)
+        if known is not None and command.principal.kind == "agent"
+        else [],
     )
     # A standing offer goes on under the new skills and projects.
     offer = context.presence.offers.get(command.agent_id)
@@ -83,18 +93,23 @@ def heartbeat(world: World, command: HeartbeatAgent, context: Context) -> Decisi
     require_self(command.principal, command.agent_id)
     agent = require_agent(world, command.agent_id)
     context.presence.hear(agent.id, context.now_us)
+    leases = _leases(world, agent, context)
+    return Decision(result=HeartbeatResult(agent_id=agent.id, leases=leases))
+
+
+def _leases(world: World, agent: Agent, context: Context) -> list[LeaseState]:
+    """Leases of an agent that was heard just now."""
     leases = []
     for task_id in agent.active:
         held = world.assignments[task_id]
+        until_us = lease_until_us(held.silence_us, held.budget_us, context.now_us, held.heard_at_us)
+        state = lease_state(held, world.tasks[task_id].state, context.presence, context.now_us)
         leases.append(
             LeaseState(
                 task_id=task_id,
                 lease_token=held.lease_token,
-                lease_until=iso(
-                    lease_until_us(
-                        held.silence_us, held.budget_us, context.now_us, held.heard_at_us
-                    )
-                ),
+                lease_until=iso(until_us),
+                lease_state=state,
             )
         )
-    return Decision(result=HeartbeatResult(agent_id=agent.id, leases=leases))
+    return leases

@@ -1,16 +1,19 @@
 """What people and agents read of agents: what each holds, can do and has done."""
 
+from collections.abc import Iterable
 from typing import Any
 
-from msgspec import field
+from msgspec import field, structs
 
 from pm_agent.domain.agent import Agent
 from pm_agent.domain.errors import InvalidInput
-from pm_agent.domain.ids import AgentId, ProjectId
+from pm_agent.domain.ids import AgentId, ProjectId, TaskId
 from pm_agent.domain.task import Skill
 from pm_agent.domain.time import iso
 from pm_agent.domain.world import World
 from pm_agent.kernel.fencing import require_agent, require_project
+from pm_agent.kernel.leases import lease_state, worst
+from pm_agent.kernel.presence import Signs
 from pm_agent.kernel.types import Result
 
 MICRO = 1_000_000
@@ -26,6 +29,7 @@ class HeldTask(Result, frozen=True, kw_only=True):
     percent: int
     granted_at: str
     heard_at: str
+    lease_state: str = ""  # live, quiet, suspect or lost; empty while the coordinator is away
 
 
 class TrackView(Result, frozen=True, kw_only=True):
@@ -46,6 +50,7 @@ class AgentItem(Result, frozen=True, kw_only=True):
     kind: str
     state: str  # held, full, working or free
     capacity: int
+    lease_state: str = ""  # the worst of its leases: live, quiet, suspect or lost; empty: none
     skills: list[Skill] = field(default_factory=list)
     project_ids: list[str] = field(default_factory=list)
     active_tasks: list[str] = field(default_factory=list)
@@ -71,7 +76,7 @@ class AgentStatus(AgentItem, frozen=True, kw_only=True):
     cost_usd: float = 0.0
 
 
-def agent_status(world: World, agent_id: AgentId) -> AgentStatus:
+def agent_status(world: World, agent_id: AgentId, signs: Signs | None = None) -> AgentStatus:
     """Return one agent with its work and its record.
 
     Raises
@@ -81,9 +86,10 @@ def agent_status(world: World, agent_id: AgentId) -> AgentStatus:
     agent = require_agent(world, agent_id)
     return AgentStatus(
         **_fields(agent),
+        lease_state=_worst_lease(world, agent.active, signs),
         registered_at=iso(agent.registered_at_us),
         sends_heartbeats=agent.sends_heartbeats,
-        tasks=[_held(world, task_id) for task_id in agent.active],
+        tasks=[_held(world, task_id, signs) for task_id in agent.active],
         in_review=[
             held.task_id
             for held in world.assignments.values()
@@ -131,6 +137,22 @@ def list_agents(
     return AgentPage(agents=items)
 
 
+def with_lease_states(world: World, page: AgentPage, signs: Signs | None) -> AgentPage:
+    """Return the page with the worst state of each agent's leases."""
+    agents = [
+        structs.replace(item, lease_state=_worst_lease(world, item.active_tasks, signs))
+        for item in page.agents
+    ]
+    return structs.replace(page, agents=agents)
+
+
+def _worst_lease(world: World, task_ids: Iterable[TaskId], signs: Signs | None) -> str:
+    leases = [(world.assignments[t], world.tasks[t]) for t in task_ids if t in world.assignments]
+    if signs is None or not leases:
+        return ""
+    return worst(lease_state(held, task.state, signs, signs.now_us) for held, task in leases)
+
+
 def _fields(agent: Agent) -> dict[str, Any]:
     return {
         "agent_id": agent.id,
@@ -153,7 +175,7 @@ def _state(agent: Agent) -> str:
     return "working" if agent.active else "free"
 
 
-def _held(world: World, task_id: str) -> HeldTask:
+def _held(world: World, task_id: str, signs: Signs | None) -> HeldTask:
     task = world.tasks[task_id]
     held = world.assignments[task_id]
     return HeldTask(
@@ -164,4 +186,5 @@ def _held(world: World, task_id: str) -> HeldTask:
         percent=held.percent,
         granted_at=iso(held.granted_at_us),
         heard_at=iso(held.heard_at_us),
+        lease_state=_worst_lease(world, [task_id], signs),
     )

@@ -23,10 +23,10 @@ DEFAULT = {
 }
 
 
-def facts(*changes: dict[str, float]) -> NDArray[np.float64]:
+def facts(*changes: dict[str, float]) -> NDArray[np.float32]:
     """One row a change, shape (n_tasks, n_facts)."""
     rows = [[(DEFAULT | change)[name] for name in FACTS] for change in changes]
-    return np.array(rows)
+    return np.array(rows, dtype=np.float32)
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,8 @@ import msgspec
 import numpy as np
 import pytest
 
-from pm_agent.domain.assignment import DecisionRecord, TaskAssigned
+from pm_agent.domain.assignment import TaskAssigned
+from pm_agent.domain.decision_record import DecisionRecord, packed
 from pm_agent.domain.envelope import Event
 from pm_agent.domain.task import Skill, TaskDraft
 from pm_agent.features.assignment.facts import FACTS
@@ -64,7 +65,7 @@ def assign_all(scenario: Scenario) -> list[TaskAssigned]:
 @pytest.mark.parametrize("scorer", [PriorityScorer(), FactorsScorer()], ids=lambda s: s.version)
 @pytest.mark.parametrize("exploration", [0.0, 1.0])
 def test_every_record_recomputes_without_the_world(scorer: Scorer, exploration: float) -> None:
-    scenario = board(scorer, Policy(exploration=exploration, near_tie=0.5))
+    scenario = board(scorer, Policy(exploration=exploration, near_tie=0.5, reserve=0.5))
     for given in assign_all(scenario):
         assert differences(given.decision, given.task_id) == []
         assert given.decision.version == scorer.version
@@ -82,7 +83,7 @@ def test_every_factor_varies_over_a_mixed_board() -> None:
     scenario = board(FactorsScorer())
     seen: dict[str, set[float]] = {name: set() for name in FactorsScorer.factor_names}
     for given in assign_all(scenario):
-        for factors in given.decision.factors:
+        for factors in given.decision.factor_rows.tolist():
             for name, value in zip(FactorsScorer.factor_names, factors, strict=True):
                 seen[name].add(value)
                 assert 0.0 <= value <= 1.0, name
@@ -90,7 +91,7 @@ def test_every_factor_varies_over_a_mixed_board() -> None:
 
 
 def test_every_fact_varies_over_a_mixed_board() -> None:
-    rows = [row for given in assign_all(board(FactorsScorer())) for row in given.decision.facts]
+    rows = [row for given in assign_all(board(FactorsScorer())) for row in given.decision.fact_rows]
     spread = np.ptp(np.array(rows), axis=0)
     flat = {name for name, width in zip(FACTS, spread, strict=True) if width == 0}
     assert flat == {"critical_path_h"}  # no portfolio manager proposed a plan
@@ -110,18 +111,20 @@ def test_an_explanation_names_factors_facts_and_rank() -> None:
     assert weighed == pytest.approx(told.chosen.score, abs=1e-5)
 
 
-@pytest.mark.parametrize("field", ["scores", "propensity", "seed", "factors", "version"])
+@pytest.mark.parametrize("field", ["scores", "propensity", "seed", "factors", "version", "reserve"])
 def test_a_record_that_was_tampered_with_is_found_out(field: str) -> None:
     scenario = board(FactorsScorer(), Policy(exploration=1.0, near_tie=1.0))
     given = scenario.assigned()
     record = given.decision
-    first = record.factors[0]
+    factors = record.factor_rows.copy()
+    factors[0, 0] = 0.123
     changes = {
-        "scores": [score / 2 for score in record.scores],
+        "scores": packed(record.score_values / 2),
         "propensity": record.propensity / 2,
         "seed": next(s for s in range(99) if _draws_another(record, s, given.task_id)),
-        "factors": [[0.123, *first[1:]], *record.factors[1:]],
+        "factors": packed(factors),
         "version": "unknown-9",
+        "reserve": 0.9,
     }
     forged = msgspec.structs.replace(record, **{field: changes[field]})
     assert differences(forged, given.task_id) != []
@@ -134,7 +137,7 @@ def _draws_another(record: DecisionRecord, seed: int, task_id: str) -> bool:
 
 def test_exploration_draws_near_ties_as_often_as_its_propensities_say() -> None:
     exploration, n = 0.3, 3000
-    scenario = Scenario(PriorityScorer(), Policy(exploration=exploration), seed=7)
+    scenario = Scenario(PriorityScorer(), Policy(exploration=exploration, reserve=0.0), seed=7)
     scenario.given(a_project(), an_agent())
     for i in range(3):
         scenario.new_task(f"t{i}")
@@ -154,11 +157,11 @@ def test_exploration_draws_near_ties_as_often_as_its_propensities_say() -> None:
 
 
 def test_without_exploration_the_best_is_always_taken() -> None:
-    scenario = board(FactorsScorer(), Policy(exploration=0.0, near_tie=1.0))
+    scenario = board(FactorsScorer(), Policy(exploration=0.0, near_tie=1.0, reserve=0.0))
     for given in assign_all(scenario):
         assert given.decision.propensity == 1.0 or given.decision.exploration == 0.0
         record = given.decision
-        assert record.scores[record.explained[0]] == max(record.scores)
+        assert record.score_values[record.explained[0]] == max(record.score_values)
 
 
 def test_scorers_are_found_by_their_version() -> None:
