@@ -71,6 +71,14 @@ def claim(
 
 
 @app.command()
+def simulation(*, json: Json = False, runs: Runs = None, quick: Quick = False) -> None:
+    """Simulated days of 10,000 tasks and 1,000 agents; the timeline next to SimPy."""
+    from benchmarks import simulation as benchmark  # noqa: PLC0415 - as above
+
+    _print(benchmark.measure(_plan(None, runs, is_quick=quick)), is_json=json)
+
+
+@app.command()
 def footprint(
     *,
     json: Json = False,

@@ -80,6 +80,8 @@ class AdaptiveLevels:
     ----------
     low_, high_ : float
         Levels for the next interval.
+    middle_ : float
+        Level at which the next median lies.
     """
 
     def __init__(self, coverage: float, step: float = STEP) -> None:
@@ -87,14 +89,17 @@ class AdaptiveLevels:
         self.step = step
         self.low_ = self.miss
         self.high_ = 1 - self.miss
+        self.middle_ = 0.5
 
-    def update(self, *, below: bool, above: bool, weight: float = 1.0) -> None:
-        """Learn on which side of its interval an outcome lay; late outcomes do as well.
+    def update(self, *, below: bool, above: bool, under_median: bool, weight: float = 1.0) -> None:
+        """Learn on which side of its interval and median an outcome lay; it may be a late one.
 
         A ``weight`` makes the step of an outcome that counts less (or more) than others.
         """
+        self.middle_ += weight * self.step * (0.5 - under_median)
         self.low_ += weight * self.step * (self.miss - below)
         self.high_ -= weight * self.step * (self.miss - above)
+        self.middle_ = min(max(self.middle_, EDGE), 1 - EDGE)
         self.low_ = min(max(self.low_, EDGE), 0.5 - EDGE)
         self.high_ = min(max(self.high_, 0.5 + EDGE), 1 - EDGE)
 

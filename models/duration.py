@@ -79,7 +79,7 @@ class DurationModel(RegressorMixin, BaseEstimator):  # type: ignore[misc]  # skl
     errors_of_ : dict of category to SurvivalQuantiles
         The same for each category of ``errors_by`` with rows enough.
     levels_ : AdaptiveLevels
-        Of the next interval.
+        Of the next interval and median.
 
     Examples
     --------
@@ -173,8 +173,9 @@ class DurationModel(RegressorMixin, BaseEstimator):  # type: ignore[misc]  # skl
         return self
 
     def predict(self, X: ArrayLike | pd.DataFrame) -> Floats:
-        """Median time of each row, shape (n_rows,)."""
-        return self.predict_quantiles(X, [0.5])[:, 0]
+        """Median time of each row at the level of now, shape (n_rows,)."""
+        check_is_fitted(self)
+        return self.predict_quantiles(X, [self.levels_.middle_])[:, 0]
 
     def predict_quantiles(self, X: ArrayLike | pd.DataFrame, levels: Sequence[float]) -> Floats:
         """Time that each row stays below with the given probabilities.
@@ -202,16 +203,22 @@ class DurationModel(RegressorMixin, BaseEstimator):  # type: ignore[misc]  # skl
         *,
         sample_weight: ArrayLike | None = None,
     ) -> Self:
-        """Move the interval's levels by outcomes that have become known, in their order."""
+        """Move the levels of interval and median by outcomes that have become known."""
         observed = check_target(y)
         table = check_facts(self, X, self.categorical, reset=False)
         location, log_scale = self._predict(table)
         errors = (np.log(observed) - location) / np.exp(log_scale)
         # The interval that these outcomes were promised: its levels change after all are judged.
-        low, high = self._errors(table, [self.levels_.low_, self.levels_.high_]).T
+        levels = [self.levels_.low_, self.levels_.middle_, self.levels_.high_]
+        low, middle, high = self._errors(table, levels).T
         weights = check_weight(sample_weight, len(table))
-        for below, above, weight in zip(errors < low, errors > high, weights, strict=True):
-            self.levels_.update(below=bool(below), above=bool(above), weight=float(weight))
+        for row, weight in enumerate(weights):
+            self.levels_.update(
+                below=bool(errors[row] < low[row]),
+                above=bool(errors[row] > high[row]),
+                under_median=bool(errors[row] < middle[row]),
+                weight=float(weight),
+            )
         return self
 
     def __sklearn_tags__(self) -> Tags:

@@ -44,7 +44,7 @@ PERSON = "human"
 CATEGORIES = ["agent", "task_family", "task_id"]
 FACTS = [*CATEGORIES, "log_minutes", "log_limit"]
 PAIRS = [("agent", "task_family"), ("agent", "task_id")]
-STEP = 0.01  # of the interval's levels: outcomes are few, and come in late
+STEP = 0.02  # of the levels: outcomes that weigh much are few, and come in late
 STEPS = 48  # the walk's looks at what has ended meanwhile
 STEPS_PER_FIT = 3
 
@@ -87,8 +87,8 @@ def walk(train: pd.DataFrame, test: pd.DataFrame, *, is_online: bool) -> Walk:
     found = Walk(np.empty(n), np.empty(n), np.empty((n, 2)))
     started, ended = test.started_at.to_numpy(), test.completed_at.to_numpy()
     is_learned = np.zeros(n, bool)
-    # The first run of an agent on a task counts whole, its k-th run as 1/k.
-    rarity = 1 / (1 + test.groupby(["agent", "task_id"]).cumcount().to_numpy(float))
+    # Runs repeated often would drown the others; the k-th of an agent on a task weighs less.
+    rarity = (1 + test.groupby(["agent", "task_id"]).cumcount().to_numpy(float)) ** -0.5
     outcome, duration = _fit(train)
     for step, places in enumerate(np.array_split(np.arange(n), min(STEPS, n))):
         news = ~is_learned & (started > 0) & (ended < started[places[0]])
@@ -104,7 +104,8 @@ def walk(train: pd.DataFrame, test: pd.DataFrame, *, is_online: bool) -> Walk:
             duration.levels_ = levels
         facts = test.iloc[places][FACTS]
         found.chance[places] = outcome.predict_proba(facts)[:, 1]
-        found.median[places] = duration.predict(facts)
+        # Refits move the median by themselves; a second mover at this step wavers too much.
+        found.median[places] = duration.predict_quantiles(facts, [0.5])[:, 0]
         found.interval[places] = duration.predict_interval(facts)
     return found
 

@@ -187,10 +187,10 @@ def _walk_effort(rows: Folders) -> dict[str, float]:
         rows.train[EFFORT_FACTS], rows.train.api_calls, groups=rows.train.instance_id
     )
     calls = rows.known.api_calls.to_numpy(float)
-    medians = model.predict(rows.known[EFFORT_FACTS])
-    intervals = np.empty((len(calls), 2))
+    medians, intervals = np.empty(len(calls)), np.empty((len(calls), 2))
     for places in rows.known.groupby("instance_id", sort=False).indices.values():
         facts = rows.known.iloc[places][EFFORT_FACTS]
+        medians[places] = model.predict(facts)
         intervals[places] = model.predict_interval(facts)
         model.recalibrate(facts, calls[places])
     return {
@@ -242,5 +242,5 @@ def _notes(rows: Folders) -> list[str]:
         f"{len(rows.train)} training runs.",
         f"{len(rows.known)} runs of {rows.known.agent.nunique()} known agents on later tasks.",
         f"{len(rows.new)} runs of {rows.new.agent.nunique()} new agents.",
-        "Models stay as trained; only the interval's levels move during the walk.",
+        "Models stay as trained; only levels of median and interval move during the walk.",
     ]

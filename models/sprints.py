@@ -23,7 +23,7 @@ Floats = NDArray[np.float64]
 COLUMNS = (
     "project",
     "board",
-    "order",  # of the sprint within its project
+    "order",  # of the sprint within its project; the same on every board that shows it
     "at_pct",  # share of the planned days gone by, 0..100
     "planned_days",
     "started_with",  # points
@@ -65,8 +65,8 @@ class SprintModel:
 
     Notes
     -----
-    Tables have the columns `COLUMNS`, a row a sprint and ``at_pct``; sprints of a project in the
-    order in which they ended.
+    Tables have the columns `COLUMNS`, a row a sprint, board and ``at_pct``. A sprint may show on
+    several boards; none of its rows is predicted from another.
     """
 
     MIN_SPRINTS = 100
@@ -316,7 +316,9 @@ def _of_project(table: pd.DataFrame) -> pd.DataFrame:
         )
         for name, column in values.items()
     }
-    return pd.DataFrame(found).loc[table.index]
+    # What the first row of a sprint knows, all of them know: nothing of each other.
+    first = pd.DataFrame(found).groupby([*keys, rows["order"]]).transform(lambda v: v.iloc[0])
+    return first.loc[table.index]
 
 
 def _since_before(table: pd.DataFrame) -> pd.DataFrame:

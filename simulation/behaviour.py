@@ -2,7 +2,7 @@
 
 Success is logistic in the agent's ability and the logarithm of the minutes that a person would
 need; durations are spread over three decades. Both were fitted to METR's runs (`fitted/`); see
-docs/simulation.md for the formulas and what they were checked against. Nothing in `pm_agent` or
+docs/what_if.md for the formulas and what they were checked against. Nothing in `pm_agent` or
 `models` may read these numbers of an agent or a task: they are what has to be found out.
 """
 

@@ -190,12 +190,11 @@ def _legend(names: Sequence[str]) -> list[str]:
 
 
 def _names(x_name: str, y_name: str) -> list[str]:
-    return [
-        f'<text x="{(LEFT + WIDTH - RIGHT) / 2}" y="{HEIGHT - 6}" text-anchor="middle">'
-        f"{escape(x_name)}</text>",
-        f'<text x="14" y="{(HEIGHT - BOTTOM) / 2}" text-anchor="middle" '
-        f'transform="rotate(-90 14 {(HEIGHT - BOTTOM) / 2})">{escape(y_name)}</text>',
-    ]
+    middle_x, middle_y = (LEFT + WIDTH - RIGHT) / 2, (HEIGHT - BOTTOM) / 2
+    turned = f'transform="rotate(-90 14 {middle_y})"'
+    along_x = f'<text x="{middle_x}" y="{HEIGHT - 6}" text-anchor="middle">{escape(x_name)}</text>'
+    along_y = f'<text x="14" y="{middle_y}" text-anchor="middle" {turned}>{escape(y_name)}</text>'
+    return [along_x, along_y]
 
 
 def _svg(parts: Sequence[str]) -> str:

@@ -132,9 +132,7 @@ def _one(plan: tuple[Scenario, int]) -> Replication:
     )
 
 
-def summed(
-    scenario: Scenario, policies: Sequence[str], runs: Sequence[Replication]
-) -> Comparison:
+def summed(scenario: Scenario, policies: Sequence[str], runs: Sequence[Replication]) -> Comparison:
     """Make intervals of replications that ran under every policy."""
     by_policy = {policy: [r for r in runs if r.policy == policy] for policy in policies}
     n = min(len(known) for known in by_policy.values())

@@ -6,7 +6,7 @@ learn what became of them from replies and events.
 """
 
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from pm_agent.bootstrap import ADMIN
@@ -34,7 +34,7 @@ from pm_agent.domain.task import (
     TaskCreated,
     TaskDeadLettered,
 )
-from pm_agent.domain.time import HOUR_US, MINUTE_US, SECOND_US
+from pm_agent.domain.time import MINUTE_US, SECOND_US
 from pm_agent.features.assignment.scoring import SCORERS
 from pm_agent.features.planning.critical_path import critical_paths
 from pm_agent.kernel.engine import MAX_BATCH, Engine
@@ -45,7 +45,7 @@ from simulation.arrivals import Arrival, Fortune
 from simulation.behaviour import lognormal_us
 from simulation.intervals import Intervals
 from simulation.ledger import Ledger, Sample
-from simulation.lives import Attempt, Lives
+from simulation.lives import Attempt, Lives, Recorded
 from simulation.scenario import Project, Scenario
 from simulation.team import Worker, project_id
 from simulation.timeline import Timeline
@@ -70,6 +70,8 @@ class Simulation:
         The luck of attempts.
     seed
         Of the random numbers that the engine draws.
+    recorded
+        By number of the task, how its attempts go if that is known; nothing of them is drawn.
 
     Attributes
     ----------
@@ -87,8 +89,10 @@ class Simulation:
         fortune: Fortune,
         *,
         seed: int,
+        recorded: Mapping[int, list[Recorded]] | None = None,
     ) -> None:
         self.scenario = scenario
+        self.recorded = recorded or {}
         self.fortune = fortune
         self.timeline = Timeline(START_US)
         self.presence = Intervals(self.timeline)
@@ -241,7 +245,7 @@ class Simulation:
         self.human_min += [work.human_min for work in arrival.works]
         project = project_id(self.scenario.projects[arrival.project].name)
         drafts = tuple(work.draft for work in arrival.works)
-        by = {"request_id": self.request_id(), "principal": ADMIN}
+        by: dict[str, Any] = {"request_id": self.request_id(), "principal": ADMIN}
         if len(drafts) == 1:
             return CreateTask(**by, project_id=project, draft=drafts[0])
         return ImportTasks(**by, project_id=project, drafts=drafts)
@@ -260,7 +264,7 @@ class Simulation:
         for project in self._projects:
             minutes = critical_paths(self.engine.world, project)
             if minutes:
-                by = {"request_id": self.request_id(), "principal": SYSTEM}
+                by: dict[str, Any] = {"request_id": self.request_id(), "principal": SYSTEM}
                 self.do([SetCriticalPaths(**by, project_id=project, minutes=minutes)])
         self.timeline.after(PLAN_US, self._plan)
 
@@ -293,7 +297,7 @@ class Simulation:
         self.timeline.after(self.lives.blocked(data), self._resolve, data.blocker_id)
 
     def _resolve(self, blocker_id: BlockerId) -> None:
-        by = {"request_id": self.request_id(), "principal": ADMIN}
+        by: dict[str, Any] = {"request_id": self.request_id(), "principal": ADMIN}
         self.do([ResolveBlocker(**by, blocker_id=blocker_id, resolution="As it says.")])
 
     def _resolved(self, event: Event, data: BlockerResolved) -> None:
@@ -315,7 +319,7 @@ class Simulation:
     def _judge(self, data: CompletionSubmitted, effect_id: str) -> None:
         attempt, review = self.handed_in[data.task_id], self.scenario.review
         objects = review.false_alarms if attempt.is_right else review.finds
-        by = {
+        by: dict[str, Any] = {
             "request_id": self.request_id(),
             "principal": SYSTEM if effect_id else ADMIN,
             "task_id": data.task_id,

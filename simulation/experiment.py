@@ -11,19 +11,20 @@ True
 import gc
 import signal
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from types import FrameType
 from typing import Any
 
 import msgspec
 
-from pm_agent.domain.time import HOUR_US
+from pm_agent.domain.time import DAY_US, HOUR_US
 from pm_agent.kernel.invariants import Violation
 from pm_agent.runtime.coordinator_loop import GC_YOUNG
 from simulation.arrivals import Arrival, Fortune, arrivals
 from simulation.driver import Simulation
 from simulation.ledger import Ledger
+from simulation.lives import Recorded
 from simulation.metrics import Figures, figures_of
 from simulation.scenario import Scenario
 from simulation.team import Worker, team_of
@@ -112,10 +113,11 @@ def play(
     *,
     seed: int,
     on_slice: Callable[[float], None] | None = None,
+    recorded: Mapping[int, list[Recorded]] | None = None,
 ) -> Result:
-    """Run with given arrivals, team and luck."""
+    """Run with given arrivals, team and luck; the rest as for `run` and `Simulation`."""
     began_s = time.perf_counter()
-    simulation = Simulation(scenario, coming, team, fortune, seed=seed)
+    simulation = Simulation(scenario, coming, team, fortune, seed=seed, recorded=recorded)
     horizon_us = round(scenario.horizon_h * HOUR_US)
     last_us = 2 * horizon_us if scenario.drain else horizon_us
     with _tuned(), _interruptible() as interrupted:
@@ -124,6 +126,8 @@ def play(
         while until_us < last_us and not interrupted:
             until_us = min(until_us + SLICE_US, last_us)
             simulation.go_on(until_us)
+            if until_us % DAY_US == 0:
+                gc.freeze()  # what has lasted a day need not be walked through every time
             if on_slice is not None:
                 on_slice(until_us / last_us)
             if until_us >= horizon_us and not simulation.ledger.n_inside:
@@ -154,6 +158,7 @@ def _tuned() -> Iterator[None]:
     try:
         yield
     finally:
+        gc.unfreeze()
         gc.set_threshold(*before)
 
 

@@ -3,7 +3,16 @@
 from array import array
 from typing import NamedTuple
 
-OUTCOMES = ("running", "completed", "rejected", "failed", "released", "blocked", "expired", "stopped")
+OUTCOMES = (
+    "running",
+    "completed",
+    "rejected",
+    "failed",
+    "released",
+    "blocked",
+    "expired",
+    "stopped",
+)
 ENDS = ("open", "done", "dead_letter", "cancelled")
 NEVER = -1
 

@@ -5,7 +5,7 @@ two of them takes virtual time alone.
 """
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, ClassVar, NamedTuple
 
 from pm_agent.domain.assignment import (
     AssignmentExpired,
@@ -32,11 +32,33 @@ SPREAD = 1.0  # of the spans of troubles, in natural logarithms
 FOR_EVER = 1 << 62
 
 
+class Recorded(NamedTuple):
+    """How an attempt went in a journal that is replayed."""
+
+    worked_us: int
+    is_right: bool
+    gives_up: bool = False
+
+
 class Attempt:
     """One agent at one task, as the agent sees it."""
 
-    __slots__ = ("done_us", "is_right", "luck", "number", "reported_us", "row", "task_id", "token",
-                 "total_us", "trouble", "trouble_us", "turn", "worker")  # fmt: skip
+    __slots__ = (
+        "done_us",
+        "gives_up",
+        "is_right",
+        "luck",
+        "number",
+        "reported_us",
+        "row",
+        "task_id",
+        "token",
+        "total_us",
+        "trouble",
+        "trouble_us",
+        "turn",
+        "worker",
+    )
 
     def __init__(self, worker: Worker, task_id: TaskId, token: int, row: int, luck: Luck) -> None:
         self.worker = worker
@@ -46,6 +68,7 @@ class Attempt:
         self.row = row  # in the ledger
         self.luck = luck
         self.is_right = True
+        self.gives_up = False  # when it is not right, and the agent sees it
         self.done_us = 0  # of its work
         self.reported_us = 0  # of its work, up to the last report
         self.total_us = 0
@@ -66,6 +89,7 @@ class Lives:
         self._faults = around.scenario.faults
         self._report_us = round(self._behaviour.report_every_min * MINUTE_US)
         self.held: dict[TaskId, Attempt] = {}  # newest attempt at each task that is held
+        self._n_tries: dict[int, int] = {}  # at tasks that are replayed, by number
         self.n_busy = 0  # agents that work, or wait for an answer
         self.n_away = 0
         self._stopped: dict[TaskId, Attempt] = {}  # wait for the answer to a blocker
@@ -112,12 +136,21 @@ class Lives:
     def _draw(self, attempt: Attempt) -> None:
         """Draw what will come of it."""
         worker, luck, behaviour = attempt.worker, attempt.luck, self._behaviour
+        recorded = self._around.recorded.get(attempt.number)
+        if recorded:
+            tries = self._n_tries.get(attempt.number, 0)
+            self._n_tries[attempt.number] = tries + 1
+            attempt.total_us, attempt.is_right, attempt.gives_up = recorded[
+                min(tries, len(recorded) - 1)
+            ]
+            return
         human_min = self._around.human_min[attempt.number - 1]
         if behaviour.success == "fitted":
             kind = self._around.engine.world.tasks[attempt.task_id].kind
             attempt.is_right = luck.success < p_success(worker.ability[kind], human_min)
         else:
             attempt.is_right = luck.success < behaviour.success
+        attempt.gives_up = not attempt.is_right and luck.choice < behaviour.gives_up
         if behaviour.duration == "fitted":
             attempt.total_us = int(duration_s(worker.pace, human_min, luck.duration) * SECOND_US)
         elif behaviour.duration == "exponential":
@@ -174,8 +207,7 @@ class Lives:
 
     def _finish(self, attempt: Attempt) -> None:
         """Hand it in, or give it up; and ask for more."""
-        gives_up = not attempt.is_right and attempt.luck.choice < self._behaviour.gives_up
-        if gives_up:
+        if attempt.gives_up:
             end: Command = ReleaseTask(
                 request_id=self._around.request_id(),
                 principal=attempt.worker.principal,
@@ -211,6 +243,7 @@ class Lives:
         worker.is_away = True
         self.n_away += 1
         self._presence.leave(worker.id)
+        self._presence.withdraw(worker.id)  # its long poll ended with it
         for held in worker.attempts:
             held.turn += 1
         span_us = lognormal_us(self._faults.crash_min, SPREAD, attempt.luck.span)

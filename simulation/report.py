@@ -27,7 +27,8 @@ MIN_LEAD_H = 1 / 60
 
 _STYLE = """
 :root { color-scheme: light dark; --line: #8884; }
-body { font: 15px/1.5 system-ui, sans-serif; max-width: 1400px; margin: 2rem auto; padding: 0 1rem; }
+body { font: 15px/1.5 system-ui, sans-serif; max-width: 1400px; margin: 2rem auto;
+  padding: 0 1rem; }
 figure { margin: 0; } figcaption { font-size: 12px; opacity: .7; }
 main { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(100%, 560px), 1fr));
   gap: 2rem; }
@@ -205,7 +206,9 @@ def _ageing(result: Result, hours: Sequence[float]) -> str:
     middle, oldest = [], []
     for hour in hours:
         now_us = hour * HOUR_US
-        ages_h = (now_us - tables.created_us[(tables.created_us <= now_us) & (ended > now_us)]) / HOUR_US
+        ages_h = (
+            now_us - tables.created_us[(tables.created_us <= now_us) & (ended > now_us)]
+        ) / HOUR_US
         middle.append(float(np.median(ages_h)) if len(ages_h) else 0.0)
         oldest.append(float(ages_h.max()) if len(ages_h) else 0.0)
     series = [Series("median", middle), Series("oldest", oldest)]
@@ -261,7 +264,11 @@ def comparison_page(comparison: Comparison) -> str:
             f"{name}: difference to {first}",
             charts.intervals(
                 [
-                    Bound(p, comparison.differences[p][name].mean, comparison.differences[p][name].half)
+                    Bound(
+                        p,
+                        comparison.differences[p][name].mean,
+                        comparison.differences[p][name].half,
+                    )
                     for p in comparison.policies[1:]
                 ],
                 x_name=name,
@@ -269,7 +276,8 @@ def comparison_page(comparison: Comparison) -> str:
         )
         for name in FIGURES
     ]
-    title = f"{comparison.scenario.title or comparison.scenario.name}: {' and '.join(comparison.policies)}"
+    name = comparison.scenario.title or comparison.scenario.name
+    title = f"{name}: {' and '.join(comparison.policies)}"
     return _html(title, about, _table(head, rows), figures, is_partial=comparison.is_partial)
 
 

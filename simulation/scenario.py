@@ -1,7 +1,7 @@
 """A scenario: load, team, behaviour, faults and policy, read from TOML and checked before it runs.
 
 Every key has a default that a small scenario can live with; unknown keys are refused. Times carry
-their unit in their names. The page docs/simulation.md explains each table.
+their unit in their names. The page docs/what_if.md explains each table.
 """
 
 import hashlib
@@ -162,7 +162,7 @@ class Scenario(Table):
 
     Examples
     --------
-    >>> Scenario.load("mm1").team[0].count
+    >>> Scenario.read("mm1").team[0].count
     1
     """
 
@@ -183,7 +183,6 @@ class Scenario(Table):
     review: Review = Review()
     faults: Faults = Faults()
 
-    # pydantic's own name for a table called "load" is a method that nobody needs here
     @classmethod
     def read(cls, place: str | Path) -> "Scenario":
         """Read a scenario: a name from simulation/scenarios, or a file.

@@ -14,7 +14,7 @@ from typing import NamedTuple
 import msgspec
 
 from simulation.experiment import run
-from simulation.metrics import figure
+from simulation.metrics import figure, figure_names
 from simulation.scenario import Scenario
 
 MAX_FACTOR = 16  # of the team; a goal that needs more is out of reach of more agents
@@ -68,6 +68,8 @@ def goal_of(text: str) -> Goal:
     found = re.fullmatch(r"\s*(\w+)\s*(<=|>=|<|>)\s*([-+.\deE]+)\s*", text)
     if found is None:
         raise ValueError(f"no goal: {text!r}; write a figure, < or >, and a number: p95_lead_h<4")
+    if found[1] not in figure_names():
+        raise ValueError(f"no figure {found[1]!r}; there are {', '.join(figure_names())}")
     return Goal(found[1], found[2], float(found[3]))
 
 
@@ -98,7 +100,9 @@ def size(
     low, high = (factor / 2 if factor > 1 else 0.0), factor
     while search.scaled(full, high) != search.scaled(full, low) and high - low > high * 0.03:
         middle = (low + high) / 2
-        low, high = (low, middle) if search.is_enough(search.scaled(full, middle)) else (middle, high)
+        low, high = (
+            (low, middle) if search.is_enough(search.scaled(full, middle)) else (middle, high)
+        )
     team = search.scaled(full, high)
     for name in sorted(team, key=lambda name: -team[name]):
         team = search.shrunk(team, name)
@@ -118,7 +122,9 @@ class _Search:
     def is_enough(self, team: dict[str, int]) -> bool:
         key = tuple(team.values())
         if key not in self._known:
-            values = [group.model_dump() | {"count": team[group.name]} for group in self._scenario.team]
+            values = [
+                group.model_dump() | {"count": team[group.name]} for group in self._scenario.team
+            ]
             scenario = self._scenario.changed(team=values)
             found = fmean(
                 figure(run(scenario, seed).figures, self._goal.name) for seed in self._seeds

@@ -1,12 +1,19 @@
 """Results on the terminal."""
 
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
 from rich.console import Console
 from rich.table import Table
 
 from simulation.comparison import FIGURES, Comparison, Interval
 from simulation.experiment import Result
 from simulation.metrics import Spread
+from simulation.replay import Day
 from simulation.sizing import MAX_FACTOR, Sizing
+
+if TYPE_CHECKING:
+    from simulation.load import Found
 
 
 def show(result: Result) -> None:
@@ -44,7 +51,8 @@ def show(result: Result) -> None:
     )
     console.print(f"{figures.tokens / 1e6:,.1f} million tokens · {figures.cost_usd:,.0f} USD")
     console.print(
-        f"seed {result.seed} · scenario {result.scenario_hash} · policy {result.policy}", style="dim"
+        f"seed {result.seed} · scenario {result.scenario_hash} · policy {result.policy}",
+        style="dim",
     )
     console.print(f"journal {result.journal_hash}", style="dim", soft_wrap=True)
     console.print(f"{len(result.violations)} violations in {result.events:,} events", style="dim")
@@ -97,7 +105,9 @@ def show_sizing(sizing: Sizing) -> None:
         console.print(f"No team of up to {MAX_FACTOR} times this size reaches {sizing.goal}.")
         if best is not None:
             console.print(f"Best value seen: {best.value:.4g}. More agents do not help: look at")
-            console.print("what is serial: long tasks, chains of dependencies, reviews, rejections.")
+            console.print(
+                "what is serial: long tasks, chains of dependencies, reviews, rejections."
+            )
         return
     table = Table("group", box=None, pad_edge=False)
     table.add_column("agents", justify="right")
@@ -110,4 +120,47 @@ def show_sizing(sizing: Sizing) -> None:
         f"{len(sizing.tries)} teams tried · seeds {sizing.seeds} · policy {sizing.policy} · "
         f"scenario {sizing.scenario_hash}",
         style="dim",
+    )
+
+
+def show_replay(day: Day, results: Sequence[Result]) -> None:
+    """Print the day as it was and as it would have been."""
+    console = Console(highlight=False)
+    table = Table("", box=None, pad_edge=False)
+    for name in ("done", "lead h, mean", "lead h, p95", "wait s, mean", "wait s, p95"):
+        table.add_column(name, justify="right")
+    rows = [("recorded", day.n_done, day.lead_h, day.wait_s)]
+    rows += [(r.policy, r.figures.tasks_done, r.figures.lead_h, r.figures.wait_s) for r in results]
+    for name, n_done, lead_h, wait_s in rows:
+        values = (lead_h.mean, lead_h.p95, wait_s.mean, wait_s.p95)
+        table.add_row(name, f"{n_done:,}", *map(_text, values))
+    console.print(f"[bold]{day.scenario.title}[/bold]: {len(day.agents):,} agents")
+    console.print(table)
+    for result in results:
+        console.print(
+            f"{result.policy}: journal {result.journal_hash}", style="dim", soft_wrap=True
+        )
+
+
+def show_load(found: "Found") -> None:
+    """Print what a live server did under load."""
+    console = Console(highlight=False)
+    console.print(
+        f"[bold]{found.agents:,} agents, {found.tasks_per_day:,.0f} tasks a day x{found.speed:g}"
+        f"[/bold], {found.minutes:.2f} minutes"
+    )
+    table = Table("", box=None, pad_edge=False)
+    for name in ("mean", "p50", "p95", "p99", "max"):
+        table.add_column(name, justify="right")
+    one = found.assignment_ms
+    values = (one.mean, one.p50, one.p95, one.p99, one.max)
+    table.add_row("assignment, ms", *map(_text, values))
+    console.print(table)
+    console.print(
+        f"created {found.created:,} · done {found.done:,} · {found.done_per_min:,.1f} a minute · "
+        f"{found.errors} errors · {found.doubles} doubles"
+    )
+    console.print(
+        f"simulated: {found.simulated_per_min:,.1f} a minute · "
+        f"mean wait {found.simulated_wait_ms:,.1f} ms"
     )

@@ -33,7 +33,12 @@ class Worker:
                  "places", "principal", "profile")  # fmt: skip
 
     def __init__(
-        self, number: int, group: int, profile: RegisterAgent, pace: float, ability: dict[str, float]
+        self,
+        number: int,
+        group: int,
+        profile: RegisterAgent,
+        pace: float,
+        ability: dict[str, float],
     ) -> None:
         self.number = number
         self.group = group

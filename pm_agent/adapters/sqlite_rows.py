@@ -4,6 +4,7 @@ Each function takes the connection as its last argument, and neither begins nor 
 """
 
 import sqlite3
+from hashlib import sha256
 from pathlib import Path
 
 import msgspec
@@ -37,7 +38,7 @@ SCHEMA = (
     # All requests of one append in one row: they are read again as a whole or not at all. Ids are
     # random, so a row and a key for each took as long as all of the append's events. The engine
     # keeps them unique for the 24 hours that matter.
-    "CREATE TABLE requests (at_us INTEGER NOT NULL, data BLOB NOT NULL)",
+    "CREATE TABLE requests (at_us INTEGER NOT NULL, sha256 BLOB NOT NULL, data BLOB NOT NULL)",
     """CREATE TABLE snapshots (
         position INTEGER NOT NULL, schema_version INTEGER NOT NULL, data BLOB NOT NULL,
         PRIMARY KEY (schema_version, position)
@@ -71,10 +72,9 @@ def append(batch: Batch, connection: sqlite3.Connection) -> None:
             "INSERT OR REPLACE INTO bodies VALUES (?, ?, ?)", map(astuple, batch.bodies)
         )
     if batch.requests:
-        newest_us = batch.requests[-1].at_us
-        connection.execute(
-            "INSERT INTO requests VALUES (?, ?)", (newest_us, _encode_requests(batch.requests))
-        )
+        data = _encode_requests(batch.requests)
+        row = (batch.requests[-1].at_us, sha256(data).digest(), data)
+        connection.execute("INSERT INTO requests VALUES (?, ?, ?)", row)
 
 
 def probe(epoch: int, connection: sqlite3.Connection) -> None:
@@ -158,11 +158,13 @@ def read_bodies(refs: list[str], connection: sqlite3.Connection) -> dict[str, Bo
 def read_requests(since_us: int, connection: sqlite3.Connection) -> list[StoredRequest]:
     """The newest request of each id since an instant, oldest first."""
     rows = connection.execute(
-        "SELECT data FROM requests WHERE at_us >= ? ORDER BY rowid", (since_us,)
+        "SELECT sha256, data FROM requests WHERE at_us >= ? ORDER BY rowid", (since_us,)
     )
     # An id may be used again once its 24 hours are over, whether or not the old one is gone yet.
     newest: dict[tuple[str, str], StoredRequest] = {}
-    for (data,) in rows:
+    for digest, data in rows:
+        if sha256(data).digest() != digest:  # they are in no chain, and a wrong reply is a lie
+            raise JournalCorrupt("Stored replies of the journal are damaged.")
         for request in _decode_requests(data):
             if request.at_us >= since_us:
                 newest.pop((request.principal, request.request_id), None)

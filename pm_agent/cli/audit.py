@@ -25,7 +25,7 @@ from pm_agent.cli.console import (
     settings_with,
 )
 from pm_agent.domain.assignment import TaskAssigned
-from pm_agent.domain.errors import UnknownTask
+from pm_agent.domain.errors import JournalCorrupt, UnknownTask
 from pm_agent.domain.time import iso
 from pm_agent.domain.world import Tables, World
 from pm_agent.features.assignment.scoring import SCORERS
@@ -168,9 +168,18 @@ async def verify_journal(settings: Settings) -> Report:
         report.fingerprint = engine.world.fingerprint()
         await _check_snapshot(journal, report, settings)
         await _check_bodies(journal, report)
+        await _check_requests(journal, report)
     finally:
         await journal.close()
     return report
+
+
+async def _check_requests(journal: Journal, report: Report) -> None:
+    """Replies kept for retries stand in no chain; a journal that seals them says if one changed."""
+    try:
+        await journal.read_requests(0)
+    except JournalCorrupt as error:
+        report.problems.append(error.message)
 
 
 async def _check_snapshot(journal: Journal, report: Report, settings: Settings) -> None:

@@ -389,9 +389,12 @@ class World:
 
     def _failed_last(self, of: Task) -> int:
         """Number of the agent whose attempt at the task failed last, or 0."""
-        if not of.failures or not of.attempts:
+        if not of.failures:
             return 0
-        return self.agent_numbers.get(of.attempts[-1].agent_id, 0)
+        for attempt in reversed(of.attempts):  # one that was only given back did not fail
+            if attempt.outcome in FAILED_OUTCOMES:
+                return self.agent_numbers.get(attempt.agent_id, 0)
+        return 0
 
     def _record_outcome(
         self, kind: str, ended: Assignment, ended_at_us: int, *, accepted: bool

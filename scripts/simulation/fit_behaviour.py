@@ -29,12 +29,10 @@ def main() -> None:
     """Write both tables."""
     data = Path(sys.argv[1])
     FITTED.mkdir(exist_ok=True)
-    (FITTED / "metr_runs.toml").write_text(
-        _behaviour(pd.read_parquet(data / "metr_runs/runs.parquet"))
-    )
-    (FITTED / "azure_code.toml").write_text(
-        _bursts(pd.read_parquet(data / "azure_llm/code.parquet"))
-    )
+    runs = pd.read_parquet(data / "metr_runs/runs.parquet")
+    (FITTED / "metr_runs.toml").write_text(_behaviour(runs))
+    trace = pd.read_parquet(data / "azure_llm/code.parquet")
+    (FITTED / "azure_code.toml").write_text(_bursts(trace))
 
 
 def _behaviour(runs: Any) -> str:
@@ -48,8 +46,8 @@ def _behaviour(runs: Any) -> str:
     log2_s = np.log2(runs.duration_s.to_numpy())
     paces, growth, residuals = _duration(agents, doublings, log2_s, weights)
     lines = [
-        f"# How coding agents work: fitted to {len(runs):,} runs of eight agents on tasks whose human minutes",
-        "# are known. Made by scripts/simulation/fit_behaviour.py.",
+        f"# How coding agents work: fitted to {len(runs):,} runs of eight agents on tasks whose",  # noqa: E501 - one line of the table
+        "# human minutes are known. Made by scripts/simulation/fit_behaviour.py.",
         'source = "METR/eval-analysis-public, data/external/all_runs.jsonl at 9c1d4e5 (2025-01-28)"',
         'licence = "MIT, copyright 2025 METR"',
         f"runs = {len(runs)}",

@@ -239,6 +239,18 @@ async def test_a_file_cut_anywhere_is_found_or_changes_nothing_of_the_world(whol
             assert is_told or n > len(sound) // 2
 
 
+async def test_a_changed_reply_is_found_and_never_given(
+    whole: Whole, change: Callable[..., None]
+) -> None:
+    folder, _ = whole
+    change("UPDATE requests SET data = CAST(replace(data, 'T-1', 'T-9') AS BLOB)")
+    assert any("replies" in problem for problem in await problems_of(folder))
+    loop = build_coordinator(Settings(data=folder))
+    with pytest.raises(JournalCorrupt, match="replies"):
+        await loop.start()
+    await loop.stop()
+
+
 async def test_a_damaged_snapshot_is_found_and_a_start_replays_instead(
     whole: Whole, change: Callable[..., None]
 ) -> None:

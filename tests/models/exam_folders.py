@@ -35,7 +35,7 @@ def write_swe_agents(
     runs = pd.DataFrame(
         {
             "agent": np.tile([f"agent {k}" for k in range(n_agents)], n_tasks),
-            "instance_id": np.repeat(tasks.instance_id, n_agents).to_numpy(),
+            "instance_id": np.repeat(tasks.instance_id.to_numpy(), n_agents),
             "resolved": (random.random((n_tasks, n_agents)) < expit(log_odds)).ravel(),
             "cost_usd": np.exp(
                 np.linspace(-4, 0, n_agents) + 0.2 * random.normal(size=(n_tasks, n_agents))

@@ -37,22 +37,25 @@ def test_levels_follow_a_shift_until_coverage_is_what_was_asked(shift: float) ->
     random = np.random.default_rng(0)
     quantiles = SurvivalQuantiles(random.normal(size=1000), np.zeros(1000, bool))
     levels = AdaptiveLevels(0.8)
-    inside = []
+    inside, below_median = [], []
     for error in random.normal(size=2000) + shift:
         low, high = quantiles(levels.low_), quantiles(levels.high_)
         inside.append(low <= error <= high)
-        levels.update(below=error < low, above=error > high)
+        under_median = error < quantiles(levels.middle_)
+        below_median.append(under_median)
+        levels.update(below=error < low, above=error > high, under_median=under_median)
     assert np.mean(inside) == pytest.approx(0.8, abs=0.02)
+    assert np.mean(below_median) == pytest.approx(0.5, abs=0.03)
     assert np.mean(inside[:500]) == pytest.approx(0.8, abs=0.04)
 
 
 def test_levels_never_leave_their_side() -> None:
     levels = AdaptiveLevels(0.8, step=0.5)
     for _ in range(50):
-        levels.update(below=True, above=True)
+        levels.update(below=True, above=True, under_median=True)
     assert 0 < levels.low_ < 0.5 < levels.high_ < 1
     for _ in range(50):
-        levels.update(below=False, above=False)
+        levels.update(below=False, above=False, under_median=False)
     assert 0 < levels.low_ < 0.5 < levels.high_ < 1
 
 

@@ -57,6 +57,19 @@ def test_a_prediction_does_not_depend_on_how_this_or_later_sprints_end() -> None
     np.testing.assert_allclose(model.walk(table)[before], model.walk(changed)[before])
 
 
+def test_a_sprint_that_shows_on_two_boards_does_not_tell_its_own_outcome() -> None:
+    table = sprints("B", 60, 2)
+    twice = pd.concat([table, table.assign(board=9)], ignore_index=True)
+    changed = twice.copy()
+    of_copy = (changed["order"] == 45) & (changed["board"] == 9)
+    changed.loc[of_copy, "difference"] = 500.0
+    model = SprintModel(n_rounds=20, n_seeds=1).fit(sprints("A", 120, 1))
+    asked = ((twice["order"] == 45) & (twice["board"] != 9)).to_numpy()
+    np.testing.assert_allclose(model.walk(twice)[asked], model.walk(changed)[asked])
+    medians = [exam_sprints.running_median(rows)[asked] for rows in (twice, changed)]
+    pd.testing.assert_series_equal(*medians)
+
+
 def test_no_sprint_is_said_to_deliver_less_than_nothing() -> None:
     model = SprintModel(n_rounds=20, n_seeds=1).fit(sprints("A", 120, 1).assign(difference=-90.0))
     later = sprints("B", 10, 2)
@@ -89,7 +102,7 @@ def write(folder: Path, *projects: pd.DataFrame) -> None:
     folder.mkdir(exist_ok=True)
     ours = {ours: source for source, ours in exam_sprints.NAMES.items()}
     table = pd.concat(projects).rename(columns=ours)
-    table.assign(sprintid=table["seq"]).to_parquet(folder / "iterations.parquet")
+    table.to_parquet(folder / "iterations.parquet")
 
 
 def test_the_exam_compares_with_the_running_median(tmp_path: Path) -> None:

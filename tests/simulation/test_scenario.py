@@ -39,7 +39,7 @@ def test_what_is_wrong_with_a_scenario_is_said(values: dict[str, Any], said: str
 
 
 def test_a_scenario_that_is_missing_or_no_toml_is_said_to_be_so(tmp_path: Path) -> None:
-    with pytest.raises(ScenarioError, match="There is no scenario 'dya'; there are .*day"):
+    with pytest.raises(ScenarioError, match=r"There is no scenario 'dya'; there are .*day"):
         Scenario.read("dya")
     with pytest.raises(ScenarioError, match="There is no file"):
         Scenario.read(tmp_path / "none.toml")

@@ -235,6 +235,16 @@ def test_the_same_agent_does_not_get_a_task_twice_in_a_row_after_it_failed(
     assert team.assigned(BOB).task_id == task
 
 
+def test_who_failed_last_stays_so_when_another_only_gives_the_task_back(team: Scenario) -> None:
+    team.given(an_agent(BOB))
+    task = team.new_task()
+    team.given(release(task, team.assigned(ADA).lease_token, reason="failed"))
+    team.after(minutes=6)
+    team.given(release(task, team.assigned(BOB).lease_token, BOB, note="not mine"))
+    assert outcome_of(team, ADA) == "none"
+    assert team.assigned(BOB).task_id == task
+
+
 def test_the_same_agent_gets_it_again_when_nobody_else_can_do_it(empty: Scenario) -> None:
     empty.given(a_project(), an_agent(skills=(Skill("rust", 3),)), an_agent(BOB))
     task = empty.new_task(skills=(Skill("rust", 3),))

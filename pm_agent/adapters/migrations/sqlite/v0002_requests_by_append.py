@@ -1,5 +1,7 @@
 """All requests of one append in one row."""
 
+from hashlib import sha256
+
 import msgspec
 from alembic import op
 
@@ -16,10 +18,13 @@ def upgrade() -> None:
     for row in connection.exec_driver_sql(f"SELECT {FIELDS} FROM requests ORDER BY at_us, rowid"):  # noqa: S608 - a constant
         packed.setdefault(row.at_us, []).append(dict(row._mapping))  # noqa: SLF001 - its public name
     op.execute("DROP TABLE requests")
-    op.execute("CREATE TABLE requests (at_us INTEGER NOT NULL, data BLOB NOT NULL)")
+    op.execute(
+        "CREATE TABLE requests (at_us INTEGER NOT NULL, sha256 BLOB NOT NULL, data BLOB NOT NULL)"
+    )
     for at_us, requests in packed.items():
         data = msgspec.msgpack.encode(requests)
-        connection.exec_driver_sql("INSERT INTO requests VALUES (?, ?)", (at_us, data))
+        values = (at_us, sha256(data).digest(), data)
+        connection.exec_driver_sql("INSERT INTO requests VALUES (?, ?, ?)", values)
     op.execute("UPDATE meta SET schema_version = 2")
 
 

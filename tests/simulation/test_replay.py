@@ -1,0 +1,98 @@
+import asyncio
+import sqlite3
+from pathlib import Path
+from typing import Any
+
+import pytest
+from typer.testing import CliRunner
+
+from pm_agent.adapters.journal_sqlite import SQLiteJournal
+from pm_agent.domain.envelope import Command
+from pm_agent.domain.time import HOUR_US
+from pm_agent.kernel.engine import Step
+from simulation.__main__ import app
+from simulation.arrivals import Fortune, arrivals
+from simulation.driver import Simulation
+from simulation.replay import read_day, replay
+from simulation.scenario import Scenario, ScenarioError
+from simulation.team import team_of
+
+YESTERDAY: dict[str, Any] = {
+    "horizon_h": 6,
+    "load": {"tasks_per_day": 400, "graph": {"shape": "chain", "tasks": 4}},
+    "tasks": {"human_min": 10, "skills": [{"name": "python", "share": 0.5}]},
+    "team": [{"name": "all", "count": 8, "skills": {"python": 3}, "horizon_min": 480}],
+}
+
+
+@pytest.fixture(scope="module")
+def journal(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A journal of a day that was: simulated, but written as the coordinator writes."""
+    scenario = Scenario.of(YESTERDAY)
+    steps: list[Step] = []
+    day = Simulation(scenario, arrivals(scenario, 1), team_of(scenario, 1), Fortune(1), seed=1)
+    decide = day.engine.step
+
+    def kept(commands: list[Command], now_us: int) -> Step:
+        steps.append(decide(commands, now_us))
+        return steps[-1]
+
+    day.engine.step = kept  # type: ignore[method-assign]  # a tap on what is decided
+    day.start()
+    day.go_on(6 * HOUR_US)
+    path = tmp_path_factory.mktemp("yesterday") / "journal.db"
+
+    async def write() -> None:
+        journal = SQLiteJournal(path)
+        epoch = (await journal.activate()).epoch
+        for step in steps:
+            if step.events:
+                await journal.append(step.batch(epoch))
+        await journal.close()
+
+    asyncio.run(write())
+    return path
+
+
+def test_a_day_is_replayed_with_its_own_arrivals_agents_and_durations(journal: Path) -> None:
+    day = read_day(str(journal))
+    result = replay(day, "factors")
+    assert result.violations == []
+    assert len(day.agents) == 8
+    assert result.figures.tasks_created == sum(len(a.works) for a in day.arrivals)
+    assert result.figures.tasks_done >= day.n_done > 50
+    assert result.figures.lead_h.p50 == pytest.approx(day.lead_h.p50, rel=0.3)
+
+
+def test_policies_differ_on_the_same_day(journal: Path) -> None:
+    day = read_day(str(journal))
+    one, other = replay(day, "priority"), replay(day, "factors")
+    assert one.journal_hash != other.journal_hash
+    assert one.ledger.created_us == other.ledger.created_us
+    assert replay(day, "priority").journal_hash == one.journal_hash
+
+
+def test_the_command_line_shows_the_day_beside_its_replays(journal: Path) -> None:
+    answer = CliRunner().invoke(app, ["replay", str(journal), "--policy", "priority"])
+    assert answer.exit_code == 0, answer.output
+    assert "recorded" in answer.stdout
+    assert "priority-1" in answer.stdout
+
+
+def test_a_damaged_journal_is_refused(journal: Path, tmp_path: Path) -> None:
+    copy = tmp_path / "journal.db"
+    copy.write_bytes(journal.read_bytes())
+    with sqlite3.connect(copy) as connection:
+        table = "events"
+        connection.execute(f"UPDATE {table} SET at_us = at_us + 1 WHERE position = 40")  # noqa: S608
+    connection.close()
+    with pytest.raises(ScenarioError, match=r"damaged at event 40.*Restore a backup"):
+        read_day(str(copy))
+
+
+def test_a_journal_that_is_missing_or_something_else_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ScenarioError, match="There is no journal"):
+        read_day(str(tmp_path / "none.db"))
+    (tmp_path / "other.db").write_text("no journal, whatever its name says " * 100)
+    with pytest.raises(ScenarioError):
+        read_day(str(tmp_path / "other.db"))
