@@ -9,6 +9,7 @@ import heapq
 import resource
 import time
 from collections.abc import Callable
+from importlib import import_module
 from random import Random
 from typing import Any, NamedTuple
 
@@ -134,10 +135,9 @@ def _on_timeline(jobs: list[Job]) -> int:
 
 def _simpy() -> Any:
     try:
-        import simpy  # noqa: PLC0415 - a development dependency, for this comparison alone
+        return import_module("simpy")  # a development dependency, for this comparison alone
     except ImportError:
         return None
-    return simpy
 
 
 def _on_simpy(simpy: Any, jobs: list[Job]) -> int:
@@ -147,9 +147,9 @@ def _on_simpy(simpy: Any, jobs: list[Job]) -> int:
     done = 0
 
     def arrivals() -> Any:
-        for number, job in enumerate(jobs):
+        for place, job in enumerate(jobs):
             yield environment.timeout(job.at_us - environment.now)
-            yield store.put(simpy.PriorityItem((job.priority, number), job.work_us))
+            yield store.put(simpy.PriorityItem((job.priority, place), job.work_us))
 
     def agent() -> Any:
         nonlocal done

@@ -5,10 +5,10 @@ project's sprints in order and learns from those that ended; it is judged on the
 error is the mean absolute one over the interquartile range of what happened (NMAE), averaged over
 projects; the metric is its ratio to that of the project's own running median.
 
-One sprint shows on several boards: of the newest fifth of the file's rows, four in five are sprints
-that stand further up too, often with the same numbers. In file order a model would thus be told
-the outcome of what it is asked. So the order here is the sprint's own number, and all rows of a
-sprint are predicted before any of them is known.
+One sprint shows on several boards: of the newest fifth of the file's rows, three in four or more
+are sprints that stand further up too, often with the same numbers. In file order a model would thus
+be told the outcome of what it is asked. So the order here is the sprint's own number, and all rows
+of a sprint are predicted before any of them is known.
 """
 
 from pathlib import Path

@@ -190,14 +190,15 @@ class DecayedCounts:
 
     def counts(self, key: int, rows: NDArray[np.intp]) -> NDArray[np.float64]:
         """Faded counts of outcomes, (n_rows, n_horizons); 0 for row -1."""
-        behind = self._counted_at[rows] - self.n_events.get(key, 0)
+        # Row -1 is some other key's, whose events say nothing here: the minimum keeps it finite.
+        behind = np.minimum(self._counted_at[rows] - self.n_events.get(key, 0), 0)
         faded = self._counts[rows] * np.exp(behind[:, None] / self.horizons)
         faded[rows < 0] = 0.0
         return faded
 
     def passing(self, key: int, rows: NDArray[np.intp]) -> NDArray[np.float64]:
         """Faded counts of having passed an item on, (n_rows,); 0 for row -1."""
-        behind = self._passed_at[rows] - self.n_events.get(key, 0)
+        behind = np.minimum(self._passed_at[rows] - self.n_events.get(key, 0), 0)
         faded = self._passing[rows] * np.exp(behind / self.passing_horizon)
         faded[rows < 0] = 0.0
         return faded

@@ -44,6 +44,7 @@ class Trained(NamedTuple):
 
     booster: lgb.Booster
     card: Card
+    held_out: pd.DataFrame  # judged rows: ``accepted``, and what the model and each rule said
 
 
 class AssignmentModel(NamedTuple):
@@ -114,7 +115,8 @@ def train_assignment(history: History, *, seed: int = 0) -> Trained:
             "The figures are of a model fitted before them; the stored one learned from all rows.",
         ),
     )
-    return Trained(_fit(rows, seed), card)
+    held_out = pd.DataFrame({"accepted": accepted, "model": model, **rules})
+    return Trained(_fit(rows, seed), card, held_out)
 
 
 def store(registry: Registry, trained: Trained) -> str:

@@ -173,7 +173,8 @@ class Liveness:
 
 def _failed_last(agent: Registered, task: Task) -> bool:
     """Not the same agent twice in a row, while another can do it."""
-    return bool(task.failures and task.attempts and task.attempts[-1].agent_id == agent.id)
+    failed = [a.agent_id for a in task.attempts if a.outcome in ("failed", "rejected", "expired")]
+    return bool(task.failures and failed and failed[-1] == agent.id)
 
 
 def _is_able(agent: Registered, task: Task) -> bool:

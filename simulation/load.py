@@ -39,7 +39,9 @@ HUMAN_MIN = 30.0
 DAY_S = 86_400
 READY_S, STOP_S = 120.0, 40.0
 SETUP_AT_ONCE = 32
+PATIENCE_S = 5.0  # of who makes tasks: a server that is not there should be told of soon
 LONGEST_POLL_S = 50
+FIRST_S, FIRST_EACH_S = 0.5, 0.005  # until all agents wait: before that it is their start we see
 LAST_S = 5.0  # for what is under way, after the last task
 
 
@@ -116,7 +118,12 @@ class _Load:
         self, plan: Plan, url: str, token: str, on_second: Callable[[float], None]
     ) -> None:
         self._plan, self._url, self._on_second = plan, url, on_second
-        self._admin = AsyncClient(url, token)
+        # Each agent has connections of its own: a pool looks at all it has for every request. What
+        # they trust is loaded once, since that takes 40 ms.
+        self._trust = httpx.create_ssl_context()
+        self._admin = AsyncClient(
+            url, token, patience_s=PATIENCE_S, transport=self._new_transport()
+        )
         self._random = Random(plan.seed)
         self._created_s: dict[str, float] = {}
         self._holders: dict[str, tuple[str, int]] = {}
@@ -134,9 +141,10 @@ class _Load:
             except ApiError as error:
                 message = f"The server at {self._url} cannot be used: {error}"
                 raise LoadError(message) from error
+            lives = [asyncio.create_task(self._live(one)) for one in agents]
+            await asyncio.sleep(FIRST_S + len(agents) * FIRST_EACH_S)
             began_s = time.monotonic()
             self._end_s = began_s + self._plan.minutes * 60
-            lives = [asyncio.create_task(self._live(one)) for one in agents]
             watch = asyncio.create_task(self._tell(began_s))
             await self._create(project_id)
             took_s = time.monotonic() - began_s
@@ -146,6 +154,9 @@ class _Load:
                 task.cancel()
             await asyncio.gather(watch, *lives, return_exceptions=True)
         return self._found(took_s, done)
+
+    def _new_transport(self) -> httpx.AsyncHTTPTransport:
+        return httpx.AsyncHTTPTransport(verify=self._trust)
 
     async def _set_up(self) -> tuple[str, list[tuple[str, str]]]:
         """Make a project of this run, and agents that belong to it."""
@@ -197,22 +208,26 @@ class _Load:
     async def _live(self, agent: tuple[str, str]) -> None:
         agent_id, token = agent
         random = Random(f"{self._plan.seed} {agent_id[-6:]}")
-        async with AsyncClient(self._url, token) as client:
-            while True:
-                asked_s = time.monotonic()
-                try:
-                    given = await client.wait_for_task(agent_id, timeout_s=LONGEST_POLL_S)
-                    if given.get("outcome") != "assigned":
-                        continue
-                    self._note(agent_id, given, asked_s)
-                    await asyncio.sleep(self._work_s(random))
-                    await client.complete_task(
-                        given["task_id"], lease_token=given["lease_token"], summary="done"
-                    )
-                    self._done += 1
-                except ApiError as error:
-                    self._codes[error.code] += 1
-                    await asyncio.sleep(1.0)
+        client = AsyncClient(self._url, token, transport=self._new_transport())
+        async with client:
+            await self._work(agent_id, client, random)
+
+    async def _work(self, agent_id: str, client: AsyncClient, random: Random) -> None:
+        while True:
+            asked_s = time.monotonic()
+            try:
+                given = await client.wait_for_task(agent_id, timeout_s=LONGEST_POLL_S)
+                if given.get("outcome") != "assigned":
+                    continue
+                self._note(agent_id, given, asked_s)
+                await asyncio.sleep(self._work_s(random))
+                await client.complete_task(
+                    given["task_id"], lease_token=given["lease_token"], summary="done"
+                )
+                self._done += 1
+            except ApiError as error:
+                self._codes[error.code] += 1
+                await asyncio.sleep(1.0)
 
     def _note(self, agent_id: str, given: dict[str, Any], asked_s: float) -> None:
         task_id, got_s = str(given["task_id"]), time.monotonic()

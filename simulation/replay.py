@@ -36,6 +36,7 @@ from pm_agent.domain.task import TaskCreated, TaskDraft
 from pm_agent.domain.time import HOUR_US, MINUTE_US
 from pm_agent.kernel.chain import is_intact, unseal
 from pm_agent.ports import GENESIS
+from pm_agent.settings import Settings
 from simulation.arrivals import Arrival, Fortune, Work
 from simulation.behaviour import AGENTS, ability_of
 from simulation.experiment import Result, play
@@ -79,7 +80,7 @@ def read_day(place: str) -> Day:
         It cannot be read, is damaged, or holds no task.
     """
     if "://" not in place and Path(place).is_dir():
-        place = str(Path(place) / "journal.db")
+        place = str(Settings(data=Path(place)).journal_path)
     if "://" not in place and not Path(place).is_file():
         raise ScenarioError(f"There is no journal {place}.")
     try:

@@ -46,9 +46,9 @@ def _behaviour(runs: Any) -> str:
     log2_s = np.log2(runs.duration_s.to_numpy())
     paces, growth, residuals = _duration(agents, doublings, log2_s, weights)
     lines = [
-        f"# How coding agents work: fitted to {len(runs):,} runs of eight agents on tasks whose",  # noqa: E501 - one line of the table
+        f"# How coding agents work: fitted to {len(runs):,} runs of eight agents on tasks whose",
         "# human minutes are known. Made by scripts/simulation/fit_behaviour.py.",
-        'source = "METR/eval-analysis-public, data/external/all_runs.jsonl at 9c1d4e5 (2025-01-28)"',
+        'source = "METR/eval-analysis-public, data/external/all_runs.jsonl @9c1d4e5 (2025-01-28)"',
         'licence = "MIT, copyright 2025 METR"',
         f"runs = {len(runs)}",
         "",

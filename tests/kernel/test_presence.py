@@ -49,3 +49,14 @@ def test_an_offer_is_found_again_after_the_profile_changed() -> None:
     presence.stand(BOB, Offer("A-bob", 1, 90))
     presence.withdraw("A-bob")  # by then the agent may have other skills
     assert presence.signatures() == []
+
+
+def test_offers_are_asked_for_one_by_one_while_others_come_to_an_end() -> None:
+    presence = Presence()
+    for number, agent in enumerate((ADA, EVE), start=1):
+        presence.stand(agent, Offer(agent.id, number, 90))
+    queue = presence.queue(ADA.signature, 10)
+    assert next(queue).agent_id == "A-ada"
+    presence.withdraw("A-ada")
+    presence.withdraw("A-eve")
+    assert list(queue) == []

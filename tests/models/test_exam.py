@@ -1,12 +1,13 @@
 """The exams of agents' runs, on small made-up folders."""
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
+from threadpoolctl import threadpool_limits
 from typer.testing import CliRunner
 
 from models import exam_assignment, exam_metr_runs, exam_swe_agents
@@ -25,6 +26,13 @@ from models.exam import Result, Row, as_json, read_table, show
 from tests.models.exam_folders import change, write_metr_runs, write_swe_agents
 
 Folders = tuple[Path, Path]
+
+
+@pytest.fixture(autouse=True)
+def _one_thread() -> Iterator[None]:
+    """As `models.exam.run` does: threads of linear algebra spin on a busy machine."""
+    with threadpool_limits(limits=1):
+        yield
 
 
 @pytest.fixture

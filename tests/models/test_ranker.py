@@ -49,6 +49,14 @@ def test_an_agent_never_seen_counts_nothing() -> None:
     assert counts.passing(1, counts.rows(1, [3])).tolist() == [1.0]
 
 
+def test_another_key_s_many_outcomes_do_not_disturb_an_absent_agent() -> None:
+    counts = DecayedCounts([1.0])
+    for item in range(2_000):
+        counts.learn(1, 7, item, float(item), [])
+    assert counts.counts(2, counts.rows(2, [7]))[0, 0] == 0.0
+    assert counts.passing(2, counts.rows(2, [7]))[0] == 0.0
+
+
 def test_counts_grow_beyond_their_first_size() -> None:
     counts = DecayedCounts([3.0])
     for agent in range(3_000):

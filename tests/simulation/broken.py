@@ -22,6 +22,7 @@ from pm_agent.features.assignment import facts
 from pm_agent.kernel.fencing import require_lease
 from pm_agent.kernel.idempotency import Requests
 from simulation import coordinator
+from simulation.check import Outcome, Plan, run
 from simulation.coordinator import Process
 
 Break = Callable[[pytest.MonkeyPatch], None]
@@ -128,3 +129,12 @@ def offers_ignored(patch: pytest.MonkeyPatch) -> None:
     """Nobody who waits is given a task that becomes ready."""
     unsettled = msgspec.structs.replace(CATALOG, settle=lambda world, context: ())
     patch.setattr(coordinator, "CATALOG", unsettled)
+
+
+def first_failure(steps: int) -> Outcome:
+    """Run of the first seed that fails; which one it is moves with every change of the rules."""
+    for seed in range(20):
+        outcome = run(Plan(seed, steps=steps, liveness=False))
+        if outcome.violations:
+            return outcome
+    raise AssertionError("no seed fails")

@@ -8,12 +8,12 @@ from simulation.__main__ import app
 from simulation.check import Plan, run
 from simulation.faults import CHANCES
 from simulation.shrink import command_of, shrink
-from tests.simulation.broken import holds_ignored
+from tests.simulation.broken import first_failure, holds_ignored
 
 
 def test_a_failure_becomes_small_and_stays_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
     holds_ignored(monkeypatch)
-    failed = run(Plan(0, steps=2_000))
+    failed = first_failure(steps=2_000)
     small = shrink(failed, patience_s=5)
     assert small.violations[0].invariant == failed.violations[0].invariant == READY_SET
     assert small.plan.steps < failed.plan.steps
@@ -27,7 +27,7 @@ def test_a_failure_becomes_small_and_stays_the_same(monkeypatch: pytest.MonkeyPa
 
 def test_shrinking_ends_when_its_time_is_over(monkeypatch: pytest.MonkeyPatch) -> None:
     holds_ignored(monkeypatch)
-    failed = run(Plan(0, steps=2_000))
+    failed = first_failure(steps=2_000)
     assert shrink(failed, patience_s=-1) is failed
 
 
