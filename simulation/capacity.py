@@ -6,6 +6,7 @@ without troubles and limits. So the utilisation is a lower bound: above 1 the qu
 
 from itertools import islice
 
+from pm_agent.domain.task import Skill
 from simulation.arrivals import Work, arrivals
 from simulation.behaviour import duration_s, exponential, p_success
 from simulation.scenario import Scenario
@@ -44,23 +45,30 @@ def utilisation(scenario: Scenario, seed: int = 0) -> dict[str, float]:
     sample = list(islice((w for a in arrivals(plan, seed) for w in a.works), SAMPLE))
     team = team_of(scenario, seed)
     demand_h: dict[str, float] = {"the team": 0.0}
-    places: dict[str, int] = {"the team": sum(worker.places for worker in team)}
+    able_to: dict[str, list[Worker]] = {"the team": team}
     for number, work in enumerate(sample):
         required = work.draft.skills
-        able, name = team, "the team"
-        if required:
-            one = required[0]
-            name = f"agents with {one.name} >= {one.level}"
-            able = [w for w in team if any(s.name == one.name and s.level >= one.level
-                                           for s in w.profile.skills)]  # fmt: skip
-            places[name] = sum(worker.places for worker in able)
+        name = f"agents with {required[0].name} >= {required[0].level}" if required else "the team"
+        if name not in able_to:
+            able_to[name] = [worker for worker in team if _has(worker, required[0])]
+        able = able_to[name]
         worker = able[number % len(able)]
         hours = _expected_h(scenario, worker, work, number)
         demand_h["the team"] += hours
         if required:
             demand_h[name] = demand_h.get(name, 0.0) + hours
     per_hour = scenario.load.tasks_per_day / 24 / max(len(sample), 1)
-    return {name: hours * per_hour / places[name] for name, hours in demand_h.items()}
+    return {
+        name: hours * per_hour / sum(worker.places for worker in able_to[name])
+        for name, hours in demand_h.items()
+    }
+
+
+def _has(worker: Worker, required: Skill) -> bool:
+    return any(
+        skill.name == required.name and skill.level >= required.level
+        for skill in worker.profile.skills
+    )
 
 
 def _expected_h(scenario: Scenario, worker: Worker, work: Work, number: int) -> float:
