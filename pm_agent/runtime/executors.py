@@ -184,6 +184,8 @@ class _Run:
         self._group = group
         self._report = report
         self._result: Result | None = None
+        self._n_lines = 0
+        self._is_telling = False  # what the command said, to a server that may be away
         self._logged = Tail(TAIL_BYTES)
         self._errors = Tail(TAIL_BYTES)
 
@@ -202,7 +204,7 @@ class _Run:
             if listening.done():
                 listening.result()
             code = await exiting
-            await asyncio.wait({listening, others[0]}, timeout=DRAIN_S)
+            await self._drained({listening, others[0]})
             if listening.done():
                 listening.result()
             return code
@@ -210,6 +212,18 @@ class _Run:
             for helper in (listening, exiting, *others):
                 helper.cancel()
             await asyncio.gather(listening, exiting, *others, return_exceptions=True)
+
+    async def _drained(self, readers: set[asyncio.Task[None]]) -> None:
+        """Wait for the last output, as long as more of it comes or is being told.
+
+        While the server is away a report takes long, and the result line lies behind it.
+        """
+        n_before = -1
+        while self._is_telling or self._n_lines > n_before:
+            n_before = self._n_lines
+            _, readers = await asyncio.wait(readers, timeout=DRAIN_S)
+            if not readers:
+                return
 
     def outcome(self, code: int) -> Outcome:
         if code != 0:
@@ -231,6 +245,7 @@ class _Run:
 
     async def _listen(self, limit: asyncio.Timeout) -> None:
         async for raw in bounded_lines(self._group.stdout, LONGEST_LINE_BYTES):
+            self._n_lines += 1
             try:
                 line = _decode(raw)
             except msgspec.MsgspecError:
@@ -241,7 +256,11 @@ class _Run:
             elif isinstance(line, Result):
                 self._result = line
             else:
-                await _pass_on(line, self._report)
+                self._is_telling = True
+                try:
+                    await _pass_on(line, self._report)
+                finally:
+                    self._is_telling = False
 
     async def _answer(self, blocker: Blocker, limit: asyncio.Timeout) -> None:
         loop = asyncio.get_running_loop()

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from pm_agent.runtime import executors
 from pm_agent.runtime.executors import LONGEST_LINE_BYTES, Outcome, PythonExecutor, ShellExecutor
 
 TASK = {"task_id": "T-1", "title": "Write it"}
@@ -194,6 +195,27 @@ async def test_a_child_left_behind_with_the_pipe_does_not_hold_up_the_end(
     outcome = await asyncio.wait_for(executor.run(TASK, tmp_path, heard), 10)
     assert outcome.is_done
     assert await gone(int(outcome.summary))
+
+
+async def test_a_result_behind_a_report_that_takes_long_is_not_lost(
+    tmp_path: Path, heard: Heard, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(executors, "DRAIN_S", 0.02)
+    told = heard.progress
+
+    async def slowly(percent: int, note: str = "") -> None:  # as while the server is away
+        await asyncio.sleep(0.3)
+        await told(percent, note)
+
+    monkeypatch.setattr(heard, "progress", slowly)
+    code = """
+        import sys
+        sys.stdin.readline()
+        print('{"type": "progress", "percent": 50}')
+        print('{"type": "result", "summary": "done"}')
+    """
+    outcome = await python(code).run({}, tmp_path, heard)
+    assert (outcome.is_done, outcome.summary) == (True, "done")
 
 
 async def test_a_timeout_kills_and_fails(tmp_path: Path, heard: Heard) -> None:
