@@ -12,11 +12,15 @@ import signal
 import socket
 import sys
 import tempfile
+from contextlib import suppress
 from importlib.util import find_spec
 from pathlib import Path
 
 from pm_agent.domain.errors import HAProxyMissing, RayNotAvailable
 from pm_agent.settings import Settings
+
+# Above the windows of our replicas, below what Linux gives to outgoing connections (32768 on).
+FREE_PORTS = range(29_100, 32_700)
 
 MARK = "PM_AGENT_RUN"
 NAMESPACE = "pm-agent"
@@ -157,8 +161,13 @@ def end_leftovers() -> None:
 
 
 def free_port() -> int:
-    """Return a free port of the loopback address."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
+    """Return a port that nobody listens on now, and no connection is given later.
+
+    The system's own choice is the port of an outgoing connection too: until HAProxy bound it, some
+    seconds later, one of Ray's many could have it.
+    """
+    while True:
+        port = FREE_PORTS.start + secrets.randbelow(len(FREE_PORTS))
+        with socket.socket() as probe, suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            return port
