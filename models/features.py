@@ -257,25 +257,3 @@ class TextVectorizer:
     def transform(self, texts: Sequence[str]) -> sp.csr_matrix:
         """Rows of length 1, so that a product of two is their cosine similarity."""
         return self._tfidf.transform(self._hashing.transform(texts))
-
-
-def text_similarity(new: sp.csr_matrix, history: Sequence[sp.csr_matrix]) -> NDArray[np.float32]:
-    """How close tasks are to what each agent did before.
-
-    Parameters
-    ----------
-    new : sparse matrix, shape (n_tasks, n_columns)
-        Rows of a `TextVectorizer`.
-    history : sequence of sparse matrices
-        For each agent the rows of its accepted tasks; may have no row.
-
-    Returns
-    -------
-    array, shape (n_tasks, n_agents)
-        Highest cosine similarity to any of the agent's tasks; 0 without history.
-    """
-    nearest = np.zeros((new.shape[0], len(history)), dtype=np.float32)
-    for i, rows in enumerate(history):
-        if rows.shape[0]:
-            nearest[:, i] = (new @ rows.T).max(axis=1).toarray().ravel()
-    return nearest

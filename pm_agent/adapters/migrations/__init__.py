@@ -3,9 +3,10 @@
 A journal compares its version with `NEWEST` when it is opened and comes here only when they differ:
 Alembic and SQLAlchemy cost 0.4 s and 30 MiB, which a coordinator that is up to date does not pay.
 
-Rules for a new revision: one statement that changes the schema in each (each revision is a
-transaction of its own, and PostgreSQL keeps a table locked until its end), first what only adds, in
-a later release what takes away, and the number raised in `NEWEST`.
+Rules for a new revision: on PostgreSQL one statement that changes the schema in each (each revision
+is a transaction of its own, which keeps a table locked until its end), first what only adds, in a
+later release what takes away. On SQLite it also sets the version in ``meta``. The number is raised
+in `NEWEST`.
 """
 
 import sqlite3
