@@ -34,6 +34,11 @@ from pm_agent.features.team.decide import HeartbeatResult
 from pm_agent.kernel.types import Result
 from pm_agent.runtime.admission import Work
 
+# Every tool's schemas lie in the context of every agent that is shown it. "core" is what a worker
+# needs to go from task to task, 12 tools at most; "wider" is what it may ask for; the others add
+# what a lead and an administrator do. Being shown is not being allowed: that is `roles`.
+Tier = Literal["core", "wider", "lead", "admin"]
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Operation:
@@ -41,6 +46,7 @@ class Operation:
 
     name: str
     kind: Literal["command", "query"]
+    tier: Tier | None  # which agents see it as a tool; None: nobody does
     work: Work  # when it is shed under overload, as `pm_agent.runtime.admission` says
     method: Literal["GET", "POST", "PATCH", "DELETE"]
     path: str
@@ -52,12 +58,15 @@ class Operation:
     command: type[Command] | None = None  # None for a command about the server, not the board
     destructive: bool = False
     idempotent: bool = False
-    in_mcp: bool = True
     parks: bool = False  # may wait for long, so it takes no admission slot
     status: int = 200
     takes_ndjson: bool = False
 
     reads_first: bool = False  # a command whose handler looks at the world before it sends
+
+    @property
+    def in_mcp(self) -> bool:
+        return self.tier is not None
 
     @property
     def read_only(self) -> bool:
@@ -74,6 +83,7 @@ OPERATIONS: tuple[Operation, ...] = (
     Operation(
         name="register_agent",
         kind="command",
+        tier="core",
         work="claim",
         method="POST",
         path="/v1/agents",
@@ -90,6 +100,7 @@ OPERATIONS: tuple[Operation, ...] = (
     Operation(
         name="heartbeat_agent",
         kind="command",
+        tier="wider",
         work="completion",
         method="POST",
         path="/v1/agents/{agent_id}/heartbeat",
@@ -105,6 +116,7 @@ OPERATIONS: tuple[Operation, ...] = (
     Operation(
         name="request_next_task",
         kind="command",
+        tier="core",
         work="claim",
         method="POST",
         path="/v1/agents/{agent_id}/next-task",
@@ -120,6 +132,7 @@ OPERATIONS: tuple[Operation, ...] = (
     Operation(
         name="wait_for_task",
         kind="command",
+        tier="core",
         work="claim",
         method="POST",
         path="/v1/agents/{agent_id}/wait",
@@ -136,6 +149,7 @@ OPERATIONS: tuple[Operation, ...] = (
     Operation(
         name="report_task_progress",
         kind="command",
+        tier="core",
         work="progress",
         method="POST",
         path="/v1/tasks/{task_id}/progress",
@@ -150,6 +164,7 @@ OPERATIONS: tuple[Operation, ...] = (
     Operation(
         name="complete_task",
         kind="command",
+        tier="core",
         work="completion",
         method="POST",
         path="/v1/tasks/{task_id}/complete",
@@ -166,6 +181,7 @@ OPERATIONS: tuple[Operation, ...] = (
     Operation(
         name="report_blocker",
         kind="command",
+        tier="core",
         work="progress",
         method="POST",
         path="/v1/tasks/{task_id}/blockers",
@@ -180,6 +196,7 @@ OPERATIONS: tuple[Operation, ...] = (
     Operation(
         name="resolve_blocker",
         kind="command",
+        tier="wider",
         work="progress",
         method="POST",
         path="/v1/blockers/{blocker_id}/resolve",
@@ -193,6 +210,7 @@ OPERATIONS: tuple[Operation, ...] = (
     Operation(
         name="release_task",
         kind="command",
+        tier="core",
         work="completion",
         method="POST",
         path="/v1/tasks/{task_id}/release",
@@ -207,6 +225,7 @@ OPERATIONS: tuple[Operation, ...] = (
     Operation(
         name="get_task_context",
         kind="query",
+        tier="core",
         work="board_read",
         method="GET",
         path="/v1/tasks/{task_id}/context",
@@ -221,6 +240,7 @@ OPERATIONS: tuple[Operation, ...] = (
     Operation(
         name="log_decision",
         kind="command",
+        tier="core",
         work="progress",
         method="POST",
         path="/v1/tasks/{task_id}/decisions",
@@ -235,6 +255,7 @@ OPERATIONS: tuple[Operation, ...] = (
     Operation(
         name="log_artifact",
         kind="command",
+        tier="wider",
         work="progress",
         method="POST",
         path="/v1/tasks/{task_id}/artifacts",
@@ -251,6 +272,7 @@ OPERATIONS: tuple[Operation, ...] = (
     Operation(
         name="create_task",
         kind="command",
+        tier="wider",
         work="claim",
         method="POST",
         path="/v1/projects/{project_id}/tasks",
@@ -266,6 +288,7 @@ OPERATIONS: tuple[Operation, ...] = (
     Operation(
         name="update_task",
         kind="command",
+        tier="lead",
         work="claim",
         method="PATCH",
         path="/v1/tasks/{task_id}",
@@ -282,6 +305,7 @@ OPERATIONS: tuple[Operation, ...] = (
     Operation(
         name="search_tasks",
         kind="query",
+        tier="wider",
         work="board_read",
         method="GET",
         path="/v1/tasks",
@@ -296,6 +320,7 @@ OPERATIONS: tuple[Operation, ...] = (
     Operation(
         name="get_project_status",
         kind="query",
+        tier="wider",
         work="board_read",
         method="GET",
         path="/v1/projects/{project_id}",
@@ -310,6 +335,7 @@ OPERATIONS: tuple[Operation, ...] = (
     Operation(
         name="get_agent_status",
         kind="query",
+        tier="wider",
         work="board_read",
         method="GET",
         path="/v1/agents/{agent_id}",
@@ -324,6 +350,7 @@ OPERATIONS: tuple[Operation, ...] = (
     Operation(
         name="list_agents",
         kind="query",
+        tier="wider",
         work="admin_read",
         method="GET",
         path="/v1/agents",
@@ -337,6 +364,7 @@ OPERATIONS: tuple[Operation, ...] = (
     Operation(
         name="explain_assignment",
         kind="query",
+        tier="wider",
         work="admin_read",
         method="GET",
         path="/v1/tasks/{task_id}/explanation",
@@ -347,10 +375,11 @@ OPERATIONS: tuple[Operation, ...] = (
         idempotent=True,
         help="Call this to learn why an agent got a task: candidates, scores, factors and chance.",
     ),
-    # people and programs: REST only
+    # leads and administrators
     Operation(
         name="create_project",
         kind="command",
+        tier="lead",
         work="claim",
         method="POST",
         path="/v1/projects",
@@ -359,13 +388,13 @@ OPERATIONS: tuple[Operation, ...] = (
         result=ProjectResult,
         command=project.CreateProject,
         handler=handlers.sends(project.CreateProject),
-        in_mcp=False,
         status=201,
-        help="Create a project: tasks with one goal.",
+        help="Call this to create a project: tasks with one goal.",
     ),
     Operation(
         name="update_project",
         kind="command",
+        tier="lead",
         work="claim",
         method="PATCH",
         path="/v1/projects/{project_id}",
@@ -376,12 +405,12 @@ OPERATIONS: tuple[Operation, ...] = (
         handler=handlers.sends(project.UpdateProject),
         destructive=True,
         idempotent=True,
-        in_mcp=False,
-        help="Change how a project's completions are judged, or its limits.",
+        help="Call this to change how a project's completions are judged, or its limits.",
     ),
     Operation(
         name="list_projects",
         kind="query",
+        tier="wider",
         work="admin_read",
         method="GET",
         path="/v1/projects",
@@ -390,12 +419,12 @@ OPERATIONS: tuple[Operation, ...] = (
         result=backlog_status.ProjectList,
         handler=handlers.list_projects,
         idempotent=True,
-        in_mcp=False,
-        help="List all projects with their tasks by state.",
+        help="Call this to list all projects with their tasks by state.",
     ),
     Operation(
         name="import_tasks",
         kind="command",
+        tier=None,
         work="claim",
         method="POST",
         path="/v1/projects/{project_id}/import",
@@ -404,7 +433,6 @@ OPERATIONS: tuple[Operation, ...] = (
         result=ImportResult,
         command=task.ImportTasks,
         handler=handlers.sends(task.ImportTasks),
-        in_mcp=False,
         status=201,
         takes_ndjson=True,
         help="Create up to 10,000 tasks at once, all of them or none. The body is an array of "
@@ -413,6 +441,7 @@ OPERATIONS: tuple[Operation, ...] = (
     Operation(
         name="cancel_task",
         kind="command",
+        tier="lead",
         work="completion",
         method="POST",
         path="/v1/tasks/{task_id}/cancel",
@@ -423,12 +452,12 @@ OPERATIONS: tuple[Operation, ...] = (
         handler=handlers.sends(task.CancelTask),
         destructive=True,
         idempotent=True,
-        in_mcp=False,
-        help="Cancel a task; an agent that works on it loses it.",
+        help="Call this to cancel a task; an agent that works on it loses it.",
     ),
     Operation(
         name="reopen_task",
         kind="command",
+        tier="lead",
         work="claim",
         method="POST",
         path="/v1/tasks/{task_id}/reopen",
@@ -438,12 +467,12 @@ OPERATIONS: tuple[Operation, ...] = (
         command=task.ReopenTask,
         handler=handlers.sends(task.ReopenTask),
         destructive=True,
-        in_mcp=False,
-        help="Bring a done, cancelled or dead-lettered task back, with a reason.",
+        help="Call this to bring a done, cancelled or dead-lettered task back, with a reason.",
     ),
     Operation(
         name="approve_task",
         kind="command",
+        tier="lead",
         work="completion",
         method="POST",
         path="/v1/tasks/{task_id}/approve",
@@ -453,12 +482,13 @@ OPERATIONS: tuple[Operation, ...] = (
         command=AcceptCompletion,
         handler=handlers.approve,
         reads_first=True,
-        in_mcp=False,
-        help="Accept the work of a task in review, or approve a new task so that agents get it.",
+        help="Call this to accept the work of a task in review, or to approve a new task so that "
+        "agents get it.",
     ),
     Operation(
         name="reject_task",
         kind="command",
+        tier="lead",
         work="completion",
         method="POST",
         path="/v1/tasks/{task_id}/reject",
@@ -467,12 +497,13 @@ OPERATIONS: tuple[Operation, ...] = (
         result=CompletionResult,
         command=assignment.RejectCompletion,
         handler=handlers.sends(assignment.RejectCompletion),
-        in_mcp=False,
-        help="Refuse the work of a task in review; the reasons go to the next attempt.",
+        help="Call this to refuse the work of a task in review; the reasons go to the next "
+        "attempt.",
     ),
     Operation(
         name="place_hold",
         kind="command",
+        tier="lead",
         work="completion",
         method="POST",
         path="/v1/holds",
@@ -483,13 +514,14 @@ OPERATIONS: tuple[Operation, ...] = (
         handler=handlers.sends(hold.PlaceHold),
         destructive=True,
         idempotent=True,
-        in_mcp=False,
         status=201,
-        help="Stop giving out tasks in the workspace, a project, of one agent, or one task.",
+        help="Call this to stop giving out tasks in the workspace or a project, to one agent, or "
+        "one task.",
     ),
     Operation(
         name="lift_hold",
         kind="command",
+        tier="lead",
         work="claim",
         method="POST",
         path="/v1/holds/lift",
@@ -498,12 +530,12 @@ OPERATIONS: tuple[Operation, ...] = (
         result=HoldResult,
         command=hold.LiftHold,
         handler=handlers.sends(hold.LiftHold),
-        in_mcp=False,
-        help="Lift the holds of one kind, or all, in a scope.",
+        help="Call this to lift the holds of one kind, or all, in a scope.",
     ),
     Operation(
         name="issue_token",
         kind="command",
+        tier=None,
         work="claim",
         method="POST",
         path="/v1/tokens",
@@ -512,13 +544,13 @@ OPERATIONS: tuple[Operation, ...] = (
         result=handlers.IssueAnswer,
         command=access.IssueToken,
         handler=handlers.issue_token,
-        in_mcp=False,
         status=201,
         help="Make an access token for an agent or a person. It is shown once.",
     ),
     Operation(
         name="revoke_token",
         kind="command",
+        tier=None,
         work="completion",
         method="DELETE",
         path="/v1/tokens/{sha256}",
@@ -528,12 +560,12 @@ OPERATIONS: tuple[Operation, ...] = (
         command=access.RevokeToken,
         handler=handlers.sends(access.RevokeToken),
         destructive=True,
-        in_mcp=False,
         help="Revoke an access token, named by its SHA-256.",
     ),
     Operation(
         name="hand_over",
         kind="command",
+        tier=None,
         work="completion",
         method="POST",
         path="/v1/handover",
@@ -544,13 +576,13 @@ OPERATIONS: tuple[Operation, ...] = (
         parks=True,
         destructive=True,
         idempotent=True,
-        in_mcp=False,
         help="Let another server take this workspace over: stop taking work on, finish what is "
         "under way, save a snapshot and write no more. Only a new server undoes it.",
     ),
     Operation(
         name="get_status",
         kind="query",
+        tier="lead",
         work="admin_read",
         method="GET",
         path="/v1/status",
@@ -559,12 +591,13 @@ OPERATIONS: tuple[Operation, ...] = (
         result=backlog_status.WorkspaceStatus,
         handler=handlers.status,
         idempotent=True,
-        in_mcp=False,
-        help="See the whole workspace: projects, agents, blockers, holds, journal position.",
+        help="Call this to see the whole workspace: projects, agents, blockers, holds, journal "
+        "position.",
     ),
     Operation(
         name="get_task_history",
         kind="query",
+        tier="admin",
         work="admin_read",
         method="GET",
         path="/v1/tasks/{task_id}/history",
@@ -573,8 +606,7 @@ OPERATIONS: tuple[Operation, ...] = (
         result=backlog_history.TaskHistory,
         handler=handlers.task_history,
         idempotent=True,
-        in_mcp=False,
-        help="Read what happened to a task, event by event.",
+        help="Call this to read what happened to a task, event by event.",
     ),
 )
 

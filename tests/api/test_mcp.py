@@ -11,6 +11,7 @@ import pytest
 import uvicorn
 from mcp.client import Client
 from mcp.client.streamable_http import streamable_http_client
+from mcp.shared.exceptions import MCPError
 from mcp_types import CallToolResult, TextContent
 
 from pm_agent.api.operations import OPERATIONS
@@ -28,10 +29,14 @@ class Served:
         self.url = f"http://127.0.0.1:{port}/mcp"
 
     @asynccontextmanager
-    async def client(self, token: str, era: str = ERAS[1]) -> AsyncIterator[Client]:
+    async def client(
+        self, token: str, era: str = ERAS[1], tools: str = ""
+    ) -> AsyncIterator[Client]:
         headers = {"Authorization": f"Bearer {token}"}
         async with httpx2.AsyncClient(headers=headers, timeout=60) as http:
-            transport = streamable_http_client(self.url, http_client=http)
+            transport = streamable_http_client(
+                f"{self.url}?tools={tools}" if tools else self.url, http_client=http
+            )
             async with Client(transport, mode=era) as client:
                 yield client
 
@@ -111,18 +116,36 @@ async def test_an_agent_goes_from_registration_to_done(era: str) -> None:
 async def test_tools_are_listed_by_the_role_of_the_token(era: str) -> None:
     async with served() as server:
         _, worker = await server.stack.agent("Ada")
-        async with server.client(worker, era) as client:
-            listed = (await client.list_tools()).tools
-        async with server.client(LEAD, era) as client:
-            for_lead = [tool.name for tool in (await client.list_tools()).tools]
-    names = [tool.name for tool in listed]
-    assert for_lead == [o.name for o in OPERATIONS if o.in_mcp]
-    assert set(for_lead) - set(names) == {"update_task"}
-    for tool in listed:
+        listed = {}
+        for role, token in (("worker", worker), ("lead", LEAD), ("admin", ADMIN)):
+            async with server.client(token, era) as client:
+                listed[role] = (await client.list_tools()).tools
+    names = {role: [tool.name for tool in tools] for role, tools in listed.items()}
+    assert names["worker"] == [o.name for o in OPERATIONS if o.tier == "core"]
+    assert names["lead"] == [o.name for o in OPERATIONS if o.tier in ("core", "wider", "lead")]
+    assert names["admin"] == [o.name for o in OPERATIONS if o.in_mcp]
+    assert len(names["worker"]) <= 12
+    for tool in listed["admin"]:
         assert tool.description
+        assert tool.description.startswith("Call this ")
         assert tool.output_schema is not None
         assert tool.annotations is not None
         assert tool.annotations.open_world_hint is False
+
+
+async def test_the_address_asks_for_other_tiers_of_what_the_role_may() -> None:
+    async with served() as server:
+        _, worker = await server.stack.agent("Ada")
+        listed = {}
+        for asked in ("core,wider", "all", "lead"):
+            async with server.client(worker, tools=asked) as client:
+                listed[asked] = {tool.name for tool in (await client.list_tools()).tools}
+        async with server.client(worker, tools="everything") as client:
+            with pytest.raises(MCPError, match="the tiers are core, wider, lead, admin"):
+                await client.list_tools()
+    assert {"wait_for_task", "create_task"} <= listed["core,wider"] <= listed["all"]
+    assert listed["all"] == {o.name for o in OPERATIONS if o.in_mcp and "worker" in o.roles}
+    assert not listed["lead"] & listed["core,wider"]
 
 
 async def test_a_hidden_tool_is_refused_all_the_same() -> None:
