@@ -17,10 +17,10 @@ export UV_SYSTEM_CERTS ?= true
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test test-long check bench lock clean
+.PHONY: help demo test test-long test-services check bench lock clean
 
 help: ## Show this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-9s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-13s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
 
 # CHAOS and SHUFFLE_SEED reach the demo through the environment: make demo CHAOS=1 SHUFFLE_SEED=7.
 demo: $(INSTALLED) ## Run a board with simulated agents here, print the result, leave nothing running
@@ -28,6 +28,11 @@ demo: $(INSTALLED) ## Run a board with simulated agents here, print the result, 
 
 test: $(INSTALLED) ## Run the tests
 	$(BIN)/python -m pytest $(ARGS)
+
+# Other programs, not Python packages: what is missing is installed by apt, as root. .ci/run does it.
+test-services: $(INSTALLED) ## Run the tests that need other programs: a browser
+	tests/services/install
+	$(BIN)/python -m pytest tests/services $(ARGS)
 
 # A million steps under faults, and five times the rules against the reference model; 5 to 10 minutes.
 test-long: $(INSTALLED) ## Run what the usual tests have no time for

@@ -9,8 +9,9 @@ from math import floor, log10
 from typing import NamedTuple
 
 WIDTH, HEIGHT = 640, 260
-LEFT, RIGHT, TOP, BOTTOM = 60, 14, 12, 38
+LEFT, RIGHT, TOP, BOTTOM = 60, 18, 30, 40  # the legend stands above the plot
 COLOURS = ("#2f6db3", "#e08a1e", "#3f9b6c", "#b3434b", "#7d62a8", "#8a7a5c")
+ROW = 44  # height of one interval
 N_TICKS = 5
 
 
@@ -57,7 +58,7 @@ class _Frame:
         for value in ticks(*self.x):
             left = round(self.left(value), 1)
             grid.append(
-                f'<text x="{left}" y="{HEIGHT - BOTTOM + 16}" text-anchor="middle">'
+                f'<text x="{left}" y="{HEIGHT - BOTTOM + 19}" text-anchor="middle">'
                 f"{number(value)}</text>"
             )
         return _svg([*grid, *parts, *_names(x_name, y_name)])
@@ -110,7 +111,7 @@ def histogram(counts: Sequence[int], edges: Sequence[float], *, x_name: str, y_n
     for place in range(0, len(edges), 3):
         left = round(frame.left(place), 1)
         parts.append(
-            f'<text x="{left}" y="{HEIGHT - BOTTOM + 16}" text-anchor="middle">'
+            f'<text x="{left}" y="{HEIGHT - BOTTOM + 19}" text-anchor="middle">'
             f"{number(edges[place])}</text>"
         )
     grid = []
@@ -129,17 +130,17 @@ def intervals(bounds: Sequence[Bound], *, x_name: str) -> str:
     low = min([0.0, *(b.mean - b.half for b in finite)])
     high = max([0.0, *(b.mean + b.half for b in finite)]) or 1.0
     room = (high - low) * 0.05
-    frame = _Frame((low - room, high + room), (0, len(bounds)))
+    frame = _Frame((low - room, high + room), (0, 1))
+    floor_y = ROW * len(bounds) + 10
     zero = round(frame.left(0), 1)
-    parts = [f'<line class="zero" x1="{zero}" x2="{zero}" y1="{TOP}" y2="{HEIGHT - BOTTOM}"/>']
+    parts = [f'<line class="zero" x1="{zero}" x2="{zero}" y1="4" y2="{floor_y}"/>']
     for value in ticks(*frame.x):
         left = round(frame.left(value), 1)
         parts.append(
-            f'<text x="{left}" y="{HEIGHT - BOTTOM + 16}" text-anchor="middle">'
-            f"{number(value)}</text>"
+            f'<text x="{left}" y="{floor_y + 16}" text-anchor="middle">{number(value)}</text>'
         )
     for place, bound in enumerate(bounds):
-        top = round(frame.top(len(bounds) - place - 0.5), 1)
+        top = ROW * (place + 1) - 8
         colour = COLOURS[place % len(COLOURS)]
         if bound in finite:
             ends = frame.left(bound.mean - bound.half), frame.left(bound.mean + bound.half)
@@ -149,10 +150,12 @@ def intervals(bounds: Sequence[Bound], *, x_name: str) -> str:
             )
         parts.append(
             f'<circle cx="{frame.left(bound.mean):.1f}" cy="{top}" r="5" fill="{colour}"/>'
-            f'<text x="{LEFT}" y="{top - 10}">{escape(bound.name)}: {number(bound.mean)} '
+            f'<text x="{LEFT}" y="{top - 12}">{escape(bound.name)}: {number(bound.mean)} '
             f"± {number(bound.half)}</text>"
         )
-    return _svg([*parts, *_names(x_name, "")])
+    middle_x = (LEFT + WIDTH - RIGHT) / 2
+    below = f'<text x="{middle_x}" y="{floor_y + 32}" text-anchor="middle">{escape(x_name)}</text>'
+    return _svg([*parts, below], height=floor_y + 40)
 
 
 def ticks(low: float, high: float) -> list[float]:
@@ -180,23 +183,23 @@ def _range(xs: Sequence[float]) -> tuple[float, float]:
 def _legend(names: Sequence[str]) -> list[str]:
     parts = []
     for place, name in enumerate(names):
-        left = LEFT + 8 + place * 96
+        left = LEFT + place * 96
         colour = COLOURS[place % len(COLOURS)]
         parts.append(
-            f'<rect x="{left}" y="{TOP}" width="10" height="10" fill="{colour}"/>'
-            f'<text x="{left + 14}" y="{TOP + 9}">{escape(name)}</text>'
+            f'<rect x="{left}" y="6" width="10" height="10" fill="{colour}"/>'
+            f'<text x="{left + 14}" y="15">{escape(name)}</text>'
         )
     return parts
 
 
 def _names(x_name: str, y_name: str) -> list[str]:
-    middle_x, middle_y = (LEFT + WIDTH - RIGHT) / 2, (HEIGHT - BOTTOM) / 2
+    middle_x, middle_y = (LEFT + WIDTH - RIGHT) / 2, (TOP + HEIGHT - BOTTOM) / 2
     turned = f'transform="rotate(-90 14 {middle_y})"'
-    along_x = f'<text x="{middle_x}" y="{HEIGHT - 6}" text-anchor="middle">{escape(x_name)}</text>'
+    along_x = f'<text x="{middle_x}" y="{HEIGHT - 5}" text-anchor="middle">{escape(x_name)}</text>'
     along_y = f'<text x="14" y="{middle_y}" text-anchor="middle" {turned}>{escape(y_name)}</text>'
     return [along_x, along_y]
 
 
-def _svg(parts: Sequence[str]) -> str:
+def _svg(parts: Sequence[str], height: int = HEIGHT) -> str:
     inside = "".join(parts)
-    return f'<svg viewBox="0 0 {WIDTH} {HEIGHT}" role="img">{inside}</svg>'
+    return f'<svg viewBox="0 0 {WIDTH} {height}" role="img">{inside}</svg>'

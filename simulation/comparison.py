@@ -21,16 +21,17 @@ from simulation.experiment import run
 from simulation.metrics import Figures, figure
 from simulation.scenario import Scenario
 
-FIGURES = (
-    "mean_lead_h",
-    "p95_lead_h",
-    "mean_wait_s",
-    "p95_wait_s",
-    "tasks_done",
-    "utilisation",
-    "first_pass",
-    "cost_usd",
-)
+# What is compared, and its name for people.
+FIGURES = {
+    "mean_lead_h": "mean lead time, hours",
+    "p95_lead_h": "95th percentile of lead times, hours",
+    "mean_wait_s": "mean wait, seconds",
+    "p95_wait_s": "95th percentile of waits, seconds",
+    "tasks_done": "tasks done",
+    "utilisation": "utilisation, share of all places",
+    "first_pass": "done at the first attempt, share",
+    "cost_usd": "cost, USD",
+}
 CONFIDENCE = 0.95
 
 

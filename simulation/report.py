@@ -174,8 +174,8 @@ def page(result: Result) -> str:
             charts.lines(
                 hours,
                 [
-                    Series("ready", [s.ready for s in samples]),
                     Series("open", [s.open for s in samples]),
+                    Series("ready", [s.ready for s in samples]),
                 ],
                 x_name="hours",
                 y_name="tasks",
@@ -252,16 +252,16 @@ def comparison_page(comparison: Comparison) -> str:
     first = comparison.policies[0]
     rows = [
         [
-            name,
+            title,
             *(_bound(comparison.means[p][name]) for p in comparison.policies),
             *(_bound(comparison.differences[p][name]) for p in comparison.policies[1:]),
         ]
-        for name in FIGURES
+        for name, title in FIGURES.items()
     ]
     head = ["", *comparison.policies, *(f"{p} - {first}" for p in comparison.policies[1:])]
     figures = [
         (
-            f"{name}: difference to {first}",
+            title[0].upper() + title[1:],
             charts.intervals(
                 [
                     Bound(
@@ -271,10 +271,10 @@ def comparison_page(comparison: Comparison) -> str:
                     )
                     for p in comparison.policies[1:]
                 ],
-                x_name=name,
+                x_name=f"difference to {first}",
             ),
         )
-        for name in FIGURES
+        for name, title in FIGURES.items()
     ]
     name = comparison.scenario.title or comparison.scenario.name
     title = f"{name}: {' and '.join(comparison.policies)}"

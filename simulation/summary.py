@@ -74,13 +74,13 @@ def show_comparison(comparison: Comparison) -> None:
         table.add_column(policy, justify="right")
     for policy in comparison.policies[1:]:
         table.add_column(f"{policy} - {first}", justify="right")
-    for name in FIGURES:
+    for name, title in FIGURES.items():
         row = [_interval(comparison.means[policy][name]) for policy in comparison.policies]
         for policy in comparison.policies[1:]:
             difference = comparison.differences[policy][name]
             style = "bold" if difference.is_clear else "dim"
             row.append(f"[{style}]{_interval(difference)}[/{style}]")
-        table.add_row(name, *row)
+        table.add_row(title, *row)
     scenario = comparison.scenario
     console.print(f"[bold]{scenario.title or scenario.name}[/bold]")
     console.print(table)
