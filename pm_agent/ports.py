@@ -4,13 +4,15 @@ Only types: no behaviour, no defaults. Methods that wait for the outside are cor
 is pure arithmetic and is called inside a decision.
 """
 
-from typing import NamedTuple, Protocol
+from typing import Literal, NamedTuple, Protocol
 
 import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from pm_agent.domain.blocker import BlockerType, Severity
 from pm_agent.domain.envelope import Body
+from pm_agent.domain.model_call import ModelCall
 from pm_agent.domain.project import Gate
 
 GENESIS = bytes(32)  # the hash before the first event
@@ -172,7 +174,7 @@ class Scorer(Protocol):
         ...
 
 
-class InstructionBrief(msgspec.Struct, frozen=True, kw_only=True):
+class InstructionBrief(msgspec.Struct, frozen=True, kw_only=True, tag=True):
     """All that a writer may use. Every text in it is data, never an instruction to the writer."""
 
     task_id: str
@@ -192,17 +194,113 @@ class InstructionBrief(msgspec.Struct, frozen=True, kw_only=True):
     lease_token: int
 
 
+class BlockerBrief(msgspec.Struct, frozen=True, kw_only=True, tag=True):
+    """A blocker that somebody is to advise on. Its texts are data, as above."""
+
+    blocker_id: str
+    task_id: str
+    title: str
+    description: str  # of the task
+    blocker_type: BlockerType
+    severity: Severity
+    report: str  # what the agent said
+    tried: tuple[str, ...]  # a line for each step before, with what came of it
+
+
+class TaskBrief(msgspec.Struct, frozen=True, kw_only=True, tag=True):
+    """A task whose complexity or risks are to be judged. Its texts are data, as above."""
+
+    task_id: str
+    title: str
+    description: str
+    kind: str
+    labels: tuple[str, ...] = ()
+    skills: tuple[str, ...] = ()
+    acceptance_criteria: tuple[str, ...] = ()
+    path_hints: tuple[str, ...] = ()
+    n_dependencies: int = 0
+    n_dependants: int = 0
+    estimate_min: int = 0  # 0: none was given
+
+
+Brief = InstructionBrief | BlockerBrief | TaskBrief
+
+# What a model may say at most; whoever stores an answer holds it to these once more.
+MAX_LINES = 6
+MAX_LINE = 300  # characters
+MAX_TEXT = 20_000
+
+
 class Written(NamedTuple):
-    """A text and who wrote it."""
+    """A text and where it comes from."""
 
     text: str
-    writer: str
+    call: ModelCall
+
+
+class Advice(NamedTuple):
+    """What may help against a blocker."""
+
+    cause: str  # the likely one, in a sentence
+    steps: tuple[str, ...]  # to try, in order
+    confidence: Literal["low", "medium", "high"]
+    needs_person: bool  # only a person can decide or do it
+    call: ModelCall
+
+
+class Complexity(NamedTuple):
+    """How hard a task is."""
+
+    level: int  # 1 a line or two … 5 days of work in many places
+    reasons: tuple[str, ...]
+    call: ModelCall
+
+
+RiskKind = Literal["scope", "dependency", "skill", "security", "data", "quality", "other"]
+
+
+class Risk(NamedTuple):
+    """Something that may go wrong with a task."""
+
+    kind: RiskKind
+    severity: Severity
+    what: str
+    mitigation: str
+
+
+class Risks(NamedTuple):
+    """What may go wrong, the worst first."""
+
+    risks: tuple[Risk, ...]
+    call: ModelCall
 
 
 class LanguageModel(Protocol):
-    """Writes texts; never inside a decision."""
+    """Writes texts and judges; never inside a decision.
 
-    async def write_instructions(self, brief: InstructionBrief) -> Written: ...
+    An answer fills bounded fields only, is given by rules where a model fails, and says so
+    (`ModelCall.stands_in`). So no method raises for what the outside does.
+    """
+
+    async def write_instructions(self, brief: InstructionBrief) -> Written:
+        """Write the text that an agent gets with its task."""
+        ...
+
+    async def advise(self, brief: BlockerBrief) -> Advice:
+        """Say what may help against a blocker."""
+        ...
+
+    async def assess_complexity(self, brief: TaskBrief) -> Complexity:
+        """Judge how hard a task is. Not urgent: an answer may take minutes."""
+        ...
+
+    async def find_risks(self, brief: TaskBrief) -> Risks:
+        """Find what may go wrong with a task. Not urgent, as above."""
+        ...
+
+    async def close(self) -> None:
+        """Let go of connections."""
+        ...
 
 
 class GateRequest(msgspec.Struct, frozen=True, kw_only=True):

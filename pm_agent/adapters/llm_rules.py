@@ -1,34 +1,43 @@
-"""Instructions written by rules: no model, no network, the same text for the same brief.
+"""What rules write and judge without a model: no network, the same answer for the same brief.
 
 Titles, descriptions and notes come from people and other agents. They are quoted and marked as
-data, and what could break out of a quotation or hide in it is taken away first.
+data, and what could break out of a quotation or hide in it is taken away first (`quoting`).
 """
 
-import re
-import unicodedata
+from pm_agent.adapters.llm_rules_judge import advice, complexity, risks
+from pm_agent.adapters.quoting import one_line, quoted
+from pm_agent.domain.model_call import BY_RULES
+from pm_agent.ports import (
+    MAX_TEXT,
+    Advice,
+    BlockerBrief,
+    Complexity,
+    InstructionBrief,
+    Risks,
+    TaskBrief,
+    Written,
+)
 
-from pm_agent.ports import InstructionBrief, Written
-
-WRITER = "rules"
-MAX_LINE = 300  # characters of a text that stands in a line
-MAX_BLOCK = 8_000  # of a text in a block of its own
 MAX_ITEMS = 30  # of a list
-ROOM = 4  # what is looked at for each character kept: cleaning makes texts shorter
-MAX_TEXT = 20_000  # of the whole; what an agent can read before it begins
-
-_NEWLINES = re.compile(r"\r\n?|[\x0b\x0c\x85\u2028\u2029]")
-_TAG_START = re.compile(r"<(?=[a-zA-Z/!?|])")  # </instructions>, <!--, <|end|>
-OPENING = "\N{SINGLE LEFT-POINTING ANGLE QUOTATION MARK}"
-_FENCE = re.compile(r"~{3,}")
-# Control, format (zero width, bidirectional, tags), surrogate, private use, unassigned.
-_HIDDEN = frozenset({"Cc", "Cf", "Cs", "Co", "Cn"})
 
 
 class RuleBasedWriter:
     """Fulfils `pm_agent.ports.LanguageModel` without one."""
 
     async def write_instructions(self, brief: InstructionBrief) -> Written:
-        return Written(instructions(brief), WRITER)
+        return Written(instructions(brief), BY_RULES)
+
+    async def advise(self, brief: BlockerBrief) -> Advice:
+        return advice(brief)
+
+    async def assess_complexity(self, brief: TaskBrief) -> Complexity:
+        return complexity(brief)
+
+    async def find_risks(self, brief: TaskBrief) -> Risks:
+        return risks(brief)
+
+    async def close(self) -> None:
+        """Nothing is open."""
 
 
 def instructions(brief: InstructionBrief) -> str:
@@ -41,24 +50,6 @@ def instructions(brief: InstructionBrief) -> str:
         note = "\n\n(Shortened. Read the rest with `get_task_context`.)\n"
         what = what[: room - len(note)].rstrip() + note
     return f"{what}\n{how}\n"
-
-
-def clean(text: str) -> str:
-    """Take away what hides in a text or breaks out of a quotation; words stay as they are."""
-    text = _NEWLINES.sub("\n", text)
-    text = "".join(c for c in text if c in "\n\t" or unicodedata.category(c) not in _HIDDEN)
-    return _FENCE.sub("--", _TAG_START.sub(OPENING, text.replace("`", "'")))
-
-
-def one_line(text: str, longest: int = MAX_LINE) -> str:
-    """Return a cleaned text without line breaks."""
-    return _cut(" ".join(clean(text[: longest * ROOM]).split()), longest)
-
-
-def quoted(text: str, longest: int = MAX_BLOCK) -> list[str]:
-    """Markdown block quotation of a text, every line of it marked."""
-    lines = _cut(clean(text[: longest * ROOM]).strip(), longest).split("\n")
-    return [f"> {line}".rstrip() for line in lines]
 
 
 def _goal(brief: InstructionBrief) -> list[str]:
@@ -173,7 +164,3 @@ def _signature() -> list[str]:
 
 def _items(texts: tuple[str, ...]) -> list[str]:
     return [f"> - {one_line(text)}" for text in texts[:MAX_ITEMS]]
-
-
-def _cut(text: str, longest: int) -> str:
-    return text if len(text) <= longest else text[: longest - 6].rstrip() + " […]"

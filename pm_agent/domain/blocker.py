@@ -11,6 +11,14 @@ if TYPE_CHECKING:
     from pm_agent.domain.world import World
 
 Severity = Literal["low", "medium", "high"]
+BlockerType = Literal[
+    "dependency",  # waits for other work
+    "needs_input",  # waits for an answer or a decision
+    "capability",  # the agent cannot do it; another could
+    "environment",  # tools, access or machines are not as they must be
+    "transient",  # goes away by itself
+    "other",
+]
 
 
 class Blocker(msgspec.Struct, frozen=True, gc=False, kw_only=True, omit_defaults=True):

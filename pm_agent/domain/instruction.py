@@ -6,6 +6,7 @@ import msgspec
 
 from pm_agent.domain.envelope import Command, Event, EventData
 from pm_agent.domain.ids import BodyRef, TaskId
+from pm_agent.domain.model_call import ModelCall
 
 if TYPE_CHECKING:
     from pm_agent.domain.world import World
@@ -25,6 +26,7 @@ class StoreInstructions(Command, frozen=True, kw_only=True):
     lease_token: int
     text: str
     writer: str
+    call: ModelCall | None = None
 
 
 class AbandonEffect(Command, frozen=True, kw_only=True):
@@ -41,6 +43,7 @@ class InstructionsWritten(EventData, frozen=True, kw_only=True):
     lease_token: int
     text: BodyRef
     writer: str
+    call: ModelCall | None = None  # None: written by rules, or before calls were recorded
 
 
 class EffectAbandoned(EventData, frozen=True, kw_only=True):
@@ -51,6 +54,9 @@ class EffectAbandoned(EventData, frozen=True, kw_only=True):
 
 def _written(world: "World", event: Event, data: InstructionsWritten) -> None:
     world.instructions[data.task_id] = Instruction(data.lease_token, data.text, data.writer)
+    if data.call is not None:
+        holder = world.assignments[data.task_id].agent_id
+        world.add_usage(data.task_id, holder, data.call.usage)
 
 
 def _abandoned(world: "World", event: Event, data: EffectAbandoned) -> None:

@@ -275,6 +275,9 @@ class Watch:
         if data.lease_token != task.lease_token:
             detail = f"{data.task_id}: instructions for token {data.lease_token} come late"
             self._broken(FENCED, detail)
+        if data.call is not None:
+            project = self._projects[task.project_id]
+            project.usage = project.usage.plus(data.call.usage)
 
     def _ended(self, _: Event, data: TaskCancelled | TaskDeadLettered) -> None:
         task = self._live(data.task_id, "ended")

@@ -14,7 +14,7 @@ from pm_agent.domain.ids import AgentId, ProjectId
 from pm_agent.kernel.effects import Effect
 from pm_agent.kernel.presence import Signs
 from pm_agent.kernel.types import Reply
-from pm_agent.ports import GateRequest, InstructionBrief, StoredEvent, StoredSnapshot
+from pm_agent.ports import Brief, GateRequest, StoredEvent, StoredSnapshot
 
 
 class Feed(msgspec.Struct, frozen=True):
@@ -28,7 +28,7 @@ class EffectJob(msgspec.Struct, frozen=True):
     """An effect with all that its adapter needs, read at the moment it is handed out."""
 
     effect: Effect
-    brief: InstructionBrief | None = None
+    brief: Brief | None = None
     gate_request: GateRequest | None = None
 
 

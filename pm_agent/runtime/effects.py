@@ -14,7 +14,7 @@ from pm_agent.domain.envelope import SYSTEM, Command
 from pm_agent.domain.errors import Unavailable
 from pm_agent.domain.instruction import AbandonEffect, StoreInstructions
 from pm_agent.kernel.effects import Effect, RunGate
-from pm_agent.ports import GateRequest, GateRunner, InstructionBrief, LanguageModel
+from pm_agent.ports import Brief, GateRequest, GateRunner, InstructionBrief, LanguageModel
 from pm_agent.runtime.backend import Coordinator, EffectJob
 from pm_agent.runtime.batcher import Batcher
 
@@ -94,7 +94,7 @@ class EffectRunner:
             if job.gate_request is not None and isinstance(effect.want, RunGate):
                 command = await self._judge(effect, effect.want, job.gate_request)
             elif job.brief is not None:
-                command = await self._write(effect, job.brief)
+                command = await self._ask(effect, job.brief)
             else:
                 command = _abandon(effect, "Nothing is known about what it wants.")
             await self._answer(command)
@@ -102,28 +102,34 @@ class EffectRunner:
             self.n_failed += 1
             log.exception("effect %s", effect.effect_id)
 
-    async def _write(self, effect: Effect, brief: InstructionBrief) -> Command:
+    async def _ask(self, effect: Effect, brief: Brief) -> Command:
         async with self._writers:
             for n_failures in range(N_TRIES):
                 try:
-                    written = await self._language_model.write_instructions(brief)
+                    return await self._answered(effect, brief)
                 except Exception as error:  # noqa: BLE001 - whatever the adapter raises
                     # Its message may quote the prompt, so only its name goes on.
-                    reason = f"{type(error).__name__} while writing instructions"
+                    reason = f"{type(error).__name__} while answering {type(effect.want).__name__}"
                     log.warning("%s for %s", reason, effect.task_id)
                     await asyncio.sleep(RETRY_FIRST_S * 2**n_failures)
-                else:
-                    return StoreInstructions(
-                        request_id=_request_id(effect),
-                        principal=SYSTEM,
-                        effect_id=effect.effect_id,
-                        task_id=effect.task_id,
-                        lease_token=effect.lease_token,
-                        text=written.text,
-                        writer=written.writer,
-                    )
         self.n_failed += 1
         return _abandon(effect, reason)
+
+    async def _answered(self, effect: Effect, brief: Brief) -> Command:
+        """Ask the language model, and make the command that stores its answer."""
+        if not isinstance(brief, InstructionBrief):
+            return _abandon(effect, "Nobody stores the answer.")
+        written = await self._language_model.write_instructions(brief)
+        return StoreInstructions(
+            request_id=_request_id(effect),
+            principal=SYSTEM,
+            effect_id=effect.effect_id,
+            task_id=effect.task_id,
+            lease_token=effect.lease_token,
+            text=written.text,
+            writer=written.call.writer,
+            call=written.call,
+        )
 
     async def _judge(self, effect: Effect, want: RunGate, request: GateRequest) -> Command:
         async with self._folders[want.gate.cwd], self._gates:

@@ -3,8 +3,8 @@ import unicodedata
 import msgspec
 import pytest
 
-from pm_agent.adapters.llm_rules import MAX_TEXT, RuleBasedWriter, instructions
-from pm_agent.ports import InstructionBrief
+from pm_agent.adapters.llm_rules import RuleBasedWriter, instructions
+from pm_agent.ports import MAX_TEXT, InstructionBrief
 
 BRIEF = InstructionBrief(
     task_id="T-7",
@@ -30,8 +30,8 @@ def with_(**changes: object) -> str:
 
 
 async def test_an_agent_learns_all_it_needs() -> None:
-    text, writer = await RuleBasedWriter().write_instructions(BRIEF)
-    assert writer == "rules"
+    text, call = await RuleBasedWriter().write_instructions(BRIEF)
+    assert call.writer == "rules"
     for needed in (
         "Wrap lines",
         "Wrap at spaces.",

@@ -6,10 +6,12 @@ from typing import Any
 
 import pytest
 
+from pm_agent.adapters.llm_rules import RuleBasedWriter
 from pm_agent.domain.assignment import AcceptCompletion, RejectCompletion
 from pm_agent.domain.envelope import SYSTEM, Command
 from pm_agent.domain.errors import Unavailable
 from pm_agent.domain.instruction import AbandonEffect, StoreInstructions
+from pm_agent.domain.model_call import ModelCall
 from pm_agent.domain.project import Gate
 from pm_agent.kernel.effects import Effect, RunGate, WriteInstructions
 from pm_agent.kernel.types import ErrorInfo, Reply
@@ -58,7 +60,7 @@ class Coordinator:
                 await self.has_news.wait()
 
 
-class Model:
+class Model(RuleBasedWriter):
     def __init__(self, act: Callable[[InstructionBrief], Any] = lambda _: None) -> None:
         self.act = act
         self.n_calls = 0
@@ -66,7 +68,7 @@ class Model:
     async def write_instructions(self, brief: InstructionBrief) -> Written:
         self.n_calls += 1
         self.act(brief)
-        return Written(f"Do {brief.task_id}", "fake")
+        return Written(f"Do {brief.task_id}", ModelCall(writer="fake"))
 
 
 class Gates:
@@ -154,6 +156,7 @@ async def test_written_instructions_are_stored_in_the_systems_name() -> None:
         lease_token=3,
         text="Do T-7",
         writer="fake",
+        call=ModelCall(writer="fake"),
     )
 
 
@@ -193,7 +196,7 @@ async def test_one_failing_effect_does_not_stop_the_others() -> None:
         assert runner.n_failed == 1
     abandoned = coordinator.answers["WriteInstructions:2"]
     assert isinstance(abandoned, AbandonEffect)
-    assert abandoned.reason == "ValueError while writing instructions"
+    assert abandoned.reason == "ValueError while answering WriteInstructions"
     assert isinstance(coordinator.answers["WriteInstructions:3"], StoreInstructions)
 
 

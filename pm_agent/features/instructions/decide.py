@@ -1,5 +1,6 @@
 """Store what the writer wrote, if it is still wanted."""
 
+from pm_agent.domain.envelope import EventData
 from pm_agent.domain.errors import Forbidden
 from pm_agent.domain.instruction import (
     AbandonEffect,
@@ -7,7 +8,9 @@ from pm_agent.domain.instruction import (
     InstructionsWritten,
     StoreInstructions,
 )
+from pm_agent.domain.model_call import BY_RULES
 from pm_agent.domain.world import World
+from pm_agent.kernel.caps import after_usage
 from pm_agent.kernel.types import Context, Decision, Result
 
 
@@ -32,9 +35,14 @@ def store(world: World, command: StoreInstructions, context: Context) -> Decisio
         lease_token=command.lease_token,
         text=text.ref,
         writer=command.writer,
+        call=None if command.call == BY_RULES else command.call,
     )
+    events: list[EventData] = [written]
+    if command.call is not None:
+        project_id = world.tasks[command.task_id].project_id
+        events += after_usage(world, project_id, command.call.usage)
     result = EffectResult(effect_id=command.effect_id, stored=True)
-    return Decision(events=[written], bodies=[text], result=result)
+    return Decision(events=events, bodies=[text], result=result)
 
 
 def abandon(world: World, command: AbandonEffect, context: Context) -> Decision:
