@@ -35,7 +35,7 @@ from pm_agent.api.errors import (
     problem_of,
 )
 from pm_agent.api.handlers import Answer, Call
-from pm_agent.api.mcp import McpApp
+from pm_agent.api.mcp import Door, McpEndpoint, build_server
 from pm_agent.api.metrics import Metrics
 from pm_agent.api.operations import OPERATIONS, Operation
 from pm_agent.domain.errors import InvalidInput, PMError, Unavailable
@@ -253,7 +253,8 @@ class HttpApp:
         self._ingress: Ingress | None = None
         self._routes = Routes(OPERATIONS)
         self.metrics = Metrics(lambda: self._ingress)
-        self._mcp = McpApp(self.ingress, self.metrics, allowed_hosts) if mcp else None
+        door = Door(self.ingress, self.metrics)
+        self._mcp = McpEndpoint(build_server(door), door.gate, allowed_hosts) if mcp else None
         self.shell = self._make_shell()
 
     def ingress(self) -> Ingress:

@@ -1,61 +1,20 @@
 import asyncio
 import json
-import socket
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from typing import Any
 
 import httpx
-import httpx2
 import pytest
-import uvicorn
 from mcp.client import Client
-from mcp.client.streamable_http import streamable_http_client
 from mcp.shared.exceptions import MCPError
-from mcp_types import CallToolResult, TextContent
+from mcp_types import HEADER_MISMATCH, CallToolResult, TextContent
 
 from pm_agent.api.operations import OPERATIONS
 from pm_agent.runtime.admission import Lag, Limits
-from tests.api.conftest import ADMIN, LEAD, Stack, running
+from tests.api.conftest import ADMIN, LEAD
+from tests.api.mcp_server import ERAS, served
 
-ERAS = ("legacy", "2026-07-28")
-
-
-class Served:
-    """The stack behind a real socket, as agents reach it."""
-
-    def __init__(self, stack: Stack, port: int) -> None:
-        self.stack = stack
-        self.url = f"http://127.0.0.1:{port}/mcp"
-
-    @asynccontextmanager
-    async def client(
-        self, token: str, era: str = ERAS[1], tools: str = ""
-    ) -> AsyncIterator[Client]:
-        headers = {"Authorization": f"Bearer {token}"}
-        async with httpx2.AsyncClient(headers=headers, timeout=60) as http:
-            transport = streamable_http_client(
-                f"{self.url}?tools={tools}" if tools else self.url, http_client=http
-            )
-            async with Client(transport, mode=era) as client:
-                yield client
-
-
-@asynccontextmanager
-async def served(**options: Any) -> AsyncIterator[Served]:
-    async with running(**options) as stack:
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            port = free.getsockname()[1]
-        config = uvicorn.Config(stack.app, port=port, log_level="warning", lifespan="off")
-        server = uvicorn.Server(config)
-        serving = asyncio.create_task(server.serve())
-        await stack.until(lambda: server.started)
-        try:
-            yield Served(stack, port)
-        finally:
-            server.should_exit = True
-            await serving
+LISTING = {"jsonrpc": "2.0", "id": 1, "method": "tools/list"}
+LEGACY = {"Authorization": f"Bearer {ADMIN}", "Accept": "application/json, text/event-stream"}
 
 
 async def call(client: Client, tool: str, **arguments: Any) -> dict[str, Any]:
@@ -157,8 +116,8 @@ async def test_a_hidden_tool_is_refused_all_the_same() -> None:
         async with server.client(worker) as client:
             problem = await refused(client, "update_task", task_id=task_id, title="Mine")
             assert problem["code"] == "forbidden"
-            problem = await refused(client, "issue_token", owner={"kind": "person", "id": "eve"})
-            assert problem["code"] == "not_found"
+            with pytest.raises(MCPError, match="There is no tool issue_token"):
+                await client.call_tool("issue_token", {"owner": {"kind": "person", "id": "eve"}})
         assert server.stack.position == before
 
 
@@ -237,7 +196,7 @@ async def test_a_waiting_agent_is_woken_by_a_new_task() -> None:
 
 @pytest.mark.parametrize("era", ERAS)
 async def test_a_long_wait_reports_progress(era: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("pm_agent.api.mcp.PROGRESS_EVERY_S", 0.1)
+    monkeypatch.setattr("pm_agent.api.mcp.tools.PROGRESS_EVERY_S", 0.1)
     told = []
 
     async def note(progress: float, total: float | None, message: str | None) -> None:
@@ -270,15 +229,74 @@ async def test_a_foreign_host_name_is_refused() -> None:
         assert response.status_code == 421
 
 
-async def test_both_spellings_of_the_address_work_without_redirect() -> None:
-    listing = {"jsonrpc": "2.0", "id": 1, "method": "tools/list"}
-    headers = {
-        "Authorization": f"Bearer {ADMIN}",
-        "Accept": "application/json, text/event-stream",
+async def test_a_page_of_another_origin_is_refused() -> None:
+    async with served() as server, httpx.AsyncClient() as http:
+        headers = {"Authorization": f"Bearer {ADMIN}", "Origin": "http://evil.example"}
+        response = await http.post(server.url, json={}, headers=headers)
+        assert response.status_code == 403
+
+
+async def test_a_configured_host_name_is_served() -> None:
+    async with served(allowed_hosts=("pm.example",)) as server, httpx.AsyncClient() as http:
+        for host, origin in (("pm.example", "https://pm.example"), ("pm.example:8443", "")):
+            headers = {**LEGACY, "Host": host, **({"Origin": origin} if origin else {})}
+            response = await http.post(server.url, json=LISTING, headers=headers)
+            assert response.status_code == 200, response.text
+
+
+async def test_blanks_around_a_header_are_no_part_of_it() -> None:
+    meta = {
+        "io.modelcontextprotocol/protocolVersion": ERAS[1],
+        "io.modelcontextprotocol/clientCapabilities": {},
     }
+    params = {"name": "list_projects", "arguments": {}, "_meta": meta}
+    asked = json.dumps({"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": params})
+    async with served() as server:
+        answer = await post_by_hand(
+            server.url,
+            asked,
+            f"MCP-Protocol-Version: {ERAS[1]} ",
+            "Mcp-Method: \t tools/call\t",
+            "Mcp-Name:list_projects  ",
+        )
+        assert b"200 OK" in answer
+        assert b'"projects":[]' in answer
+        answer = await post_by_hand(
+            server.url,
+            asked,
+            f"MCP-Protocol-Version: {ERAS[1]}",
+            "Mcp-Method: tools/call",
+            "Mcp-Name: get_status",
+        )
+        assert b"400 Bad Request" in answer
+        assert str(HEADER_MISMATCH).encode() in answer
+
+
+async def post_by_hand(url: str, body: str, *headers: str) -> bytes:
+    """No HTTP client of repute sends such blanks."""
+    host, port = url.split("/")[2].split(":")
+    head = [
+        "POST /mcp HTTP/1.1",
+        f"Host: {host}:{port}",
+        f"Authorization: Bearer {ADMIN}",
+        "Accept: application/json, text/event-stream",
+        "Content-Type: application/json",
+        f"Content-Length: {len(body)}",
+        "Connection: close",
+        *headers,
+    ]
+    reader, writer = await asyncio.open_connection(host, int(port))
+    writer.write("\r\n".join([*head, "", body]).encode())
+    answer = await reader.read()
+    writer.close()
+    await writer.wait_closed()
+    return answer
+
+
+async def test_both_spellings_of_the_address_work_without_redirect() -> None:
     async with served() as server, httpx.AsyncClient() as http:
         for url in (server.url, server.url + "/"):
-            response = await http.post(url, json=listing, headers=headers)
+            response = await http.post(url, json=LISTING, headers=LEGACY)
             assert response.status_code == 200
 
 
@@ -314,3 +332,29 @@ async def test_a_lost_connection_withdraws_the_offer_too(era: str) -> None:
         waiting.cancel()
         await asyncio.wait((waiting,))
         await stack.until(lambda: agent_id not in offers)
+
+
+async def test_a_legacy_client_cancels_its_own_wait_by_a_notification() -> None:
+    async with served() as server, httpx.AsyncClient() as http:
+        stack = server.stack
+        agent_id, token = await stack.agent("Ada")
+        _, other = await stack.agent("Bob")
+        offers = stack.loop.engine.presence.offers
+        mine, another = (LEGACY | {"Authorization": f"Bearer {t}"} for t in (token, other))
+        params = {"name": "wait_for_task", "arguments": {"timeout_s": 40}}
+        asked = {"jsonrpc": "2.0", "id": 7, "method": "tools/call", "params": params}
+        waiting = asyncio.create_task(http.post(server.url, json=asked, headers=mine))
+        await stack.until(lambda: agent_id in offers)
+        for headers, request_id in ((another, 7), (mine, 8), (mine, 7)):
+            assert agent_id in offers
+            told = {
+                "jsonrpc": "2.0",
+                "method": "notifications/cancelled",
+                "params": {"requestId": request_id},
+            }
+            answer = await http.post(server.url, json=told, headers=headers)
+            assert answer.status_code == 202
+            await asyncio.sleep(0.05)
+        await stack.until(lambda: agent_id not in offers)
+        assert "You cancelled this request." in (await waiting).text
+        assert stack.ingress.n_parked == 0

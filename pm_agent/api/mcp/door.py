@@ -1,0 +1,113 @@
+"""Who asks over MCP, and the way from there to an operation of the table."""
+
+from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager, nullcontext
+from typing import Any
+from uuid import uuid4
+
+from mcp.server.context import ServerRequestContext
+from starlette.types import Scope
+
+from pm_agent.api.auth import address_of, authenticate, authorise, bearer
+from pm_agent.api.errors import Problem, problem_from
+from pm_agent.api.handlers import Answer, Call
+from pm_agent.api.metrics import Metrics
+from pm_agent.api.operations import Operation
+from pm_agent.domain.envelope import Principal
+from pm_agent.domain.errors import PMError, Unavailable
+from pm_agent.domain.world import World
+from pm_agent.runtime.ingress import Ingress
+
+# Where the gate leaves who asks, for the handlers behind the SDK.
+_PRINCIPAL = "pm_agent.principal"
+
+Context = ServerRequestContext[Any]
+
+
+class Door:
+    """What all of MCP needs of the product.
+
+    Parameters
+    ----------
+    ingress
+        Gives the live ingress, or raises `Unavailable`.
+    metrics
+        Where calls are counted.
+    """
+
+    def __init__(self, ingress: Callable[[], Ingress], metrics: Metrics) -> None:
+        self._ingress = ingress
+        self.metrics = metrics
+
+    async def gate(self, scope: Scope) -> Problem | None:
+        """Note whose token a request carries, or say why it is refused."""
+        secret = bearer(_authorization(scope))
+        try:
+            scope[_PRINCIPAL] = await authenticate(
+                self._ingress(), secret, address=address_of(scope)
+            )
+        except PMError as error:
+            return problem_from(error, "mcp", self.load())
+        return None
+
+    @staticmethod
+    def principal(context: Context) -> Principal:
+        """Return who sent a request that came through the gate."""
+        assert context.request is not None
+        found: Principal = context.request.scope[_PRINCIPAL]
+        return found
+
+    async def world(self) -> World:
+        """Return the replica's world, with every write that was answered here in it."""
+        ingress = self._ingress()
+        await ingress.catch_up()
+        return ingress.world
+
+    def load(self) -> float:
+        """How full the house is, as `pm_agent.runtime.admission`."""
+        try:
+            return self._ingress().admission.load
+        except Unavailable:
+            return 0.0
+
+    async def perform(
+        self,
+        operation: Operation,
+        arguments: dict[str, Any],
+        context: Context,
+        parked: AbstractAsyncContextManager[None] | None = None,
+    ) -> Answer:
+        """Perform an operation for the sender of a request.
+
+        Parameters
+        ----------
+        parked
+            Entered around an operation that may wait for long.
+
+        Raises
+        ------
+        PMError, Refused, ValidationError
+            As `pm_agent.api.errors.problem_from` takes them.
+        """
+        ingress = self._ingress()
+        principal = self.principal(context)
+        authorise(principal, operation.roles, operation.name)
+        ingress.require_pace(principal, operation.work)
+        given = operation.input.model_validate(arguments)
+        call = Call(ingress, principal, getattr(given, "request_id", None) or uuid4().hex)
+        if operation.parks:
+            ingress.admission.require(operation.work)
+            async with parked or nullcontext():
+                return await operation.handler(call, given)
+        lane = ingress.enter(operation.work)
+        if operation.looks_first:
+            await ingress.catch_up()
+        async with lane:
+            return await operation.handler(call, given)
+
+
+def _authorization(scope: Scope) -> str | None:
+    for name, value in scope["headers"]:
+        if name == b"authorization":
+            return str(value.decode("latin-1"))
+    return None

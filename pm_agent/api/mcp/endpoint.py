@@ -1,0 +1,73 @@
+"""The MCP endpoint: what stands between a socket and a server of the SDK, whatever it serves.
+
+It answers plain JSON when a call is quick and opens a stream when there is progress to tell or
+15 seconds have passed; `json_response` stays off, since it would drop the progress of
+`wait_for_task`. Closing the stream cancels the call, in both eras.
+"""
+
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from typing import Any
+
+import msgspec
+from mcp.server.lowlevel.server import Server
+from mcp.server.streamable_http_manager import StreamableHTTPSessionManager
+from mcp.server.transport_security import TransportSecuritySettings
+from starlette.types import Receive, Scope, Send
+
+from pm_agent.api.errors import PROBLEM_TYPE, Problem, headers_of
+
+# Lets a request in, noting on its scope who asks, or says why not.
+Gate = Callable[[Scope], Awaitable[Problem | None]]
+
+
+class McpEndpoint:
+    """ASGI application that serves one MCP server.
+
+    Parameters
+    ----------
+    server
+        What is served.
+    gate
+        Asked before the protocol begins, so that nobody unknown has a body read.
+    allowed_hosts
+        Host names under which it is served, beside the loopback ones.
+    """
+
+    def __init__(self, server: Server[Any], gate: Gate, allowed_hosts: tuple[str, ...]) -> None:
+        self._gate = gate
+        self._manager = StreamableHTTPSessionManager(
+            app=server,
+            stateless=True,
+            json_response=False,
+            security_settings=_security(allowed_hosts),
+        )
+
+    @asynccontextmanager
+    async def run(self) -> AsyncIterator[None]:
+        """Serve inside the block; once in the endpoint's life."""
+        async with self._manager.run():
+            yield
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        problem = await self._gate(scope)
+        if problem is not None:
+            headers = [(b"content-type", PROBLEM_TYPE.encode()), *headers_of(problem)]
+            start = {"type": "http.response.start", "status": problem.status, "headers": headers}
+            await send(start)
+            await send({"type": "http.response.body", "body": msgspec.json.encode(problem)})
+            return
+        # Blanks around a value are no part of it (RFC 9110, 5.5), but httptools leaves them there,
+        # and the SDK would find that the header differs from the body.
+        stripped = [(name, value.strip(b" \t")) for name, value in scope["headers"]]
+        await self._manager.handle_request({**scope, "headers": stripped}, receive, send)
+
+
+def _security(allowed_hosts: tuple[str, ...]) -> TransportSecuritySettings:
+    """Loopback names and the configured ones; anything else may be DNS rebinding."""
+    names = ("127.0.0.1", "localhost", "[::1]", *allowed_hosts)
+    hosts = [form for name in names for form in (name, f"{name}:*")]
+    origins = [f"{scheme}://{host}" for scheme in ("http", "https") for host in hosts]
+    return TransportSecuritySettings(
+        enable_dns_rebinding_protection=True, allowed_hosts=hosts, allowed_origins=origins
+    )

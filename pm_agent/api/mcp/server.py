@@ -1,0 +1,50 @@
+"""What is served: all handlers in one server of the SDK."""
+
+import importlib.metadata
+from typing import Any
+
+from mcp.server.caching import CacheHint
+from mcp.server.lowlevel.server import Server
+from mcp_types import CancelledNotificationParams
+
+from pm_agent.api.mcp.completions import Completions
+from pm_agent.api.mcp.door import Door
+from pm_agent.api.mcp.guide import INSTRUCTIONS
+from pm_agent.api.mcp.prompts import Prompts
+from pm_agent.api.mcp.resources import Resources
+from pm_agent.api.mcp.tools import Tools
+
+MINUTE_MS = 60_000
+
+
+def build_server(door: Door) -> Server[Any]:
+    """Make the product's MCP server."""
+    tools = Tools(door)
+    resources = Resources(door)
+    prompts = Prompts(door, resources)
+    server: Server[Any] = Server(
+        "pm-agent",
+        version=importlib.metadata.version("pm-agent"),
+        title="PM Agent",
+        description="Task board and coordinator for teams of coding agents.",
+        instructions=INSTRUCTIONS,
+        # What is listed follows from the token's role; templates and prompts change with a release.
+        cache_hints={
+            "tools/list": CacheHint(ttl_ms=MINUTE_MS),
+            "prompts/list": CacheHint(ttl_ms=MINUTE_MS),
+            "resources/templates/list": CacheHint(ttl_ms=MINUTE_MS),
+        },
+        get_tool_input_schema=tools.input_schema,
+        on_list_tools=tools.list,
+        on_call_tool=tools.call,
+        on_list_resources=resources.list,
+        on_list_resource_templates=resources.templates,
+        on_read_resource=resources.read,
+        on_list_prompts=prompts.list,
+        on_get_prompt=prompts.get,
+        on_completion=Completions(door).complete,
+    )
+    server.add_notification_handler(
+        "notifications/cancelled", CancelledNotificationParams, tools.cancelled
+    )
+    return server
