@@ -41,11 +41,12 @@ from pm_agent.kernel.engine import MAX_BATCH, Engine
 from pm_agent.kernel.invariants import Violation, Watch, check_world
 from pm_agent.kernel.types import Reply
 from pm_agent.ports import GENESIS, Head, Scorer
+from simulation.alarms import PatientAlarms
 from simulation.arrivals import Arrival, Fortune
 from simulation.behaviour import lognormal_us
 from simulation.intervals import Intervals
 from simulation.ledger import Ledger, Sample
-from simulation.lives import Attempt, Lives, Recorded
+from simulation.lives import FOR_EVER, Attempt, Lives, Recorded
 from simulation.scenario import Project, Scenario
 from simulation.team import Worker, project_id
 from simulation.timeline import Timeline
@@ -111,7 +112,7 @@ class Simulation:
         self._next = next(arrivals, None)
         self._projects = {project_id(p.name): i for i, p in enumerate(scenario.projects)}
         self._n_requests = 0
-        self._wakes_us: int | None = None
+        self._wakes_us = FOR_EVER  # the next look at the clock
         self._sample_us = round(scenario.sample_min * MINUTE_US)
         self._told: dict[type, Callable[[Event, Any], None]] = {
             TaskCreated: self._created,
@@ -139,6 +140,7 @@ class Simulation:
             head=Head(0, GENESIS, 1),
         )
         engine.presence = self.presence
+        engine.alarms = PatientAlarms()
         return engine
 
     # -- the run ------------------------------------------------------------------------------
@@ -181,9 +183,9 @@ class Simulation:
     def do(self, commands: list[Command]) -> list[Reply]:
         """One step of the engine, and what everybody learns from it."""
         step = self.engine.step(commands, self.timeline.now_us)
-        told, observe = self._told, self._watch.observe
+        told = self._told
+        self.violations += self._watch.observe_all(step.events)
         for event in step.events:
-            self.violations += observe(event)
             listener = told.get(type(event.data))
             if listener is not None:
                 listener(event, event.data)
@@ -191,21 +193,29 @@ class Simulation:
         for reply in step.replies:
             if reply.error is not None:
                 self.refusals[reply.error.code] += 1
+        self._set_alarm()
+        return step.replies
+
+    def _set_alarm(self) -> None:
         wake_us = self.engine.next_wakeup_us()
-        if wake_us is not None and (self._wakes_us is None or wake_us < self._wakes_us):
+        if wake_us is not None and wake_us < self._wakes_us:
             self._wakes_us = wake_us
             self.timeline.at(wake_us, self._wake, wake_us)
-        return step.replies
 
     def _do_all(self, commands: list[Command]) -> None:
         for first in range(0, len(commands), MAX_BATCH):
             self.do(commands[first : first + MAX_BATCH])
 
     def _wake(self, at_us: int) -> None:
-        """Let the clock have its due, as the coordinator does."""
-        if at_us == self._wakes_us:
-            self._wakes_us = None
+        """Let the clock have its due, as the coordinator does; most often it has had it."""
+        if at_us != self._wakes_us:
+            return
+        self._wakes_us = FOR_EVER
+        due_us = self.engine.next_wakeup_us()
+        if due_us is not None and due_us <= at_us:
             self.do([])
+        else:
+            self._set_alarm()
 
     def request_id(self) -> str:
         """A new one."""

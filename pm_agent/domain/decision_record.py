@@ -63,6 +63,10 @@ class DecisionRecord(msgspec.Struct, frozen=True, gc=False, kw_only=True, omit_d
         return task_id(self.chosen_number)
 
     @property
+    def n_candidates(self) -> int:
+        return len(self.candidates) // _INT.itemsize
+
+    @property
     def candidate_ids(self) -> list[TaskId]:
         return [task_id(number) for number in np.frombuffer(self.candidates, _INT).tolist()]
 
@@ -83,10 +87,11 @@ class DecisionRecord(msgspec.Struct, frozen=True, gc=False, kw_only=True, omit_d
 
     def is_whole(self) -> bool:
         """Whether its arrays fit each other."""
-        n = len(self.candidates) // _INT.itemsize
+        n = self.n_candidates
         return (
             0 < len(self.explained) <= n
-            and all(0 <= index < n for index in (self.first, *self.explained))
+            and min(self.first, *self.explained) >= 0
+            and max(self.first, *self.explained) < n
             and len(self.scores) == n * _FLOAT.itemsize
             and len(self.candidates) == n * _INT.itemsize
             and (self.matching is None or len(self.matching.prices) == n * _INT.itemsize)

@@ -131,11 +131,16 @@ class Watch:
 
     def observe(self, event: Event) -> list[Violation]:
         """Take the next event; return what it violates."""
+        return self.observe_all((event,))
+
+    def observe_all(self, events: Iterable[Event]) -> list[Violation]:
+        """Take the next events; return what they violate."""
         self._found = []
-        self._follows(event)
-        fold = _FOLDS.get(type(event.data))
-        if fold is not None:
-            fold(self, event, event.data)
+        for event in events:
+            self._follows(event)
+            fold = _FOLDS.get(type(event.data))
+            if fold is not None:
+                fold(self, event, event.data)
         return self._found
 
     def compare(self, world: World) -> list[Violation]:
@@ -405,20 +410,7 @@ class Watch:
 
     def _explained(self, event: Event, data: TaskAssigned) -> None:
         record = data.decision
-        wrong = [
-            what
-            for what, holds in (
-                ("its arrays do not fit each other", record.is_whole()),
-                ("its task is no candidate", data.task_id in record.candidate_ids),
-                ("no policy or version", bool(record.policy and record.version)),
-                (f"propensity {record.propensity}", 0 < record.propensity <= 1),
-                (
-                    "fewer eligible than shortlisted",
-                    record.n_eligible >= len(record.candidate_ids),
-                ),
-            )
-            if not holds
-        ]
+        wrong = _unexplained(record, data.task_id)
         if self._recompute is not None and not wrong:
             wrong = self._recompute(record, data.task_id)
         for what in wrong:
@@ -451,6 +443,22 @@ _FOLDS: dict[type[EventData], Callable[..., None]] = {
     HoldPlaced: Watch._hold_placed,  # noqa: SLF001
     HoldLifted: Watch._hold_lifted,  # noqa: SLF001
 }
+
+
+def _unexplained(record: DecisionRecord, task_id: TaskId) -> list[str]:
+    """What keeps a record from explaining the choice of a task, without computing it again."""
+    if not record.is_whole():
+        return ["its arrays do not fit each other"]
+    wrong = []
+    if record.chosen_id != task_id:
+        wrong.append(f"it chose {record.chosen_id}")
+    if not (record.policy and record.version):
+        wrong.append("no policy or version")
+    if not 0 < record.propensity <= 1:
+        wrong.append(f"propensity {record.propensity}")
+    if record.n_eligible < record.n_candidates:
+        wrong.append("fewer eligible than shortlisted")
+    return wrong
 
 
 def _left(reserved: Usage, used: Usage) -> Usage:

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Iterator
 from heapq import merge
+from itertools import islice
 
 from pm_agent.domain.agent import Agent
 from pm_agent.domain.assignment import (
@@ -24,7 +25,7 @@ from pm_agent.domain.ids import AgentId, ProjectId
 from pm_agent.domain.project import Project
 from pm_agent.domain.ready_set import ClassKey, levels_of
 from pm_agent.domain.task import LEASED, TaskDeadLettered
-from pm_agent.domain.time import MINUTE_US, SECOND_US, iso
+from pm_agent.domain.time import SECOND_US, iso
 from pm_agent.domain.world import World
 from pm_agent.features.assignment.facts import Shortlist, predicted_usage, shortlist
 from pm_agent.features.assignment.matching import MAX_AGENTS, match
@@ -169,9 +170,13 @@ def _matched(world: World, fresh: Iterable[ClassKey], context: Context) -> Itera
     """
     if sum(world.ready.classes[key].n for key in fresh) < 2:  # noqa: PLR2004 - one task: no match
         return
-    left = [o for o in _waiting(world, fresh, context) if _may_take(world, o.agent_id)]
-    while len(left) > 1 and sum(world.ready.classes[key].n for key in fresh) > 1:
-        batch, left = left[:MAX_AGENTS], left[MAX_AGENTS:]
+    # As many as one match takes are looked at, however many wait.
+    waiting = (o for o in _waiting(world, fresh, context) if _may_take(world, o.agent_id))
+    again: list[Offer] = []
+    while sum(world.ready.classes[key].n for key in fresh) > 1:
+        batch = again + list(islice(waiting, MAX_AGENTS - len(again)))
+        if len(batch) < 2:  # noqa: PLR2004 - one agent: no match
+            return
         try:
             matches = match(world, batch, context)
         except (PMError, AssertionError):
@@ -181,8 +186,8 @@ def _matched(world: World, fresh: Iterable[ClassKey], context: Context) -> Itera
         for offer, record in matches:
             yield _offered(offer, context, record)
         again = [m.offer for m in matches if m.offer.agent_id in context.presence.offers]
-        if len(again) < len(matches):  # else nothing has changed, and nothing would
-            left = again + left
+        if len(again) == len(matches):  # nothing has changed, and nothing would
+            again = []
 
 
 def _waiting(world: World, keys: Iterable[ClassKey], context: Context) -> Iterator[Offer]:
@@ -254,8 +259,8 @@ def check_lease(world: World, command: CheckLease, context: Context) -> Decision
     if assignment is None or assignment.lease_token != command.lease_token:
         return Decision(result=result)
     task = world.tasks[command.task_id]
-    if task.state not in LEASED:  # in review: the server waits, not the agent
-        return Decision(result=result, check_again_us=context.now_us + MINUTE_US)
+    if task.state not in LEASED:  # in review: any verdict ends this lease, however late it comes
+        return Decision(result=result)
     clocks = clocks_of(assignment, task.state, context.presence)
     told = [clock.told_by(context.now_us) for clock in clocks]
     heard_us = max(context.presence.heard_at(assignment.agent_id), assignment.heard_at_us)
