@@ -64,6 +64,12 @@ DECIDERS: dict[type[Command], Decider] = {
     # access
     access.IssueToken: access_decide.issue,
     access.RevokeToken: access_decide.revoke,
+    access.IssueKey: access_decide.issue_key,
+    access.RotateKey: access_decide.rotate_key,
+    access.RevokeKey: access_decide.revoke_key,
+    access.NoteKeysUsed: access_decide.note_keys_used,
+    access.DenyToken: access_decide.deny,
+    access.NoteRefusals: access_decide.note_refusals,
 }
 
 

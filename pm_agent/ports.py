@@ -330,3 +330,63 @@ class GateRunner(Protocol):
     async def run(self, gate: Gate, request: GateRequest) -> GateVerdict:
         """Run the project's fixed command. Fails closed: whatever goes wrong is a no."""
         ...
+
+
+class Wrapped(NamedTuple):
+    """A data key, encrypted under a key-encryption key."""
+
+    version: str  # of the key-encryption key
+    data: bytes
+
+
+class KeyEncryption(Protocol):
+    """Where key-encryption keys live: in the environment, a file, or a KMS that never shows them.
+
+    ``about`` says what the data key belongs to; unwrapping with another text fails.
+    """
+
+    @property
+    def version(self) -> str:
+        """The version that new data keys are wrapped with."""
+        ...
+
+    def wrap(self, data_key: bytes, about: bytes) -> Wrapped: ...
+
+    def unwrap(self, wrapped: Wrapped, about: bytes) -> bytes:
+        """Return the data key.
+
+        Raises
+        ------
+        SecretsLocked
+            The version is not there, or the data is not as it was wrapped.
+        """
+        ...
+
+
+class Secret(NamedTuple):
+    """One version of a secret of ours."""
+
+    version: int
+    value: bytes
+    made_at_s: int
+
+
+class Secrets(Protocol):
+    """Secrets that PM Agent itself needs, by name. Each has versions; the newest one is in use."""
+
+    def read(self, name: str) -> list[Secret]:
+        """All versions, newest first; empty when there is none.
+
+        Raises
+        ------
+        SecretsLocked
+        """
+        ...
+
+    def add(self, name: str, value: bytes, now_s: int, *, first: bool = False) -> list[Secret]:
+        """Add a version and return all; with ``first`` only if there is none yet."""
+        ...
+
+    def drop(self, name: str, version: int) -> None:
+        """Forget a version."""
+        ...

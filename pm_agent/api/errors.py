@@ -25,6 +25,7 @@ from pydantic import ValidationError
 from pm_agent.domain.errors import (
     Conflict,
     Forbidden,
+    InsufficientScope,
     InvalidInput,
     NotFound,
     PMError,
@@ -110,6 +111,7 @@ class Problem(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     next_step: str
     errors: list[FieldError] = []
     retry_after_s: int = 0  # send the same request again after so many seconds
+    scope: str = ""  # that a token needs for this
 
 
 # The status of each branch of the tree; a leaf has that of its nearest ancestor here.
@@ -193,6 +195,8 @@ def problem_from(error: Exception, operation: str, load: float = 0.0) -> Problem
         return problem_of_validation(error)
     else:
         return problem_of_crash(error, operation)
+    if isinstance(error, InsufficientScope):
+        return msgspec.structs.replace(problem, scope=error.scope)
     if isinstance(error, RateLimited):
         return msgspec.structs.replace(problem, retry_after_s=math.ceil(error.retry_after_s))
     if problem.status == STATUS[Unavailable.code]:
@@ -219,10 +223,22 @@ def retry_after_s(load: float, draw: float) -> int:
     return max(1, math.ceil(draw * longest_s))
 
 
-def headers_of(problem: Problem) -> list[tuple[bytes, bytes]]:
-    """Return response headers that belong to a problem."""
-    if problem.status == STATUS[Unauthenticated.code]:
-        return [(b"www-authenticate", b'Bearer realm="pm-agent"')]
+def headers_of(problem: Problem, metadata_url: str = "") -> list[tuple[bytes, bytes]]:
+    """Return response headers that belong to a problem.
+
+    ``metadata_url`` is where clients learn which authorisation server makes tokens for us.
+
+    References
+    ----------
+    RFC 6750, section 3 (challenges); RFC 9728, section 5.1 (``resource_metadata``).
+    """
     if problem.retry_after_s:
         return [(b"retry-after", b"%d" % problem.retry_after_s)]
-    return []
+    challenge = ['Bearer realm="pm-agent"']
+    if problem.scope:
+        challenge += ['error="insufficient_scope"', f'scope="{problem.scope}"']
+    elif problem.status != STATUS[Unauthenticated.code]:
+        return []
+    if metadata_url:
+        challenge.append(f'resource_metadata="{metadata_url}"')
+    return [(b"www-authenticate", ", ".join(challenge).encode())]

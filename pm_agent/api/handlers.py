@@ -12,9 +12,9 @@ import msgspec
 from pydantic import BaseModel
 
 from pm_agent.api import schemas
-from pm_agent.api.auth import ADMIN
 from pm_agent.api.convert import result_json, to_command
 from pm_agent.api.errors import Refused, retry_after_s
+from pm_agent.api.stream import EventStream, Wanted, project_of
 from pm_agent.domain import agent, task
 from pm_agent.domain.access import IssueToken
 from pm_agent.domain.assignment import (
@@ -44,8 +44,9 @@ from pm_agent.features.instructions import view as instructions_view
 from pm_agent.features.quality.decide import CompletionResult
 from pm_agent.features.team import view as team_view
 from pm_agent.features.team.decide import RegisterResult
-from pm_agent.kernel.fencing import require_task
+from pm_agent.kernel.fencing import require_agent, require_self, require_task
 from pm_agent.kernel.types import Reply, Result
+from pm_agent.runtime.credentials import Grant
 from pm_agent.runtime.ingress import Ingress
 from pm_agent.runtime.secret import digest_of
 
@@ -61,6 +62,7 @@ class Answer(NamedTuple):
     body: bytes  # JSON object
     position: int  # a query that waits for it sees this answer's writes
     version: int | None = None  # of the task the answer is about
+    stream: EventStream | None = None  # what to send in the body's place
 
 
 class ClaimAnswer(ClaimResult, frozen=True, kw_only=True):
@@ -103,8 +105,12 @@ class Call:
     """One request: who asks, under which id, and the door to the coordinator."""
 
     ingress: Ingress
-    principal: Principal
+    grant: Grant
     request_id: str
+
+    @property
+    def principal(self) -> Principal:
+        return self.grant.principal
 
     @property
     def world(self) -> World:
@@ -187,7 +193,7 @@ async def register_agent(call: Call, given: schemas.RegisterAgentInput) -> Answe
     token_request = f"{call.request_id}:token"
     is_new = command.agent_id not in call.world.agents
     is_retry = (str(principal), token_request) in call.ingress.secrets
-    if principal.role not in ADMIN or not (is_new or is_retry):
+    if "pm:access" not in call.grant.scopes or not (is_new or is_retry):
         return call.reply(await call.submit(command))
     # Made before the agent is: a retry after a lost reply, or half of the work, finds it.
     call.ingress.secrets.of((str(principal), token_request))
@@ -398,8 +404,13 @@ async def project_status(call: Call, given: schemas.ProjectStatusInput) -> Answe
 
 
 async def list_projects(call: Call, given: schemas.ListProjectsInput) -> Answer:
-    """Read all projects."""
-    return call.read(backlog_status.list_projects(call.world))
+    """Read all projects that the key or token is for."""
+    listed = backlog_status.list_projects(call.world)
+    mine = call.grant.project_ids
+    if mine:
+        shown = [one for one in listed.projects if one.project_id in mine]
+        listed = msgspec.structs.replace(listed, projects=shown)
+    return call.read(listed)
 
 
 async def status(call: Call, given: schemas.StatusInput) -> Answer:
@@ -425,3 +436,42 @@ async def list_agents(call: Call, given: schemas.ListAgentsInput) -> Answer:
     page = team_view.list_agents(call.world, **given.model_dump())
     signs = await call.ingress.signs(item.agent_id for item in page.agents if item.active_tasks)
     return call.read(team_view.with_lease_states(call.world, page, signs))
+
+
+# -- streams --------------------------------------------------------------------------------------
+
+
+async def stream_events(call: Call, given: schemas.StreamEventsInput) -> Answer:
+    """Follow the workspace, or one project, agent or task of it."""
+
+    def is_wanted(event: Event) -> bool:
+        data = event.data
+        return (
+            given.project_id in (None, project_of(data, call.world))
+            and given.agent_id in (None, getattr(data, "agent_id", None))
+            and given.task_id in (None, getattr(data, "task_id", None))
+        )
+
+    return await _streamed(call, given.after, is_wanted)
+
+
+async def stream_agent_events(call: Call, given: schemas.StreamAgentEventsInput) -> Answer:
+    """Follow what concerns one agent: what it does, and what becomes of the tasks it holds."""
+    require_agent(call.world, given.agent_id)
+    require_self(call.principal, given.agent_id)
+
+    def is_wanted(event: Event) -> bool:
+        data = event.data
+        if getattr(data, "agent_id", None) == given.agent_id:
+            return True
+        held = call.world.assignments.get(getattr(data, "task_id", ""))
+        return held is not None and held.agent_id == given.agent_id
+
+    return await _streamed(call, given.after, is_wanted)
+
+
+async def _streamed(call: Call, after: int | None, wanted: Wanted) -> Answer:
+    stream = EventStream(call.ingress, call.grant, after, wanted)
+    await stream.begin()
+    call.ingress.hear(call.principal)
+    return Answer(b"", stream.position, stream=stream)

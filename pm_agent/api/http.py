@@ -22,7 +22,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.types import Message, Receive, Scope, Send
 
 from pm_agent.api import openapi
-from pm_agent.api.auth import address_of, authenticate, authorise, bearer
+from pm_agent.api.auth import address_of, authenticate, authorise, bearer, require_objects
 from pm_agent.api.errors import (
     PROBLEM_TYPE,
     MalformedJson,
@@ -59,6 +59,7 @@ class Headers(NamedTuple):
     content_length: str = ""
     idempotency_key: str = ""
     if_match: str = ""
+    last_event_id: str = ""
     x_pm_position: str = ""
 
 
@@ -192,6 +193,8 @@ def merge_headers(operation: Operation, fields: Fields, headers: Headers) -> Non
     InvalidInput
         Header and body contradict each other.
     """
+    if operation.streams and headers.last_event_id:
+        _merge(fields, "after", headers.last_event_id, "Last-Event-ID")
     if operation.read_only:
         return
     if headers.idempotency_key:
@@ -307,6 +310,9 @@ class HttpApp:
             operation, fields = self._routes.find(path, scope["method"])
             name = operation.name
             answer = await self._answer(operation, fields, scope, receive)
+            if answer.stream is not None:
+                more = self._position_headers(answer.position)
+                await answer.stream.serve(receive, send, more)
         except ClientGone:
             code = GONE
         except _Allowed as error:
@@ -317,6 +323,8 @@ class HttpApp:
             code = problem.code
             await send_problem(send, problem, self._position_headers())
         else:
+            if answer.stream is not None:
+                return
             headers = [_JSON_TYPE, *self._position_headers(answer.position)]
             if answer.version is not None:
                 headers.append((b"etag", b'"%d"' % answer.version))
@@ -332,9 +340,9 @@ class HttpApp:
         position = _position(headers.x_pm_position)
         # Who before what: nobody without a token gets 32 MiB read.
         secret = bearer(headers.authorization)
-        principal = await authenticate(ingress, secret, position, address_of(scope))
-        authorise(principal, operation.roles, operation.name)
-        ingress.require_pace(principal, operation.work)
+        grant = await authenticate(ingress, secret, position, address_of(scope))
+        authorise(grant, operation)
+        ingress.require_pace(grant.principal, operation.work)
         if operation.method in ("POST", "PATCH"):
             limit = MAX_IMPORT_BODY if operation.takes_ndjson else MAX_BODY
             body = await read_body(receive, limit, headers.content_length)
@@ -345,13 +353,15 @@ class HttpApp:
             _merge(sent, name, value, "the path")
         merge_headers(operation, sent, headers)
         given = operation.input.model_validate(sent)
-        call = Call(ingress, principal, getattr(given, "request_id", None) or uuid4().hex)
+        call = Call(ingress, grant, getattr(given, "request_id", None) or uuid4().hex)
         if operation.parks:
             ingress.admission.require(operation.work)
+            require_objects(grant, operation, given, ingress.world)
             return await _until_gone(operation.handler(call, given), receive)
         lane = ingress.enter(operation.work)
-        if operation.looks_first:
+        if operation.looks_first or grant.project_ids:
             await ingress.catch_up(position)
+        require_objects(grant, operation, given, ingress.world)
         async with lane:
             return await operation.handler(call, given)
 

@@ -10,14 +10,15 @@ from typing import Literal
 from pydantic import BaseModel
 
 from pm_agent.api import handlers, schemas
-from pm_agent.api.auth import ADMIN, LEAD, WORKER
+from pm_agent.api.stream import StreamedEvent
 from pm_agent.domain import access, agent, assignment, blocker, hold, project, task
+from pm_agent.domain.access import Scope
 from pm_agent.domain.assignment import (
     AcceptCompletion,
     ClaimTask,
     WaitForTask,
 )
-from pm_agent.domain.envelope import Command, Role
+from pm_agent.domain.envelope import Command
 from pm_agent.features.access.decide import TokenResult
 from pm_agent.features.assignment import view as assignment_view
 from pm_agent.features.assignment.decide import ReleaseResult
@@ -36,7 +37,7 @@ from pm_agent.runtime.admission import Work
 
 # Every tool's schemas lie in the context of every agent that is shown it. "core" is what a worker
 # needs to go from task to task, 12 tools at most; "wider" is what it may ask for; the others add
-# what a lead and an administrator do. Being shown is not being allowed: that is `roles`.
+# what a lead and an administrator do. Being shown is not being allowed: that is `scope`.
 Tier = Literal["core", "wider", "lead", "admin"]
 
 
@@ -50,7 +51,7 @@ class Operation:
     work: Work  # when it is shed under overload, as `pm_agent.runtime.admission` says
     method: Literal["GET", "POST", "PATCH", "DELETE"]
     path: str
-    roles: frozenset[Role]
+    scope: Scope  # what a token must carry; `pm_agent.domain.access` says which role has it
     input: type[BaseModel]
     result: type[Result]
     help: str  # the first sentence says when to call it
@@ -62,6 +63,8 @@ class Operation:
     status: int = 200
     takes_ndjson: bool = False
 
+    streams: bool = False  # answers with server-sent events, REST only
+    is_for_all_projects: bool = False  # open to keys limited to some: it shows or does no more
     reads_first: bool = False  # a command whose handler looks at the world before it sends
 
     @property
@@ -87,7 +90,7 @@ OPERATIONS: tuple[Operation, ...] = (
         work="claim",
         method="POST",
         path="/v1/agents",
-        roles=WORKER,
+        scope="pm:work",
         input=schemas.RegisterAgentInput,
         result=handlers.RegisterAnswer,
         command=agent.RegisterAgent,
@@ -104,7 +107,7 @@ OPERATIONS: tuple[Operation, ...] = (
         work="completion",
         method="POST",
         path="/v1/agents/{agent_id}/heartbeat",
-        roles=WORKER,
+        scope="pm:work",
         input=schemas.HeartbeatAgentInput,
         result=HeartbeatResult,
         command=agent.HeartbeatAgent,
@@ -120,7 +123,7 @@ OPERATIONS: tuple[Operation, ...] = (
         work="claim",
         method="POST",
         path="/v1/agents/{agent_id}/next-task",
-        roles=WORKER,
+        scope="pm:work",
         input=schemas.RequestNextTaskInput,
         result=handlers.ClaimAnswer,
         command=ClaimTask,
@@ -136,7 +139,7 @@ OPERATIONS: tuple[Operation, ...] = (
         work="claim",
         method="POST",
         path="/v1/agents/{agent_id}/wait",
-        roles=WORKER,
+        scope="pm:work",
         input=schemas.WaitForTaskInput,
         result=handlers.ClaimAnswer,
         command=WaitForTask,
@@ -153,7 +156,7 @@ OPERATIONS: tuple[Operation, ...] = (
         work="progress",
         method="POST",
         path="/v1/tasks/{task_id}/progress",
-        roles=WORKER,
+        scope="pm:work",
         input=schemas.ReportProgressInput,
         result=ProgressResult,
         command=assignment.ReportProgress,
@@ -168,7 +171,7 @@ OPERATIONS: tuple[Operation, ...] = (
         work="completion",
         method="POST",
         path="/v1/tasks/{task_id}/complete",
-        roles=WORKER,
+        scope="pm:work",
         input=schemas.CompleteTaskInput,
         result=CompletionResult,
         command=assignment.CompleteTask,
@@ -185,7 +188,7 @@ OPERATIONS: tuple[Operation, ...] = (
         work="progress",
         method="POST",
         path="/v1/tasks/{task_id}/blockers",
-        roles=WORKER,
+        scope="pm:work",
         input=schemas.ReportBlockerInput,
         result=BlockerResult,
         command=blocker.ReportBlocker,
@@ -200,7 +203,7 @@ OPERATIONS: tuple[Operation, ...] = (
         work="progress",
         method="POST",
         path="/v1/blockers/{blocker_id}/resolve",
-        roles=WORKER,
+        scope="pm:work",
         input=schemas.ResolveBlockerInput,
         result=BlockerResult,
         command=blocker.ResolveBlocker,
@@ -214,7 +217,7 @@ OPERATIONS: tuple[Operation, ...] = (
         work="completion",
         method="POST",
         path="/v1/tasks/{task_id}/release",
-        roles=WORKER,
+        scope="pm:work",
         input=schemas.ReleaseTaskInput,
         result=ReleaseResult,
         command=assignment.ReleaseTask,
@@ -229,7 +232,7 @@ OPERATIONS: tuple[Operation, ...] = (
         work="board_read",
         method="GET",
         path="/v1/tasks/{task_id}/context",
-        roles=WORKER,
+        scope="pm:read",
         input=schemas.TaskContextInput,
         result=backlog_view.TaskContext,
         handler=handlers.task_context,
@@ -244,7 +247,7 @@ OPERATIONS: tuple[Operation, ...] = (
         work="progress",
         method="POST",
         path="/v1/tasks/{task_id}/decisions",
-        roles=WORKER,
+        scope="pm:work",
         input=schemas.LogDecisionInput,
         result=LogResult,
         command=task.LogDecision,
@@ -259,7 +262,7 @@ OPERATIONS: tuple[Operation, ...] = (
         work="progress",
         method="POST",
         path="/v1/tasks/{task_id}/artifacts",
-        roles=WORKER,
+        scope="pm:work",
         input=schemas.LogArtifactInput,
         result=LogResult,
         command=task.LogArtifact,
@@ -276,7 +279,7 @@ OPERATIONS: tuple[Operation, ...] = (
         work="claim",
         method="POST",
         path="/v1/projects/{project_id}/tasks",
-        roles=WORKER,
+        scope="pm:work",
         input=schemas.CreateTaskInput,
         result=TaskResult,
         command=task.CreateTask,
@@ -292,7 +295,7 @@ OPERATIONS: tuple[Operation, ...] = (
         work="claim",
         method="PATCH",
         path="/v1/tasks/{task_id}",
-        roles=LEAD,
+        scope="pm:plan",
         input=schemas.UpdateTaskInput,
         result=TaskResult,
         command=task.UpdateTask,
@@ -309,7 +312,7 @@ OPERATIONS: tuple[Operation, ...] = (
         work="board_read",
         method="GET",
         path="/v1/tasks",
-        roles=WORKER,
+        scope="pm:read",
         input=schemas.SearchTasksInput,
         result=backlog_view.TaskPage,
         handler=handlers.search,
@@ -324,7 +327,7 @@ OPERATIONS: tuple[Operation, ...] = (
         work="board_read",
         method="GET",
         path="/v1/projects/{project_id}",
-        roles=WORKER,
+        scope="pm:read",
         input=schemas.ProjectStatusInput,
         result=backlog_status.ProjectStatus,
         handler=handlers.project_status,
@@ -339,7 +342,7 @@ OPERATIONS: tuple[Operation, ...] = (
         work="board_read",
         method="GET",
         path="/v1/agents/{agent_id}",
-        roles=WORKER,
+        scope="pm:read",
         input=schemas.AgentStatusInput,
         result=team_view.AgentStatus,
         handler=handlers.agent_status,
@@ -354,7 +357,7 @@ OPERATIONS: tuple[Operation, ...] = (
         work="admin_read",
         method="GET",
         path="/v1/agents",
-        roles=WORKER,
+        scope="pm:read",
         input=schemas.ListAgentsInput,
         result=team_view.AgentPage,
         handler=handlers.list_agents,
@@ -368,7 +371,7 @@ OPERATIONS: tuple[Operation, ...] = (
         work="admin_read",
         method="GET",
         path="/v1/tasks/{task_id}/explanation",
-        roles=WORKER,
+        scope="pm:read",
         input=schemas.ExplainAssignmentInput,
         result=assignment_view.Explanation,
         handler=handlers.explain,
@@ -383,7 +386,7 @@ OPERATIONS: tuple[Operation, ...] = (
         work="claim",
         method="POST",
         path="/v1/projects",
-        roles=LEAD,
+        scope="pm:plan",
         input=schemas.CreateProjectInput,
         result=ProjectResult,
         command=project.CreateProject,
@@ -398,7 +401,7 @@ OPERATIONS: tuple[Operation, ...] = (
         work="claim",
         method="PATCH",
         path="/v1/projects/{project_id}",
-        roles=LEAD,
+        scope="pm:plan",
         input=schemas.UpdateProjectInput,
         result=ProjectResult,
         command=project.UpdateProject,
@@ -414,11 +417,12 @@ OPERATIONS: tuple[Operation, ...] = (
         work="admin_read",
         method="GET",
         path="/v1/projects",
-        roles=WORKER,
+        scope="pm:read",
         input=schemas.ListProjectsInput,
         result=backlog_status.ProjectList,
         handler=handlers.list_projects,
         idempotent=True,
+        is_for_all_projects=True,
         help="Call this to list all projects with their tasks by state.",
     ),
     Operation(
@@ -428,7 +432,7 @@ OPERATIONS: tuple[Operation, ...] = (
         work="claim",
         method="POST",
         path="/v1/projects/{project_id}/import",
-        roles=LEAD,
+        scope="pm:plan",
         input=schemas.ImportTasksInput,
         result=ImportResult,
         command=task.ImportTasks,
@@ -445,7 +449,7 @@ OPERATIONS: tuple[Operation, ...] = (
         work="completion",
         method="POST",
         path="/v1/tasks/{task_id}/cancel",
-        roles=LEAD,
+        scope="pm:plan",
         input=schemas.CancelTaskInput,
         result=TaskResult,
         command=task.CancelTask,
@@ -461,7 +465,7 @@ OPERATIONS: tuple[Operation, ...] = (
         work="claim",
         method="POST",
         path="/v1/tasks/{task_id}/reopen",
-        roles=LEAD,
+        scope="pm:plan",
         input=schemas.ReopenTaskInput,
         result=TaskResult,
         command=task.ReopenTask,
@@ -476,7 +480,7 @@ OPERATIONS: tuple[Operation, ...] = (
         work="completion",
         method="POST",
         path="/v1/tasks/{task_id}/approve",
-        roles=LEAD,
+        scope="pm:plan",
         input=schemas.ApproveTaskInput,
         result=handlers.ApprovalResult,
         command=AcceptCompletion,
@@ -492,7 +496,7 @@ OPERATIONS: tuple[Operation, ...] = (
         work="completion",
         method="POST",
         path="/v1/tasks/{task_id}/reject",
-        roles=LEAD,
+        scope="pm:plan",
         input=schemas.RejectTaskInput,
         result=CompletionResult,
         command=assignment.RejectCompletion,
@@ -507,7 +511,7 @@ OPERATIONS: tuple[Operation, ...] = (
         work="completion",
         method="POST",
         path="/v1/holds",
-        roles=LEAD,
+        scope="pm:hold",
         input=schemas.PlaceHoldInput,
         result=HoldResult,
         command=hold.PlaceHold,
@@ -525,7 +529,7 @@ OPERATIONS: tuple[Operation, ...] = (
         work="claim",
         method="POST",
         path="/v1/holds/lift",
-        roles=LEAD,
+        scope="pm:hold",
         input=schemas.LiftHoldInput,
         result=HoldResult,
         command=hold.LiftHold,
@@ -539,7 +543,7 @@ OPERATIONS: tuple[Operation, ...] = (
         work="claim",
         method="POST",
         path="/v1/tokens",
-        roles=ADMIN,
+        scope="pm:access",
         input=schemas.IssueTokenInput,
         result=handlers.IssueAnswer,
         command=access.IssueToken,
@@ -554,7 +558,7 @@ OPERATIONS: tuple[Operation, ...] = (
         work="completion",
         method="DELETE",
         path="/v1/tokens/{sha256}",
-        roles=ADMIN,
+        scope="pm:access",
         input=schemas.RevokeTokenInput,
         result=TokenResult,
         command=access.RevokeToken,
@@ -569,7 +573,7 @@ OPERATIONS: tuple[Operation, ...] = (
         work="completion",
         method="POST",
         path="/v1/handover",
-        roles=ADMIN,
+        scope="pm:operate",
         input=schemas.HandOverInput,
         result=handlers.HandOverAnswer,
         handler=handlers.hand_over,
@@ -586,7 +590,7 @@ OPERATIONS: tuple[Operation, ...] = (
         work="admin_read",
         method="GET",
         path="/v1/status",
-        roles=WORKER,
+        scope="pm:read",
         input=schemas.StatusInput,
         result=backlog_status.WorkspaceStatus,
         handler=handlers.status,
@@ -601,12 +605,44 @@ OPERATIONS: tuple[Operation, ...] = (
         work="admin_read",
         method="GET",
         path="/v1/tasks/{task_id}/history",
-        roles=WORKER,
+        scope="pm:read",
         input=schemas.TaskHistoryInput,
         result=backlog_history.TaskHistory,
         handler=handlers.task_history,
         idempotent=True,
         help="Call this to read what happened to a task, event by event.",
+    ),
+    Operation(
+        name="stream_events",
+        kind="query",
+        tier=None,
+        work="admin_read",
+        method="GET",
+        path="/v1/events",
+        scope="pm:read",
+        input=schemas.StreamEventsInput,
+        result=StreamedEvent,
+        handler=handlers.stream_events,
+        streams=True,
+        is_for_all_projects=True,
+        help="Follow what happens, as server-sent events; an event's id is its journal position, "
+        "and Last-Event-ID goes on after it.",
+    ),
+    Operation(
+        name="stream_agent_events",
+        kind="query",
+        tier=None,
+        work="board_read",
+        method="GET",
+        path="/v1/agents/{agent_id}/events",
+        scope="pm:work",
+        input=schemas.StreamAgentEventsInput,
+        result=StreamedEvent,
+        handler=handlers.stream_agent_events,
+        streams=True,
+        is_for_all_projects=True,
+        help="Follow what concerns one agent, as server-sent events: its tasks, and what is said "
+        "to it.",
     ),
 )
 

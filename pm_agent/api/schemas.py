@@ -597,6 +597,43 @@ class StatusInput(Query):
     """Input of get_status."""
 
 
+# -- streams ----------------------------------------------------------------------------------
+
+After = Annotated[
+    int | None,
+    Field(
+        ge=0,
+        le=MAX_INT,
+        description="Position after which to begin; left out: with what comes now. The header "
+        "Last-Event-ID says the same.",
+    ),
+]
+
+
+class StreamEventsInput(Query):
+    """Input of stream_events."""
+
+    project_id: Annotated[
+        str | None, Field(min_length=1, max_length=64, description="Only events of this project.")
+    ] = None
+    agent_id: Annotated[
+        str | None, Field(min_length=1, max_length=64, description="Only events of this agent.")
+    ] = None
+    task_id: Annotated[
+        str | None, Field(min_length=1, max_length=64, description="Only events of this task.")
+    ] = None
+    after: After = None
+
+
+class StreamAgentEventsInput(Query):
+    """Input of stream_agent_events."""
+
+    agent_id: Annotated[
+        str, Field(min_length=1, max_length=64, description="Id of the agent, such as 'A-ada'.")
+    ]
+    after: After = None
+
+
 # -- holds and tokens -------------------------------------------------------------------------
 
 

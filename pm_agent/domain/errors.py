@@ -13,7 +13,9 @@
     │   └── UnknownBlocker      unknown_blocker
     ├── Unauthenticated         unauthenticated
     ├── Forbidden               forbidden
-    │   └── NotAssignee         not_assignee
+    │   ├── NotAssignee         not_assignee
+    │   ├── InsufficientScope   insufficient_scope
+    │   └── OtherProject        other_project
     ├── Conflict                conflict
     │   ├── StaleLease          stale_lease
     │   ├── NotAssigned         not_assigned
@@ -24,6 +26,7 @@
     │   ├── CapacityExceeded    capacity_exceeded
     │   ├── WorkspaceNotEmpty   workspace_not_empty
     │   ├── OnHold              on_hold
+    │   ├── TooManyKeys         too_many_keys
     │   └── RequestIdReused     request_id_reused
     ├── Unavailable             unavailable
     │   ├── JournalUnavailable  journal_unavailable
@@ -40,6 +43,7 @@
         ├── JournalTooNew       journal_too_new
         ├── PortInUse           port_in_use
         ├── RayNotAvailable     ray_not_available
+        ├── SecretsLocked       secrets_locked
         └── HAProxyMissing      haproxy_missing
 
 HTTP status and MCP form are chosen in ``pm_agent.api.errors``; callers test the code.
@@ -142,6 +146,21 @@ class NotAssignee(Forbidden):
     default_next_step = "Ask for a task of your own with request_next_task."
 
 
+class InsufficientScope(Forbidden):
+    """This token does not carry the scope that the operation needs."""
+
+    code = "insufficient_scope"
+    default_next_step = "Use a key or token that carries the scope; see its 'scopes'."
+    scope = ""  # the one that is missing
+
+
+class OtherProject(Forbidden):
+    """This key or token is limited to other projects."""
+
+    code = "other_project"
+    default_next_step = "Name one of the projects that the key is for."
+
+
 class Conflict(PMError):
     """The request does not fit the present state."""
 
@@ -209,6 +228,13 @@ class OnHold(Conflict):
 
     code = "on_hold"
     default_next_step = "Wait until the hold is lifted, or ask a person to lift it."
+
+
+class TooManyKeys(Conflict):
+    """This owner has as many live keys as are allowed."""
+
+    code = "too_many_keys"
+    default_next_step = "Revoke the one that is not used any more, or let it expire first."
 
 
 class RequestIdReused(Conflict):
@@ -332,6 +358,16 @@ class RayNotAvailable(StartError):
 
     code = "ray_not_available"
     default_next_step = "Run 'pm-agent doctor', or start without Ray: 'pm-agent up --no-ray'."
+
+
+class SecretsLocked(StartError):
+    """The secrets of this workspace cannot be opened."""
+
+    code = "secrets_locked"
+    default_next_step = (
+        "Give all key-encryption keys that may be in use (PM_AGENT_KEK or PM_AGENT_KEK_FILE), and "
+        "restore the file of secrets from the backup if it is damaged."
+    )
 
 
 class HAProxyMissing(StartError):

@@ -12,7 +12,7 @@ from typing import Any
 import msgspec
 
 from pm_agent.domain import access, agent, assignment, blocker, hold, instruction, project, task
-from pm_agent.domain.access import AccessToken
+from pm_agent.domain.access import AccessToken, ApiKey
 from pm_agent.domain.agent import Agent, Signature
 from pm_agent.domain.assignment import Assignment
 from pm_agent.domain.blocker import Blocker
@@ -63,6 +63,13 @@ class Tables(msgspec.Struct, kw_only=True):
     # agent id -> kind of task -> how it went
     track_records: dict[AgentId, dict[str, TrackRecord]] = {}
     workspace_holds: tuple[Hold, ...] = ()
+    api_keys: dict[str, ApiKey] = {}
+    denied: dict[str, int] = {}  # id of a short-lived token -> when it ends by itself
+
+
+# Tables that came after the first release: an empty one is no part of the fingerprint, so that
+# journals of before fold to what they always folded to.
+LATER_TABLES = frozenset({"api_keys", "denied"})
 
 
 class World:
@@ -77,6 +84,10 @@ class World:
         self.tokens = t.tokens
         self.instructions = t.instructions
         self.track_records = t.track_records
+        self.api_keys = t.api_keys
+        self.denied = t.denied
+        # How often access was taken away, so that who remembers a token knows when to look again.
+        self.access_changes = 0
         # Indexes, derived.
         self.ready = ReadySet()
         self.inheritance = Inheritance(self.tasks, self.tombstones)
@@ -128,7 +139,15 @@ class World:
 
     def fingerprint(self) -> str:
         """SHA-256 of all tables in canonical JSON: equal worlds, equal fingerprints."""
-        return hashlib.sha256(msgspec.json.encode(self.tables, order="deterministic")).hexdigest()
+        tables = self.tables
+        encode = msgspec.json.Encoder(order="deterministic").encode
+        kept = (
+            (name, value)
+            for name in tables.__struct_fields__
+            if (value := getattr(tables, name)) or name not in LATER_TABLES
+        )
+        parts = (b'"%s":%s' % (name.encode(), encode(value)) for name, value in kept)
+        return hashlib.sha256(b"{%s}" % b",".join(parts)).hexdigest()
 
     # -- writers: the only places that change tables ------------------------------------------
 

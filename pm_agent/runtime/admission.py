@@ -43,8 +43,11 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
 
     claims_per_s: float = 50.0  # one agent's registrations, claims and new tasks
     claims_burst: int = 200
+    requests_per_s: float = 1_000.0  # of any kind with one key or token
+    requests_burst: int = 4_000
     strangers_per_s: float = 1.0  # refused tokens from one address
     strangers_burst: int = 60
+    streams: int = 8  # event streams of one principal at a time
 
 
 def is_shed(work: Work, load: float) -> bool:

@@ -7,22 +7,24 @@ queries go on and are marked stale.
 
 import asyncio
 import logging
-from collections import OrderedDict
-from collections.abc import Iterable
-from contextlib import suppress
+from collections import Counter, OrderedDict
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
 from random import Random
 from typing import Literal
+from uuid import uuid4
 
 import msgspec
 
+from pm_agent.domain.access import NoteKeysUsed, NoteRefusals, Refusals
 from pm_agent.domain.agent import RegisterAgent
 from pm_agent.domain.assignment import ClaimTask, TaskAssigned, WaitForTask, WithdrawOffer
 from pm_agent.domain.envelope import SYSTEM, Command, Event, Principal
 from pm_agent.domain.errors import (
     HandingOver,
     Overloaded,
+    PMError,
     RateLimited,
-    Unauthenticated,
     Unavailable,
 )
 from pm_agent.domain.ids import AgentId
@@ -36,10 +38,13 @@ from pm_agent.ports import Clock
 from pm_agent.runtime.admission import Admission, Lane, Limits, Work
 from pm_agent.runtime.backend import Coordinator, Feed, Health
 from pm_agent.runtime.batcher import Batcher
-from pm_agent.runtime.secret import RecentSecrets, digest_of
+from pm_agent.runtime.credentials import Credentials, Grant
+from pm_agent.runtime.event_log import EventLog
+from pm_agent.runtime.secret import RecentSecrets
 from pm_agent.runtime.token_bucket import TokenBuckets
 
 log = logging.getLogger(__name__)
+audit = logging.getLogger("pm_agent.audit")  # who was refused, and why; one line each
 
 RETRY_FIRST_S, RETRY_MAX_S = 0.05, 1.0
 KEPT_BODIES = 50_000
@@ -47,6 +52,10 @@ EVENTS_A_SLICE = 200  # applied before other requests get a turn
 REACH_S = 2.0
 WATCH_S = 1.0  # between looks at the coordinator's health
 HEALTH_S = 3.0  # for its answer: a frozen process never gives one
+NOTE_S = 10.0  # between notes about access in the journal
+MAX_REFUSALS = (
+    100  # different ones in a note; strangers must not make the journal grow as they like
+)
 # Agents that came together go apart again: a wait ends up to a fifth early. Never late, for the
 # time that was asked for is the most that the caller's own client waits.
 WAIT_JITTER = 0.2
@@ -72,6 +81,10 @@ class Ingress:
         How far a handover to another server has come: nothing new is taken on, or it is done.
     secrets
         Access secrets made here a moment ago, for retries of the requests that made them.
+    credentials
+        What lets somebody in.
+    events
+        The newest events, for those who listen.
     """
 
     def __init__(
@@ -80,8 +93,11 @@ class Ingress:
         clock: Clock,
         limits: Limits = Limits(),  # noqa: B008 - frozen
         random: Random | None = None,
+        credentials: Credentials | None = None,
     ) -> None:
         self.coordinator = coordinator
+        self.credentials = credentials or Credentials()
+        self.events = EventLog()
         self.clock = clock
         self.world = World()
         self.is_following = False
@@ -92,6 +108,10 @@ class Ingress:
         self._batcher = Batcher(coordinator)
         self._callers = TokenBuckets(limits.claims_per_s, limits.claims_burst)
         self._strangers = TokenBuckets(limits.strangers_per_s, limits.strangers_burst)
+        self._requests = TokenBuckets(limits.requests_per_s, limits.requests_burst)
+        self._refusals: Counter[tuple[str, str]] = Counter()
+        self._streams: Counter[Principal] = Counter()
+        self._max_streams = limits.streams
         self._tasks: list[asyncio.Task[None]] = []
         self._handover: asyncio.Task[Health] | None = None
         self._bodies: OrderedDict[str, str] = OrderedDict()
@@ -106,6 +126,7 @@ class Ingress:
         self._tasks = [
             asyncio.create_task(self._follow(), name="follower"),
             asyncio.create_task(self._watch(), name="watch"),
+            asyncio.create_task(self._note_access(), name="notes"),
             asyncio.create_task(self.admission.lag.measure(), name="lag"),
         ]
 
@@ -117,8 +138,9 @@ class Ingress:
         self._tasks.clear()
 
     def release_waiters(self) -> None:
-        """End all parked waits with nothing: the server is about to stop."""
+        """End all parked waits with nothing, and all streams: the server is about to stop."""
         self._wake_all("nothing")
+        self.events.end()
 
     async def hand_over(self, drain_s: float) -> Health:
         """Let another server take over; called again, wait for the same handover.
@@ -167,22 +189,15 @@ class Ingress:
 
     # -- who --------------------------------------------------------------------------------
 
-    def authenticate(self, secret: str) -> Principal:
-        """Return the owner of an access token.
+    def authenticate(self, credential: str) -> Grant:
+        """Return what a credential of ours allows.
 
         Raises
         ------
         Unauthenticated
-            The token is missing or unknown.
+            It is missing, unknown or over.
         """
-        if not secret:
-            message = "The request carries no access token."
-            raise Unauthenticated(message)
-        known = self.world.tokens.get(digest_of(secret))
-        if known is None:
-            message = "The access token is unknown or was revoked."
-            raise Unauthenticated(message)
-        return known.owner
+        return self.credentials.verify(credential, self.world, self.now_us())
 
     def hear(self, principal: Principal) -> None:
         """Note a sign of life that comes with a query; it goes with the next batch."""
@@ -211,15 +226,80 @@ class Ingress:
         if work == "claim" and principal.kind == "agent":
             _require_token(self._callers, principal.id, f"Agent {principal.id} asks too often.")
 
-    def refuse_stranger(self, address: str) -> None:
+    def require_requests(self, grant: Grant) -> None:
+        """Refuse a key or token that is used faster than any caller needs.
+
+        Raises
+        ------
+        RateLimited
+        """
+        _require_token(self._requests, grant.credential, "This key or token asks too often.")
+
+    @contextmanager
+    def listening(self, grant: Grant) -> Iterator[None]:
+        """Count an event stream while it lasts.
+
+        Raises
+        ------
+        RateLimited
+            The principal listens often enough already.
+        """
+        principal = grant.principal
+        if self._streams[principal] >= self._max_streams:
+            message = f"{principal} has {self._max_streams} event streams open already."
+            refusal = RateLimited(message, "Close one of them first.")
+            refusal.retry_after_s = 1.0
+            raise refusal
+        self._streams[principal] += 1
+        try:
+            yield
+        finally:
+            self._streams[principal] -= 1
+            if not self._streams[principal]:
+                del self._streams[principal]
+
+    def refuse_stranger(self, address: str, reason: str = "") -> None:
         """Count a request without a valid token against the address it came from.
 
         Raises
         ------
         RateLimited
         """
+        audit.warning("refused %s: %s", address, reason)
+        known = (reason, address)
+        if known not in self._refusals and len(self._refusals) >= MAX_REFUSALS:
+            known = ("more", "elsewhere")
+        self._refusals[known] += 1
         message = "Too many requests without a valid access token came from this address."
         _require_token(self._strangers, address, message)
+
+    async def _note_access(self) -> None:
+        """Write into the journal now and then who was refused, and which keys are in use."""
+        while True:
+            await asyncio.sleep(NOTE_S)
+            with suppress(PMError):
+                await self.note_access()
+
+    async def note_access(self) -> None:
+        """Write it now.
+
+        Raises
+        ------
+        Unavailable
+            The refusals are kept for the next time.
+        """
+        if self._refusals and self.can_write and not self.leaving:
+            counted, self._refusals = self._refusals, Counter()
+            refusals = tuple(Refusals(why, where, n) for (why, where), n in counted.items())
+            note = NoteRefusals(request_id=uuid4().hex, principal=SYSTEM, refusals=refusals)
+            try:
+                await self.submit(note)
+            except PMError:
+                self._refusals.update(counted)
+                raise
+        used = self.credentials.take_used()
+        if used:
+            await self.submit(NoteKeysUsed(request_id=uuid4().hex, principal=SYSTEM, key_ids=used))
 
     # -- commands -----------------------------------------------------------------------------
 
@@ -355,6 +435,7 @@ class Ingress:
                 if self.world.position == 0:
                     saved = await self.coordinator.snapshot()
                     self.world, _ = snapshots.load(saved)
+                    self.events.begin(self.world.position)
                     self._woken_by_position()
                 self.is_following = True
                 async for feed in self.coordinator.follow(self.world.position):
@@ -397,6 +478,7 @@ class Ingress:
                 continue
             event = unseal(stored)
             self.world.apply(event)
+            self.events.add(event)
             self.world.ready.fresh.clear()  # offers are the coordinator's matter
             data = event.data
             if isinstance(data, TaskAssigned) and data.is_offered:
@@ -414,6 +496,7 @@ class Ingress:
                 waiter.set_result(wake)
 
     def _woken_by_position(self) -> None:
+        self.events.wake()
         if not self._reached:
             return
         waiting = []

@@ -9,6 +9,7 @@ from mcp.shared.exceptions import MCPError
 from mcp_types import HEADER_MISMATCH, CallToolResult, TextContent
 
 from pm_agent.api.operations import OPERATIONS
+from pm_agent.domain.access import ROLE_SCOPES
 from pm_agent.runtime.admission import Lag, Limits
 from tests.api.conftest import ADMIN, LEAD
 from tests.api.mcp_server import ERAS, served
@@ -103,7 +104,8 @@ async def test_the_address_asks_for_other_tiers_of_what_the_role_may() -> None:
             with pytest.raises(MCPError, match="the tiers are core, wider, lead, admin"):
                 await client.list_tools()
     assert {"wait_for_task", "create_task"} <= listed["core,wider"] <= listed["all"]
-    assert listed["all"] == {o.name for o in OPERATIONS if o.in_mcp and "worker" in o.roles}
+    may = ROLE_SCOPES["worker"]
+    assert listed["all"] == {o.name for o in OPERATIONS if o.in_mcp and o.scope in may}
     assert not listed["lead"] & listed["core,wider"]
 
 

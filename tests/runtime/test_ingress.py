@@ -420,7 +420,7 @@ async def test_a_follower_begins_again_when_the_coordinator_comes_back(
 
 async def test_tokens_are_known_by_their_hash() -> None:
     async with running() as (_, ingress):
-        assert ingress.authenticate(SECRET) == agent_principal(ADA)
+        assert ingress.authenticate(SECRET).principal == agent_principal(ADA)
         for secret in ("", "wrong", sha256(SECRET.encode()).hexdigest()):
             with pytest.raises(Unauthenticated):
                 ingress.authenticate(secret)

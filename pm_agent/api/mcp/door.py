@@ -8,7 +8,7 @@ from uuid import uuid4
 from mcp.server.context import ServerRequestContext
 from starlette.types import Scope
 
-from pm_agent.api.auth import address_of, authenticate, authorise, bearer
+from pm_agent.api.auth import address_of, authenticate, authorise, bearer, require_objects
 from pm_agent.api.errors import Problem, problem_from
 from pm_agent.api.handlers import Answer, Call
 from pm_agent.api.metrics import Metrics
@@ -16,10 +16,11 @@ from pm_agent.api.operations import Operation
 from pm_agent.domain.envelope import Principal
 from pm_agent.domain.errors import PMError, Unavailable
 from pm_agent.domain.world import World
+from pm_agent.runtime.credentials import Grant
 from pm_agent.runtime.ingress import Ingress
 
 # Where the gate leaves who asks, for the handlers behind the SDK.
-_PRINCIPAL = "pm_agent.principal"
+_GRANT = "pm_agent.grant"
 
 Context = ServerRequestContext[Any]
 
@@ -43,19 +44,22 @@ class Door:
         """Note whose token a request carries, or say why it is refused."""
         secret = bearer(_authorization(scope))
         try:
-            scope[_PRINCIPAL] = await authenticate(
-                self._ingress(), secret, address=address_of(scope)
-            )
+            scope[_GRANT] = await authenticate(self._ingress(), secret, address=address_of(scope))
         except PMError as error:
             return problem_from(error, "mcp", self.load())
         return None
 
     @staticmethod
-    def principal(context: Context) -> Principal:
-        """Return who sent a request that came through the gate."""
+    def grant(context: Context) -> Grant:
+        """Return what the sender of a request that came through the gate may do."""
         assert context.request is not None
-        found: Principal = context.request.scope[_PRINCIPAL]
+        found: Grant = context.request.scope[_GRANT]
         return found
+
+    @classmethod
+    def principal(cls, context: Context) -> Principal:
+        """Return who that sender is."""
+        return cls.grant(context).principal
 
     async def world(self) -> World:
         """Return the replica's world, with every write that was answered here in it."""
@@ -90,18 +94,20 @@ class Door:
             As `pm_agent.api.errors.problem_from` takes them.
         """
         ingress = self._ingress()
-        principal = self.principal(context)
-        authorise(principal, operation.roles, operation.name)
-        ingress.require_pace(principal, operation.work)
+        grant = self.grant(context)
+        authorise(grant, operation)
+        ingress.require_pace(grant.principal, operation.work)
         given = operation.input.model_validate(arguments)
-        call = Call(ingress, principal, getattr(given, "request_id", None) or uuid4().hex)
+        call = Call(ingress, grant, getattr(given, "request_id", None) or uuid4().hex)
         if operation.parks:
             ingress.admission.require(operation.work)
+            require_objects(grant, operation, given, ingress.world)
             async with parked or nullcontext():
                 return await operation.handler(call, given)
         lane = ingress.enter(operation.work)
-        if operation.looks_first:
+        if operation.looks_first or grant.project_ids:
             await ingress.catch_up()
+        require_objects(grant, operation, given, ingress.world)
         async with lane:
             return await operation.handler(call, given)
 

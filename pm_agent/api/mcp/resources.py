@@ -109,7 +109,8 @@ class Resources:
         after = _after(params.cursor if params else None)
         board = VIEWS[0]
         world = await self._door.world()
-        projects = sorted(p for p in world.projects if p > after)
+        mine = self._door.grant(context).project_ids or world.projects
+        projects = sorted(p for p in world.projects if p > after and p in mine)
         listed = [
             Resource(
                 uri=board.uri_of(identifier),
@@ -128,14 +129,14 @@ class Resources:
         self, context: Context, _: PaginatedRequestParams | None
     ) -> ListResourceTemplatesResult:
         """List the forms of URIs that can be read."""
-        role = self._door.principal(context).role
+        scopes = self._door.grant(context).scopes
         return ListResourceTemplatesResult(
             resource_templates=[
                 ResourceTemplate(
                     uri_template=view.uri, name=view.name, description=view.help, mime_type=JSON
                 )
                 for view in VIEWS
-                if role in view.operation.roles
+                if view.operation.scope in scopes
             ]
         )
 

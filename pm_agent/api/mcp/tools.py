@@ -58,10 +58,10 @@ class Tools:
         return None if tool is None else tool.input_schema
 
     async def list(self, context: Context, _: PaginatedRequestParams | None) -> ListToolsResult:
-        """List what the role may call of the wanted tiers, always in the table's order."""
-        role = self._door.principal(context).role
-        tiers = _wanted_tiers(context) or SHOWN[role]
-        names = [o.name for o in OPERATIONS if o.tier in tiers and role in o.roles]
+        """List what the token allows of the wanted tiers, always in the table's order."""
+        grant = self._door.grant(context)
+        tiers = _wanted_tiers(context) or SHOWN[grant.principal.role]
+        names = [o.name for o in OPERATIONS if o.tier in tiers and o.scope in grant.scopes]
         return ListToolsResult(tools=[self._tools[name] for name in names])
 
     async def call(self, context: Context, params: CallToolRequestParams) -> CallToolResult:
