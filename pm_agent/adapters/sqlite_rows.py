@@ -5,6 +5,7 @@ Each function takes the connection as its last argument, and neither begins nor 
 
 import sqlite3
 from hashlib import sha256
+from itertools import chain
 from pathlib import Path
 
 import msgspec
@@ -18,6 +19,7 @@ from pm_agent.kernel.idempotency import KEEP_US
 from pm_agent.ports import GENESIS, Batch, Head, StoredEvent, StoredRequest, StoredSnapshot
 
 DELETED_AT_ONCE = 1000  # old requests per transaction, a few ms: appends come in between
+ROWS_AT_ONCE = 128  # ten columns each: far below SQLite's 32,766 parameters
 CHECKED_EVENTS = 1000  # end of the chain verified at activation; `pm-agent verify` does all of it
 
 SCHEMA = (
@@ -63,18 +65,34 @@ def append(batch: Batch, connection: sqlite3.Connection) -> None:
     head = read_head(connection)
     require_epoch(head.epoch, batch.epoch)
     require_continuation(head, batch.events)
-    connection.executemany(
-        "INSERT INTO events VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", map(astuple, batch.events)
-    )
-    if batch.bodies:
-        # The same salt and text can come again after a restart, even after an erasure.
-        connection.executemany(
-            "INSERT OR REPLACE INTO bodies VALUES (?, ?, ?)", map(astuple, batch.bodies)
-        )
+    _insert("INSERT INTO events", [astuple(event) for event in batch.events], connection)
+    # The same salt and text can come again after a restart, even after an erasure.
+    _insert("INSERT OR REPLACE INTO bodies", [astuple(b) for b in batch.bodies], connection)
     if batch.requests:
         data = _encode_requests(batch.requests)
         row = (batch.requests[-1].at_us, sha256(data).digest(), data)
         connection.execute("INSERT INTO requests VALUES (?, ?, ?)", row)
+
+
+def _insert(
+    start: str, values: list[tuple[object, ...]], connection: sqlite3.Connection
+) -> None:
+    """Insert rows, many a statement.
+
+    Between two statements this thread gives Python's lock away and has to wait for it again, while
+    the coordinator decides the next batch: row by row an append took as long as that. Sizes are
+    powers of two, so that few statements serve every batch and stay prepared.
+    """
+    at, size = 0, ROWS_AT_ONCE
+    while at < len(values):
+        while size > len(values) - at:
+            size //= 2
+        some = values[at : at + size]
+        row = f"({', '.join('?' * len(some[0]))})"
+        connection.execute(
+            f"{start} VALUES {', '.join([row] * size)}", list(chain.from_iterable(some))
+        )
+        at += size
 
 
 def probe(epoch: int, connection: sqlite3.Connection) -> None:

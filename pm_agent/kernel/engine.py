@@ -38,6 +38,15 @@ class Step(msgspec.Struct):
     requests: list[StoredRequest] = []
     failures: list[Exception] = []  # bugs met by single commands; for the driver's log
 
+    def extend(self, later: "Step") -> None:
+        """Add a step that was decided after this one and is written with it."""
+        self.replies += later.replies
+        self.events += later.events
+        self.stored += later.stored
+        self.bodies += later.bodies
+        self.requests += later.requests
+        self.failures += later.failures
+
     def batch(self, epoch: int) -> Batch:
         return Batch(epoch, self.stored, self.bodies, self.requests)
 

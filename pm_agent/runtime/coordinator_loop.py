@@ -1,15 +1,17 @@
 """The coordinator: takes all commands that wait, decides them, commits once, then replies.
 
-While one commit is on its way to disk the next batch gathers; there is no timer and no added delay.
-On a failed or ambiguous append no reply is released: the engine is discarded and rebuilt from the
-journal, and until a probe append succeeds writes are refused while reads go on.
+While one commit is on its way to disk the next batch is decided; there is no timer and no added
+delay. On a failed or ambiguous append no reply is released, neither of it nor of what was decided
+since: the engine is discarded and rebuilt from the journal, and until a probe append succeeds writes
+are refused while reads go on.
 """
 
 import asyncio
 import gc
 import logging
+import sys
 from collections import deque
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import suppress
 
 from pm_agent.domain.envelope import Body, Command
@@ -52,9 +54,26 @@ LONGEST_SLEEP_S = 30.0
 # walk through the whole world, for 15 to 20 % of the CPU at 1,000 agents and 24,000 tasks.
 GC_YOUNG = 50_000
 
+# How long a thread that wants Python's lock waits for it. The journal's thread asks a dozen times in
+# an append while the next batch is decided: at Python's 5 ms that alone took longer than deciding.
+SWITCH_S = 0.0005
+
 Group = tuple[list[Command], list[AgentId], "asyncio.Future[list[Reply]]"]
 # (world and outbox from a snapshot or fresh, head) → engine
 BuildEngine = Callable[[StoredSnapshot | None, Head, int], Engine]
+
+
+class Decided:
+    """What was decided and goes to the journal in one append."""
+
+    def __init__(self, offers: Iterable[Offer]) -> None:
+        self.offers = list(offers)  # that stood before it
+        self.step = Step()
+        self.groups: list[Group] = []
+
+    @property
+    def is_full(self) -> bool:
+        return len(self.step.replies) >= MAX_BATCH
 
 
 class CoordinatorLoop:
@@ -96,7 +115,11 @@ class CoordinatorLoop:
         self._why_closed = ""
         # Events in memory up to here are in the journal; nothing beyond may be shown or acted on.
         self._durable = 0
-        self._offers: list[Offer] = []  # that stood before the step under way
+        self._decided: Decided | None = None  # not on its way to the journal yet
+        self._appended: Decided | None = None  # on its way
+        self._append: asyncio.Task[None] | None = None
+        self._due_us = 0  # when the clock alone asks for a step
+        self._offers: list[Offer] = []  # that stand again in a rebuilt engine
         self._wanted: list[Callable[[Engine], None]] = []
         self._asked: list[asyncio.Future[StoredSnapshot]] = []  # that wait for such work
         self._is_saving = False
@@ -255,70 +278,119 @@ class CoordinatorLoop:
 
     async def _run(self) -> None:
         while True:
-            if not self._groups:
-                if self._why_closed:
-                    return
-                self._wake.clear()
-                with suppress(TimeoutError):
-                    await asyncio.wait_for(self._wake.wait(), self._sleep_s())
-            groups = self._take()
             try:
-                await self._commit(self._decide(groups), groups)
-                self._serve_wanted()
+                while await self._advance():
+                    pass
+                return
             except Fenced as error:
                 self._why_closed = error.message
-                self._refuse_all(groups, error)
+                self._refuse_all(error)
                 return
             except JournalUnavailable as error:
                 log.warning("journal unavailable: %s", error.message)
                 self._engine = None
-                self._refuse_all(groups, error)
+                self._refuse_all(error)
                 await self._recover()
             except Exception as error:
                 # A broken invariant, or a bug while folding: memory can no longer be trusted.
                 log.exception("the coordinator stops")
                 message = f"The coordinator stopped on an internal error: {type(error).__name__}."
                 self._why_closed = message
-                self._refuse_all(groups, Unavailable(message))
+                self._refuse_all(Unavailable(message))
                 self._on_crash()
                 raise
 
-    def _take(self) -> list[Group]:
-        """All groups that wait, until they hold a full batch."""
+    async def _advance(self) -> bool:
+        """Do the next thing, or wait until there is one; False when all is done for good.
+
+        One append is on its way at a time. What comes meanwhile is decided at once, on a world that
+        is ahead of the journal, and goes into the next append. Who wants to see the world stops
+        that until nothing is ahead.
+        """
+        if self._append is not None and self._append.done():
+            await self._release()
+        elif self._append is None and self._decided is not None:
+            self._write(self._decided)
+            await asyncio.sleep(0)  # let it begin before more is decided
+        elif self._append is None and self._wanted:
+            self._serve_wanted()
+        elif self._can_decide():
+            self._decide()
+        elif self._why_closed and self._append is None:
+            return False
+        else:
+            await self._wait()
+        return True
+
+    def _can_decide(self) -> bool:
+        if self._wanted or (self._decided is not None and self._decided.is_full):
+            return False
+        is_due = not self._why_closed and self._clock.now_us() >= self._due_us
+        return bool(self._groups) or is_due
+
+    async def _wait(self) -> None:
+        """Until a command comes, an append ends, or the clock asks for a step."""
+        self._wake.clear()
+        left_s = max(self._due_us - self._clock.now_us(), 0) / SECOND_US + 0.001
+        try:
+            async with asyncio.timeout(min(left_s, LONGEST_SLEEP_S)):
+                await self._wake.wait()
+        except TimeoutError:
+            self._due_us = 0  # whatever a clock says that was set back meanwhile
+
+    def _decide(self) -> None:
+        engine = self.engine
+        now_us = self._clock.now_us()
+        if self._decided is None:
+            self._decided = Decided(engine.presence.offers.values())
+        decided = self._decided
+        groups = self._take(MAX_BATCH - len(decided.step.replies))
+        decided.groups += groups
+        commands: list[Command] = []
+        for group_commands, heard, _ in groups:
+            commands += group_commands
+            engine.hear(heard, now_us)
+        step = engine.step(commands, now_us)
+        for failure in step.failures:
+            log.error("a decider failed", exc_info=failure)
+        decided.step.extend(step)
+        next_us = engine.next_wakeup_us()
+        latest_us = now_us + int(LONGEST_SLEEP_S * SECOND_US)
+        self._due_us = latest_us if next_us is None else min(next_us, latest_us)
+
+    def _take(self, room: int) -> list[Group]:
+        """All groups that wait, until they fill the room."""
         groups: list[Group] = []
         size = 0
-        while self._groups and (not groups or size + len(self._groups[0][0]) <= MAX_BATCH):
+        while self._groups and (not groups or size + len(self._groups[0][0]) <= room):
             group = self._groups.popleft()
             size += len(group[0])
             groups.append(group)
         self._n_waiting -= size
         return groups
 
-    def _decide(self, groups: list[Group]) -> Step:
-        engine = self.engine
-        now_us = self._clock.now_us()
-        commands: list[Command] = []
-        for group_commands, heard, _ in groups:
-            commands += group_commands
-            engine.hear(heard, now_us)
-        self._offers = list(engine.presence.offers.values())
-        step = engine.step(commands, now_us)
-        for failure in step.failures:
-            log.error("a decider failed", exc_info=failure)
-        return step
+    def _write(self, decided: Decided) -> None:
+        """Send what was decided on its way to the journal."""
+        self._decided = None
+        if not decided.step.stored:  # nothing is ahead of the journal, so these replies are true
+            _reply(decided)
+            return
+        self._appended = decided
+        self._append = asyncio.create_task(self._journal.append(decided.step.batch(self._epoch)))
+        self._append.add_done_callback(lambda _: self._wake.set())
 
-    async def _commit(self, step: Step, groups: list[Group]) -> None:
-        """Write a step, then release its replies."""
-        if step.events:
-            await self._journal.append(step.batch(self._epoch))
-            self._durable = step.stored[-1].position
-            await self._publish(step.stored, step.bodies)
-        start = 0
-        for group_commands, _, future in groups:
-            end = start + len(group_commands)
-            if not future.done():
-                future.set_result(step.replies[start:end])
-            start = end
+    async def _release(self) -> None:
+        """Tell what is durable now: to those who asked, and to followers."""
+        assert self._append is not None
+        assert self._appended is not None
+        append, appended = self._append, self._appended
+        self._append = None
+        append.result()
+        self._appended = None
+        step = appended.step
+        self._durable = step.stored[-1].position
+        await self._publish(step.stored, step.bodies)
+        _reply(appended)
         # A snapshot costs as much as the world is large, a replay as the events after it are many.
         gap = max(SNAPSHOT_EVERY, SNAPSHOT_EVENTS_PER_TASK * len(self.engine.world.tasks))
         if self._durable - self._snapshot_at >= gap and not self._is_saving:
@@ -345,11 +417,15 @@ class CoordinatorLoop:
         async with self._news:
             self._news.notify_all()
 
-    def _refuse_all(self, groups: list[Group], error: PMError) -> None:
-        """Refuse what was decided and not made durable, and all that waits."""
-        for _, _, future in (*groups, *self._groups):
+    def _refuse_all(self, error: PMError) -> None:
+        """Refuse what was decided and is not known to be durable, and all that waits."""
+        ahead = [batch for batch in (self._appended, self._decided) if batch is not None]
+        if ahead:
+            self._offers = ahead[0].offers
+        for _, _, future in (*(g for batch in ahead for g in batch.groups), *self._groups):
             if not future.done():
                 future.set_exception(error)
+        self._append = self._appended = self._decided = None
         self._groups.clear()
         self._n_waiting = 0
         if self._why_closed:  # for good: no rebuilt engine will serve these
@@ -357,12 +433,6 @@ class CoordinatorLoop:
                 if not asked.done():
                     asked.set_exception(error)
             self._asked.clear()
-
-    def _sleep_s(self) -> float:
-        next_us = self.engine.next_wakeup_us()
-        if next_us is None:
-            return LONGEST_SLEEP_S
-        return min(max(next_us - self._clock.now_us(), 0) / SECOND_US + 0.001, LONGEST_SLEEP_S)
 
     # -- rebuilding ---------------------------------------------------------------------------
 
@@ -410,6 +480,7 @@ class CoordinatorLoop:
         self._effects_taken.clear()
         self._durable = engine.world.position
         self._is_saving = False
+        self._due_us = 0
         self._engine = engine
         self._serve_wanted()
 
@@ -463,8 +534,18 @@ class CoordinatorLoop:
         return jobs
 
 
+def _reply(decided: Decided) -> None:
+    start = 0
+    for commands, _, future in decided.groups:
+        end = start + len(commands)
+        if not future.done():
+            future.set_result(decided.step.replies[start:end])
+        start = end
+
+
 def tune_interpreter() -> None:
     """Leave the world that was just rebuilt to itself, and look less often at what is new."""
+    sys.setswitchinterval(SWITCH_S)
     gc.collect()
     gc.freeze()
     gc.set_threshold(GC_YOUNG, 20, 100)
