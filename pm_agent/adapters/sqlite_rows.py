@@ -74,9 +74,7 @@ def append(batch: Batch, connection: sqlite3.Connection) -> None:
         connection.execute("INSERT INTO requests VALUES (?, ?, ?)", row)
 
 
-def _insert(
-    start: str, values: list[tuple[object, ...]], connection: sqlite3.Connection
-) -> None:
+def _insert(start: str, values: list[tuple[object, ...]], connection: sqlite3.Connection) -> None:
     """Insert rows, many a statement.
 
     Between two statements this thread gives Python's lock away and has to wait for it again, while

@@ -239,13 +239,120 @@ async def test_what_gathers_during_a_commit_goes_into_the_next_one() -> None:
         assert sorted(reply.position for reply in replies) == list(range(2, 22))
 
 
-async def test_a_batch_holds_at_most_256_commands(monkeypatch: pytest.MonkeyPatch) -> None:
+async def passes(n: int = 5) -> None:
+    """Let everything run that can."""
+    for _ in range(n):
+        await asyncio.sleep(0)
+
+
+@asynccontextmanager
+async def append_under_way(
+    loop: CoordinatorLoop, disk: Disk, *commands: Command
+) -> AsyncIterator["asyncio.Task[list[dict[str, Any]]]"]:
+    """Hold up the append of these commands; it goes on at the end."""
+    disk.may_append.clear()
+    disk.arrived.clear()
+    appending = asyncio.create_task(accepted(loop, *commands))
+    await disk.arrived.wait()
+    yield appending
+    disk.may_append.set()
+    await asyncio.wait([appending])
+
+
+async def test_what_comes_during_an_append_is_decided_before_it_ends() -> None:
     disk = Disk()
     async with running(disk) as loop:
-        await accepted(loop, a_project())
-        groups = [[a_task() for _ in range(100)] for _ in range(5)]
-        await asyncio.gather(*(accepted(loop, *group) for group in groups))
-        assert disk.n_batches == 1 + 3
+        async with append_under_way(loop, disk, a_project()):
+            then = asyncio.create_task(accepted(loop, a_task()))
+            await passes()
+            assert loop.engine.world.position == 2
+            assert disk.store.events == []
+            assert not then.done()
+        await then
+        assert disk.n_batches == 2
+
+
+async def test_what_was_decided_during_an_append_that_fails_is_refused_and_leaves_no_trace() -> (
+    None
+):
+    disk = Disk()
+    async with running(disk) as loop:
+        async with append_under_way(loop, disk, a_project()) as appending:
+            then = asyncio.create_task(accepted(loop, a_task()))
+            await passes()
+            disk.fails = True
+        for refused in (appending, then):
+            with pytest.raises(JournalUnavailable):
+                await refused
+        disk.fails = False
+        await writable_again(loop)
+        assert disk.store.events == []
+        assert loop.engine.world.position == 0
+
+
+async def test_a_refusal_that_rests_on_an_append_under_way_waits_for_it() -> None:
+    disk = Disk()
+    async with running(disk) as loop:
+        async with append_under_way(loop, disk, a_project()):
+            again = asyncio.create_task(loop.submit([a_project()], []))
+            await passes()
+            assert not again.done()
+        (reply,) = await again
+        assert reply.error is not None
+        assert disk.n_batches == 1
+
+
+async def test_a_refusal_that_rests_on_an_append_that_fails_is_not_given() -> None:
+    disk = Disk()
+    async with running(disk) as loop:
+        async with append_under_way(loop, disk, a_project()):
+            again = asyncio.create_task(loop.submit([a_project()], []))
+            await passes()
+            disk.fails = True
+        with pytest.raises(JournalUnavailable):
+            await again
+
+
+async def test_who_asks_for_a_snapshot_is_served_before_more_is_decided() -> None:
+    disk = Disk()
+    async with running(disk) as loop:
+        async with append_under_way(loop, disk, a_project()):
+            decided = asyncio.create_task(accepted(loop, a_task()))
+            await passes()
+            asking = asyncio.create_task(loop.snapshot())
+            await passes()
+            waiting = asyncio.create_task(accepted(loop, a_task()))
+            await passes()
+            assert loop.engine.world.position == 2
+        assert (await asking).position == 2
+        await asyncio.gather(decided, waiting)
+
+
+async def test_offers_left_or_answered_ahead_of_a_failing_append_stand_as_before_it() -> None:
+    disk = Disk()
+    async with running(disk) as loop:
+        await accepted(loop, a_project(), an_agent(), wait("A-ada", until_us=START_US + 50_000_000))
+        async with append_under_way(loop, disk, a_project("P-app")):
+            given = asyncio.create_task(accepted(loop, a_task()))
+            await passes()
+            assert loop.engine.presence.offers == {}
+            disk.fails = True
+        with pytest.raises(JournalUnavailable):
+            await given
+        disk.fails = False
+        await writable_again(loop)
+        assert list(loop.engine.presence.offers) == ["A-ada"]
+
+
+async def test_a_batch_holds_at_most_256_commands() -> None:
+    disk = Disk()
+    async with running(disk) as loop:
+        async with append_under_way(loop, disk, a_project()):
+            groups = [[a_task() for _ in range(100)] for _ in range(5)]
+            waiting = [asyncio.create_task(accepted(loop, *group)) for group in groups]
+            await passes(20)
+            assert loop.engine.world.position == 1 + 200
+        await asyncio.gather(*waiting)
 
 
 async def test_commands_without_events_need_no_commit() -> None:
