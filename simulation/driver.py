@@ -5,7 +5,7 @@ Every choice is the engine's: this file only brings tasks, judges work and keeps
 learn what became of them from replies and events.
 """
 
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
@@ -103,7 +103,7 @@ class Simulation:
         self.violations: list[Violation] = []
         self.refusals = Counter[str]()
         self.n_events = 0
-        self.human_min: list[float] = []  # by task number - 1
+        self._coming_min: deque[float] = deque()  # human minutes of tasks that are being created
         self.handed_in: dict[TaskId, Attempt] = {}
         self.lives = Lives(self)
         self._by_id: dict[AgentId, Worker] = {worker.id: worker for worker in team}
@@ -171,7 +171,6 @@ class Simulation:
 
     def conclude(self) -> None:
         """Close the books, and look at the whole world once more."""
-        self.ledger.count_until(self.now_us)
         self.violations += self._watch.compare(self.engine.world)
         self.violations += check_world(self.engine.world)
 
@@ -252,7 +251,7 @@ class Simulation:
         self._do_all(commands)
 
     def _creation(self, arrival: Arrival) -> Command:
-        self.human_min += [work.human_min for work in arrival.works]
+        self._coming_min += [work.human_min for work in arrival.works]
         project = project_id(self.scenario.projects[arrival.project].name)
         drafts = tuple(work.draft for work in arrival.works)
         by: dict[str, Any] = {"request_id": self.request_id(), "principal": ADMIN}
@@ -265,7 +264,7 @@ class Simulation:
             self.now_us,
             project=self._projects[data.project_id],
             priority=data.priority,
-            human_min=self.human_min[data.number - 1],
+            human_min=self._coming_min.popleft(),
             is_ready=not data.dependencies,
         )
 
@@ -368,10 +367,10 @@ class Simulation:
         world, states = self.engine.world, Counter[str]()
         for counts in world.counts.values():
             states.update(counts)
-        self.ledger.samples.append(
+        self.ledger.sampled(
             Sample(
                 at_us=self.now_us,
-                created=len(self.ledger.created_us),
+                created=self.ledger.n_tasks,
                 done=self.ledger.n_ended[1],
                 dead=self.ledger.n_ended[2],
                 ready=len(world.ready),

@@ -144,7 +144,7 @@ class Lives:
                 min(tries, len(recorded) - 1)
             ]
             return
-        human_min = self._around.human_min[attempt.number - 1]
+        human_min = self._ledger.human_min(attempt.number)
         if behaviour.success == "fitted":
             kind = self._around.engine.world.tasks[attempt.task_id].kind
             attempt.is_right = luck.success < p_success(worker.ability[kind], human_min)
@@ -202,7 +202,7 @@ class Lives:
         minutes = (attempt.done_us - attempt.reported_us) / MINUTE_US
         attempt.reported_us = attempt.done_us
         tokens = round(minutes * self._behaviour.tokens_per_min)
-        self._ledger.tokens[attempt.row] += tokens
+        self._ledger.used(attempt.row, tokens)
         return Usage(tokens, round(tokens * self._behaviour.usd_per_million_tokens))
 
     def _finish(self, attempt: Attempt) -> None:

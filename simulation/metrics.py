@@ -25,7 +25,6 @@ Little, "A Proof for the Queuing Formula L = lambda W", Operations Research 9, 1
 "Kanban", 2010.
 """
 
-from collections.abc import Sequence
 from typing import Any
 
 import msgspec
@@ -80,25 +79,18 @@ class Figures(msgspec.Struct, frozen=True):
 
 
 class Tables:
-    """A ledger's columns as arrays, instants in microseconds since the start."""
+    """A ledger's columns as arrays by their names; instants in microseconds since the start.
+
+    Each is read when it is asked for: those of a year do not fit into memory all at once.
+    """
 
     def __init__(self, ledger: Ledger) -> None:
-        self.created_us = _array(ledger.created_us)  # (n_tasks,), as all up to human_min
-        self.ready_us = _array(ledger.ready_us)
-        self.started_us = _array(ledger.started_us)
-        self.ended_us = _array(ledger.ended_us)
-        self.end = _array(ledger.end)
-        self.priority = _array(ledger.priority)
-        self.project = _array(ledger.project)
-        self.attempts = _array(ledger.attempts)
-        self.is_wrong = _array(ledger.is_wrong)
-        self.human_min = _array(ledger.human_min)
-        self.task = _array(ledger.task)  # (n_attempts,), as all below
-        self.agent = _array(ledger.agent)
-        self.from_us = _array(ledger.from_us)
-        self.to_us = _array(ledger.to_us)
-        self.outcome = _array(ledger.outcome)
-        self.tokens = _array(ledger.tokens)
+        self._ledger = ledger
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("_"):
+            raise AttributeError(name)
+        return self._ledger.column(name)
 
     @property
     def is_done(self) -> NDArray[np.bool_]:
@@ -192,10 +184,6 @@ def figure_names() -> list[str]:
         elif field.type in (int, float):
             names.append(field.name)
     return names
-
-
-def _array(column: Sequence[Any]) -> Any:
-    return np.array(column)
 
 
 def _within(from_us: Any, to_us: Any, first_us: int, last_us: int) -> Floats:

@@ -18,7 +18,8 @@ IEEE Transactions on Computers 39 (9), 1990.
 from collections.abc import Iterable
 
 from pm_agent.domain.ids import TaskId
-from pm_agent.domain.task import PRIORITIES, Task, Tombstone
+from pm_agent.domain.task import PRIORITIES, Task
+from pm_agent.domain.tombstone import Tombstones
 
 _DOWNWARDS = range(len(PRIORITIES) - 1, 0, -1)
 
@@ -26,7 +27,7 @@ _DOWNWARDS = range(len(PRIORITIES) - 1, 0, -1)
 class Inheritance:
     """Effective priorities; an index that follows from the tables it is given."""
 
-    def __init__(self, tasks: dict[TaskId, Task], tombstones: dict[TaskId, Tombstone]) -> None:
+    def __init__(self, tasks: dict[TaskId, Task], tombstones: Tombstones) -> None:
         self._tasks = tasks
         self._tombstones = tombstones
         # Open dependants of a task that has not ended, by their effective priority. A task of the

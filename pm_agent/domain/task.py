@@ -173,15 +173,6 @@ class Submission(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     late_token: int = 0  # the lost lease under which the work was done, if it came late
 
 
-class Tombstone(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
-    """What stays in the world of an archived task."""
-
-    project_id: ProjectId
-    state: TaskState
-    lease_token: int
-    ended_at_us: int
-
-
 class CreateTask(Command, frozen=True, kw_only=True):
     project_id: ProjectId
     draft: TaskDraft

@@ -6,7 +6,8 @@ the ``put_`` methods, the only writers, and are rebuilt when a snapshot is loade
 
 import hashlib
 from collections import Counter, defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from itertools import islice
 from typing import Any
 
 import msgspec
@@ -31,9 +32,9 @@ from pm_agent.domain.task import (
     AttemptOutcome,
     Task,
     TaskState,
-    Tombstone,
 )
 from pm_agent.domain.time import MINUTE_US
+from pm_agent.domain.tombstone import Tombstone, Tombstones
 from pm_agent.domain.track_record import NO_RECORD, TrackRecord, with_outcome
 
 NOUNS = (hold, task, agent, project, assignment, blocker, access, instruction)
@@ -53,7 +54,7 @@ class Tables(msgspec.Struct, kw_only=True):
     next_blocker_number: int = 1
     tasks_created: int = 0
     tasks: dict[TaskId, Task] = {}
-    tombstones: dict[TaskId, Tombstone] = {}
+    tombstones: Tombstones = msgspec.field(default_factory=Tombstones)
     agents: dict[AgentId, Agent] = {}
     projects: dict[ProjectId, Project] = {}
     assignments: dict[TaskId, Assignment] = {}
@@ -139,15 +140,10 @@ class World:
 
     def fingerprint(self) -> str:
         """SHA-256 of all tables in canonical JSON: equal worlds, equal fingerprints."""
-        tables = self.tables
-        encode = msgspec.json.Encoder(order="deterministic").encode
-        kept = (
-            (name, value)
-            for name in tables.__struct_fields__
-            if (value := getattr(tables, name)) or name not in LATER_TABLES
-        )
-        parts = (b'"%s":%s' % (name.encode(), encode(value)) for name, value in kept)
-        return hashlib.sha256(b"{%s}" % b",".join(parts)).hexdigest()
+        digest = hashlib.sha256()
+        for part in _canonical(self.tables):
+            digest.update(part)
+        return digest.hexdigest()
 
     # -- writers: the only places that change tables ------------------------------------------
 
@@ -186,9 +182,8 @@ class World:
             del self.blockers[blocker_id]
         if old.key:
             self.task_keys.pop((old.project_id, old.key), None)
-        self.tombstones[task_id] = Tombstone(
-            old.project_id, old.state, old.lease_token, old.ended_at_us
-        )
+        tombstone = Tombstone(old.project_id, old.state, old.lease_token, old.ended_at_us)
+        self.tombstones.put(task_id, tombstone)
 
     def put_agent(self, new: Agent) -> None:
         old = self.agents.get(new.id)
@@ -458,7 +453,7 @@ class World:
             if known.dependencies and not known.is_terminal:
                 urgency = self.inheritance.of(known)
                 self._put_changed(self.inheritance.shift(known.dependencies, None, urgency))
-        for buried in self.tombstones.values():
+        for _, buried in self.tombstones.items():  # noqa: PERF102 - it has no values()
             self.counts[buried.project_id][buried.state] += 1
         for held in self.assignments.values():
             self._count_reserved(None, held)
@@ -466,3 +461,33 @@ class World:
                 self.unanswered[held.task_id] = held.agent_id
         self.ready.fresh.clear()
         self.tables.tasks_created = created
+
+
+_encode = msgspec.json.Encoder(order="deterministic").encode
+_PART = 1_024  # entries encoded at once: a whole table is as large as the world itself
+
+
+def _canonical(tables: Tables) -> Iterator[bytes]:
+    """Canonical JSON of all tables, in parts; tombstones as an object like the others."""
+    opening = b"{"
+    for name in Tables.__struct_fields__:
+        value = getattr(tables, name)
+        if name in LATER_TABLES and not value:
+            continue
+        yield opening + _encode(name) + b":"
+        if isinstance(value, Tombstones):
+            yield from _object(value.items())
+        elif isinstance(value, dict):
+            yield from _object((key, value[key]) for key in sorted(value))
+        else:
+            yield _encode(value)
+        opening = b","
+    yield b"}"
+
+
+def _object(items: Iterator[tuple[str, Any]]) -> Iterator[bytes]:
+    opening = b"{"
+    while part := dict(islice(items, _PART)):
+        yield opening + _encode(part)[1:-1]
+        opening = b","
+    yield b"}" if opening == b"," else b"{}"

@@ -42,7 +42,7 @@ from pm_agent.domain.blocker import BlockerReported, BlockerResolved
 from pm_agent.domain.decision_record import DecisionRecord
 from pm_agent.domain.envelope import NO_USAGE, Event, EventData, Usage
 from pm_agent.domain.hold import HoldLifted, HoldPlaced
-from pm_agent.domain.ids import AgentId, ProjectId, TaskId
+from pm_agent.domain.ids import AgentId, ProjectId, TaskId, task_number
 from pm_agent.domain.instruction import InstructionsWritten
 from pm_agent.domain.project import ProjectCreated, ProjectUpdated
 from pm_agent.domain.ready_set import COLUMNS
@@ -104,6 +104,27 @@ class _SeenProject(msgspec.Struct):
     promised: Usage = NO_USAGE  # reserved by live leases and not used yet
 
 
+class _TaskSet:
+    """Tasks by their numbers, which are dense: a byte each, since none is ever forgotten."""
+
+    def __init__(self) -> None:
+        self._has = bytearray()
+
+    def __contains__(self, task_id: TaskId) -> bool:
+        number = task_number(task_id)
+        return number < len(self._has) and self._has[number] == 1
+
+    def add(self, task_id: TaskId) -> None:
+        number = task_number(task_id)
+        if number >= len(self._has):
+            self._has.extend(bytes(number + 1 - len(self._has)))
+        self._has[number] = 1
+
+    def discard(self, task_id: TaskId) -> None:
+        if task_id in self:
+            self._has[task_number(task_id)] = 0
+
+
 class Watch:
     """Follow a journal from its first event and tell what no event may do.
 
@@ -119,8 +140,8 @@ class Watch:
         self._at_us = 0
         self._epoch = 0
         self._tasks: dict[TaskId, _SeenTask] = {}
-        self._buried: set[TaskId] = set()
-        self._accepted: set[TaskId] = set()
+        self._buried = _TaskSet()
+        self._accepted = _TaskSet()
         self._projects: dict[ProjectId, _SeenProject] = {}
         self._capacity: dict[AgentId, int] = {}
         self._n_active: Counter[AgentId] = Counter()
@@ -492,10 +513,9 @@ def check_world(world: World) -> list[Violation]:
 
 def _check_ready_set(world: World) -> Iterator[Violation]:
     done = {t.id for t in world.tasks.values() if t.state == "done"}
-    done |= {t for t, buried in world.tombstones.items() if buried.state == "done"}
     ready = set()
     for task in world.tasks.values():
-        waiting_on = sum(dependency not in done for dependency in task.dependencies)
+        waiting_on = sum(d not in done and not _is_buried_done(world, d) for d in task.dependencies)
         if task.waiting_on != waiting_on:
             detail = f"{task.id} waits for {waiting_on} tasks, counted {task.waiting_on}"
             yield Violation(READY_SET, detail)
@@ -505,6 +525,11 @@ def _check_ready_set(world: World) -> Iterator[Violation]:
     if kept != ready:
         detail = f"missing {sorted(ready - kept)}, too many {sorted(kept - ready)}"
         yield Violation(READY_SET, detail)
+
+
+def _is_buried_done(world: World, task_id: TaskId) -> bool:
+    buried = world.tombstones.get(task_id)
+    return buried is not None and buried.state == "done"
 
 
 def _check_cycles(world: World) -> Iterator[Violation]:
