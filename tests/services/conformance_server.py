@@ -18,6 +18,7 @@ from mcp.server.subscriptions import (
     InMemorySubscriptionBus,
     ListenHandler,
     PromptsListChanged,
+    ServerEvent,
     ToolsListChanged,
 )
 from mcp.shared.exceptions import MCPDeprecationWarning, MCPError
@@ -280,7 +281,7 @@ async def _list_tools(context: Context, _: PaginatedRequestParams | None) -> Lis
 
 
 # What each of these tools says has changed, to all who listen.
-CHANGES = {
+CHANGES: dict[str, ServerEvent] = {
     "test_trigger_tool_change": ToolsListChanged(),
     "test_trigger_prompt_change": PromptsListChanged(),
 }
