@@ -30,6 +30,7 @@ from pm_agent.domain.assignment import (
     TaskReleased,
 )
 from pm_agent.domain.envelope import EventData
+from pm_agent.domain.handoff import HandoffAccepted
 from pm_agent.domain.task import TaskCancelled, TaskCreated, TaskDeadLettered, TaskReopened
 from pm_agent.kernel.chain import unseal
 from pm_agent.ports import Journal
@@ -48,6 +49,7 @@ FactKind = Literal[
 FACTS: dict[type[EventData], FactKind] = {
     TaskCreated: "created",
     TaskAssigned: "assigned",
+    HandoffAccepted: "assigned",
     LeaseRegranted: "assigned",  # to the agent whose work came late, and nobody had the task
     ProgressReported: "reported",
     CompletionSubmitted: "submitted",

@@ -38,6 +38,7 @@ from pm_agent.domain.assignment import (
 from pm_agent.domain.blocker import BlockerReported, BlockerResolved
 from pm_agent.domain.decision_record import DecisionRecord
 from pm_agent.domain.envelope import NO_USAGE, EventData, Usage
+from pm_agent.domain.handoff import HandoffAccepted
 from pm_agent.domain.task import (
     FAILED_OUTCOMES,
     Task,
@@ -314,7 +315,8 @@ class _Fold:
         chosen = self._considered(record, data.agent_id)
         self._begin(task.id, _Running(row, self.now_us, chosen))
 
-    def regranted(self, data: LeaseRegranted) -> None:
+    def regranted(self, data: LeaseRegranted | HandoffAccepted) -> None:
+        """A lease that no scorer decided about: nothing was considered."""
         task = self._tasks[data.task_id]
         row = self._decided(task, data.agent_id, data.lease_token, data.attempt)
         unknown = {"is_offered": False, "policy": "", "version": "", "propensity": np.nan}
@@ -544,6 +546,7 @@ _TAKERS: dict[type[EventData], Any] = {
     AgentRegistered: _Fold.registered,
     TaskAssigned: _Fold.assigned,
     LeaseRegranted: _Fold.regranted,
+    HandoffAccepted: _Fold.regranted,
     ProgressReported: _Fold.progressed,
     CompletionSubmitted: _Fold.submitted,
     CandidateKept: _Fold.kept,

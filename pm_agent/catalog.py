@@ -3,7 +3,19 @@
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from pm_agent.domain import access, agent, assignment, blocker, hold, instruction, project, task
+from pm_agent.domain import (
+    access,
+    agent,
+    assignment,
+    blocker,
+    collaboration,
+    handoff,
+    hold,
+    instruction,
+    message,
+    project,
+    task,
+)
 from pm_agent.domain.envelope import Command, EventData
 from pm_agent.domain.world import World
 from pm_agent.features.access import decide as access_decide
@@ -12,6 +24,8 @@ from pm_agent.features.assignment import react as assignment_react
 from pm_agent.features.backlog import decide as backlog_decide
 from pm_agent.features.backlog import react as backlog_react
 from pm_agent.features.blockers import decide as blockers_decide
+from pm_agent.features.collaboration import decide as collaboration_decide
+from pm_agent.features.collaboration import react as collaboration_react
 from pm_agent.features.holds import decide as holds_decide
 from pm_agent.features.holds import react as holds_react
 from pm_agent.features.instructions import decide as instructions_decide
@@ -39,6 +53,7 @@ DECIDERS: dict[type[Command], Decider] = {
     # team
     agent.RegisterAgent: team_decide.register,
     agent.HeartbeatAgent: team_decide.heartbeat,
+    agent.LeaveTeam: team_decide.leave,
     # assignment
     assignment.ClaimTask: assignment_decide.claim,
     assignment.WaitForTask: assignment_decide.wait,
@@ -52,6 +67,16 @@ DECIDERS: dict[type[Command], Decider] = {
     assignment.RejectCompletion: quality_decide.reject,
     blocker.ReportBlocker: blockers_decide.report,
     blocker.ResolveBlocker: blockers_decide.resolve,
+    # collaboration
+    message.SendMessage: collaboration_decide.send,
+    message.BroadcastUpdate: collaboration_decide.broadcast,
+    message.AcknowledgeMessages: collaboration_decide.acknowledge,
+    collaboration.RequestCollaboration: collaboration_decide.request_help,
+    collaboration.RespondToCollaboration: collaboration_decide.respond_to_help,
+    collaboration.ExpireCollaboration: collaboration_decide.expire_help,
+    handoff.HandOffTask: collaboration_decide.offer_handoff,
+    handoff.RespondToHandoff: collaboration_decide.respond_to_handoff,
+    handoff.ExpireHandoff: collaboration_decide.expire_handoff,
     # instructions
     instruction.StoreInstructions: instructions_decide.store,
     instruction.AbandonEffect: instructions_decide.abandon,
@@ -76,13 +101,15 @@ DECIDERS: dict[type[Command], Decider] = {
 def _alarms(world: World) -> Iterator[Alarm]:
     yield from assignment_react.alarms(world)
     yield from backlog_react.alarms(world)
+    yield from collaboration_react.alarms(world)
     yield from holds_react.alarms(world)
 
 
 def _reactors() -> dict[type[EventData], tuple[Reactor, ...]]:
-    lists: tuple[Mapping[Any, Reactor], ...] = (
+    lists: tuple[Mapping[Any, Any], ...] = (  # of reactors, each for its own event
         assignment_react.REACTORS,
         backlog_react.REACTORS,
+        collaboration_react.REACTORS,
         holds_react.REACTORS,
         instructions_react.REACTORS,
         quality_react.REACTORS,

@@ -26,6 +26,7 @@ from pm_agent.domain.time import HOUR_US, MINUTE_US, SECOND_US
 from pm_agent.domain.world import World as Board
 from pm_agent.kernel.types import Reply
 from simulation.clients import Client, World
+from simulation.talk import Talk
 
 SKILLS = ("api", "rust", "sql")
 AWAY_US = (MINUTE_US, 12 * HOUR_US)
@@ -71,6 +72,7 @@ class Agent(Client):
         habits: Habits,
         random: Random,
         *,
+        talk_random: Random,
         board: Callable[[], Board],
         clock_us: Callable[[], int],
     ) -> None:
@@ -88,6 +90,7 @@ class Agent(Client):
         self._n_lives = 0
         self._n_waits = 0
         self._waits = 0  # number of the wait under way; 0: none
+        self.talk = Talk(self, talk_random, board)
 
     @property
     def signs(self) -> bool:
@@ -121,6 +124,10 @@ class Agent(Client):
             self._waits = 0
             self._ask(self._command(ClaimTask, agent_id=self.id), self._sought)
 
+    def forget_registration(self) -> None:
+        """It has left the team, or may have: it registers again before it goes on."""
+        self._is_registered = False
+
     def _think(self, life: int) -> None:
         if not self.is_alive or life != self._n_lives:
             return
@@ -132,6 +139,8 @@ class Agent(Client):
             self._is_cut_off = True
             span_us = self.around.faults.span_us("agent_signs_no_more", *SIGNS_AGAIN_US)
             self.around.timeline.after(span_us, self._sign_again)
+        if self._is_registered:
+            self.talk.think()
         if not self._is_registered:
             self._ask(self._registration(), self._registered)
         elif self.held and (len(self.held) >= self.habits.capacity or self.random.random() < 0.8):
@@ -166,6 +175,8 @@ class Agent(Client):
 
         def then(reply: Reply | None) -> None:
             if life == self._n_lives and self.is_alive:
+                if reply is not None and reply.error and reply.error.code == "departed_agent":
+                    self.forget_registration()
                 told(reply)
                 if not self._waits:
                     self._soon()

@@ -30,7 +30,7 @@ from simulation.agents import SKILLS, Agent, Habits
 from simulation.clients import Client, World
 from simulation.coordinator import Process, Site
 from simulation.faults import Faults
-from simulation.history import Evidence, check_epochs, check_histories
+from simulation.history import Evidence, check_epochs, check_histories, check_messages
 from simulation.liveness import LIVENESS, Liveness
 from simulation.network import Network
 from simulation.people import EffectRunner, Person, Portfolio, Project
@@ -188,6 +188,8 @@ class Run:
         histories = [asked for client in everybody for asked in client.history]
         self._found(check_histories(evidence, histories))
         self._found(check_epochs(evidence, self.site.activations))
+        seen = {agent.id: agent.talk.seen for agent in self.agents.values()}
+        self._found(check_messages(evidence, seen, self._board()))
 
     def _filled(self, outcome: Outcome) -> Outcome:
         outcome.steps_after = self.n_steps - outcome.steps
@@ -282,6 +284,7 @@ class Run:
             agent_id,
             habits,
             self._random(agent_id),
+            talk_random=self._random(f"talk of {agent_id}"),
             board=self._board,
             clock_us=self.site.clock_us,
         )

@@ -17,7 +17,7 @@ from typing import Any
 import msgspec
 
 from pm_agent.domain.access import IssueToken
-from pm_agent.domain.agent import HeartbeatAgent, RegisterAgent
+from pm_agent.domain.agent import AgentLeft, HeartbeatAgent, LeaveTeam, RegisterAgent
 from pm_agent.domain.assignment import (
     AcceptCompletion,
     CandidateKept,
@@ -27,15 +27,26 @@ from pm_agent.domain.assignment import (
     LeaseRegranted,
     RejectCompletion,
     TaskAssigned,
+    TaskReleased,
     WaitForTask,
     WithdrawOffer,
 )
 from pm_agent.domain.envelope import Command, Event
+from pm_agent.domain.handoff import HandoffAccepted
+from pm_agent.domain.ids import AgentId, MessageId, number_of
 from pm_agent.domain.instruction import AbandonEffect, StoreInstructions
+from pm_agent.domain.message import AcknowledgeMessages, MessageSent
 from pm_agent.domain.project import UpdateProject
 from pm_agent.domain.task import CancelTask, SetCriticalPaths, UpdateTask
+from pm_agent.domain.world import World
 from pm_agent.kernel.idempotency import KEEP_US, body_sha256
-from pm_agent.kernel.invariants import FENCED, SINGLE_LEASE, SINGLE_WRITER, Violation
+from pm_agent.kernel.invariants import (
+    FENCED,
+    MESSAGES,
+    SINGLE_LEASE,
+    SINGLE_WRITER,
+    Violation,
+)
 from pm_agent.kernel.types import Reply
 from pm_agent.ports import Head, StoredRequest
 from simulation.clients import Asked
@@ -48,11 +59,13 @@ MAY_CHANGE_NOTHING: frozenset[type[Command]] = frozenset(
     {
         AbandonEffect,
         AcceptCompletion,
+        AcknowledgeMessages,
         CancelTask,
         ClaimTask,
         CompleteTask,
         HeartbeatAgent,
         IssueToken,
+        LeaveTeam,
         RegisterAgent,
         RejectCompletion,
         SetCriticalPaths,
@@ -90,7 +103,7 @@ class Evidence:
         self.leases = {
             (e.data.task_id, e.data.lease_token): (e.data.agent_id, e.position)
             for e in events
-            if isinstance(e.data, TaskAssigned | LeaseRegranted)
+            if isinstance(e.data, TaskAssigned | LeaseRegranted | HandoffAccepted)
         }
         self.submitted = {
             (e.data.task_id, e.data.agent_id): e.position
@@ -131,6 +144,38 @@ def check_epochs(evidence: Evidence, activations: Iterable[Head]) -> list[Violat
         if event.epoch < newest:
             detail = f"event {event.position} is of epoch {event.epoch}; {newest} was taken before"
             found.append(Violation(SINGLE_WRITER, detail))
+    return found
+
+
+def check_messages(
+    evidence: Evidence, seen: dict[AgentId, list[MessageId]], board: World
+) -> list[Violation]:
+    """Every message was seen or still waits, none twice, each sender's in the order of sending.
+
+    Agents that left have let go what they had not read.
+    """
+    found = []
+    owed: dict[AgentId, list[MessageId]] = {agent_id: [] for agent_id in seen}
+    sender_of: dict[MessageId, str] = {}
+    for event in evidence.events:
+        if isinstance(event.data, AgentLeft):
+            known = set(seen[event.data.agent_id])
+            owed[event.data.agent_id] = [m for m in owed[event.data.agent_id] if m in known]
+        elif isinstance(event.data, MessageSent):
+            sender_of[event.data.message_id] = event.data.sender or event.principal
+            for agent_id in event.data.recipients:
+                owed[agent_id].append(event.data.message_id)
+    for agent_id, messages in owed.items():
+        waiting = set(board.inboxes[agent_id].unread) if agent_id in board.inboxes else set()
+        lost = [m for m in messages if m not in waiting and m not in seen[agent_id]]
+        if lost:
+            found.append(Violation(MESSAGES, f"{agent_id} was never shown {lost[:9]}"))
+        by_sender: dict[str, list[int]] = defaultdict(list)
+        for message_id in seen[agent_id]:
+            by_sender[sender_of[message_id]].append(number_of(message_id))
+        for sender, numbers in by_sender.items():
+            if numbers != sorted(set(numbers)):
+                found.append(Violation(MESSAGES, f"{agent_id} read {numbers} of {sender}"))
     return found
 
 
@@ -233,6 +278,8 @@ def _no_doubles(evidence: Evidence) -> Iterator[Violation]:
             continue
         if isinstance(event.data, CandidateKept):
             continue  # late work, kept and not taken: it names the lease that was lost
+        if isinstance(event.data, TaskReleased) and event.data.reason == "handed_off":
+            continue  # the receiver's yes ends the giver's lease
         task_id = event.data.task_id  # type: ignore[attr-defined]  # it has a lease token
         owner = evidence.leases.get((task_id, token), ("", 0))[0]
         if event.principal != f"agent:{owner}":

@@ -11,7 +11,7 @@ from typing import Any
 import msgspec
 
 from pm_agent.catalog import CATALOG
-from pm_agent.domain.agent import HeartbeatAgent, RegisterAgent
+from pm_agent.domain.agent import HeartbeatAgent, LeaveTeam, RegisterAgent
 from pm_agent.domain.assignment import (
     AcceptCompletion,
     ClaimTask,
@@ -23,8 +23,11 @@ from pm_agent.domain.assignment import (
     WaitForTask,
 )
 from pm_agent.domain.blocker import ReportBlocker, ResolveBlocker
+from pm_agent.domain.collaboration import RequestCollaboration, RespondToCollaboration
 from pm_agent.domain.envelope import Command, EventData, Principal
+from pm_agent.domain.handoff import HandOffTask, RespondToHandoff
 from pm_agent.domain.hold import LiftHold, PlaceHold
+from pm_agent.domain.message import AcknowledgeMessages, SendMessage
 from pm_agent.domain.project import CreateProject, Gate
 from pm_agent.domain.task import CreateTask, ImportTasks, Skill, Task, TaskDraft
 from pm_agent.domain.time import DAY_US, HOUR_US, MINUTE_US, SECOND_US
@@ -205,6 +208,78 @@ def lift_hold(scope: str, target_id: str, kind: str | None = None) -> LiftHold:
         scope=scope,  # type: ignore[arg-type]  # one of the scopes
         target_id=target_id,
         kind=kind,  # type: ignore[arg-type]  # one of the kinds
+    )
+
+
+def message_to(to: str, sender: str = ADA, text: str = "hello", **fields: Any) -> SendMessage:
+    return SendMessage(
+        request_id=request_id(), principal=agent_principal(sender), to=to, text=text, **fields
+    )
+
+
+def acknowledge(agent_id: str, *message_ids: str) -> AcknowledgeMessages:
+    return AcknowledgeMessages(
+        request_id=request_id(),
+        principal=agent_principal(agent_id),
+        agent_id=agent_id,
+        message_ids=message_ids,
+    )
+
+
+def hand_off(
+    task_id: str, lease_token: int, to: str, agent_id: str = ADA, **fields: Any
+) -> HandOffTask:
+    fields.setdefault("note", "half done; the parser is next")
+    return HandOffTask(
+        request_id=request_id(),
+        principal=agent_principal(agent_id),
+        task_id=task_id,
+        lease_token=lease_token,
+        to=to,
+        **fields,
+    )
+
+
+def answer_handoff(
+    handoff_id: str, agent_id: str = BOB, *, accept: bool = True, note: str = ""
+) -> RespondToHandoff:
+    return RespondToHandoff(
+        request_id=request_id(),
+        principal=agent_principal(agent_id),
+        handoff_id=handoff_id,
+        accept=accept,
+        note=note,
+    )
+
+
+def ask_for_help(
+    task_id: str, lease_token: int, agent_id: str = ADA, **fields: Any
+) -> RequestCollaboration:
+    return RequestCollaboration(
+        request_id=request_id(),
+        principal=agent_principal(agent_id),
+        task_id=task_id,
+        lease_token=lease_token,
+        need=fields.pop("need", "how do I mock the clock?"),
+        **fields,
+    )
+
+
+def answer_help(
+    collaboration_id: str, agent_id: str = BOB, *, accept: bool = True, note: str = ""
+) -> RespondToCollaboration:
+    return RespondToCollaboration(
+        request_id=request_id(),
+        principal=agent_principal(agent_id),
+        collaboration_id=collaboration_id,
+        accept=accept,
+        note=note,
+    )
+
+
+def leave(agent_id: str) -> LeaveTeam:
+    return LeaveTeam(
+        request_id=request_id(), principal=agent_principal(agent_id), agent_id=agent_id
     )
 
 

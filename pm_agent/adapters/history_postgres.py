@@ -25,6 +25,7 @@ from pm_agent.domain.assignment import (
 )
 from pm_agent.domain.blocker import BlockerReported, BlockerResolved
 from pm_agent.domain.envelope import NO_USAGE, Usage
+from pm_agent.domain.handoff import HandoffAccepted
 from pm_agent.domain.task import (
     TaskArchived,
     TaskCancelled,
@@ -46,6 +47,7 @@ _STATUS = {
     TaskCreated.__name__: "open",
     TaskAssigned.__name__: "assigned",
     LeaseRegranted.__name__: "assigned",
+    HandoffAccepted.__name__: "assigned",
     ProgressReported.__name__: "assigned",
     BlockerReported.__name__: "blocked",
     CompletionSubmitted.__name__: "in_review",
@@ -59,6 +61,7 @@ _STATUS = {
 }
 _PROGRESS, _REPORTED = ProgressReported.__name__, BlockerReported.__name__
 _RESOLVED, _ARCHIVED = BlockerResolved.__name__, TaskArchived.__name__
+_HANDED_OFF = HandoffAccepted.__name__
 # A task whose attempt ends in one of these is blocked still while it has an open blocker.
 _FAILED = {CompletionRejected.__name__, TaskReleased.__name__, AssignmentExpired.__name__}
 _ASSIGNED = {"assigned", "blocked", "in_review", "done"}
@@ -133,7 +136,7 @@ class TaskHistory:
         if blocked is not None:
             if event.kind == _PROGRESS:
                 status = blocked.status
-            elif event.kind in _FAILED:
+            elif event.kind in _FAILED or event.kind == _HANDED_OFF:
                 status = "blocked"
             has_ended = event.kind in _FAILED or status not in _ASSIGNED
             blocked.status, blocked.agent_id = status, "" if has_ended else told.agent_id

@@ -2,7 +2,7 @@
 
 Fields have the same names on both sides, except those in the tables here; a test compares every
 input model with its command. Results go out as they are: the structs' own JSON, with the time and
-the directives added.
+the notices added.
 """
 
 from collections.abc import Callable
@@ -22,6 +22,8 @@ from pm_agent.domain.assignment import (
 from pm_agent.domain.envelope import DEFAULT_WORKSPACE, Command, Principal
 from pm_agent.domain.errors import InvalidInput
 from pm_agent.domain.ids import agent_id, project_id
+from pm_agent.domain.message import AcknowledgeMessages
+from pm_agent.domain.notice import Notice
 from pm_agent.domain.project import CreateProject
 from pm_agent.domain.task import PRIORITIES, CreateTask, TaskDraft
 from pm_agent.domain.time import SECOND_US, iso
@@ -73,6 +75,11 @@ MAPPED: dict[str, Mapped] = {
 # The same for one command only; a gate's timeout_s is another matter than a wait's.
 MAPPED_IN: dict[type[Command], dict[str, Mapped]] = {
     WaitForTask: {"timeout_s": Mapped("until_us", _from_now)},
+    AcknowledgeMessages: {"acknowledge": Mapped("message_ids", _same)},
+}
+# Fields that the operation's handler reads and its command does not have.
+OF_HANDLER: dict[type[Command], frozenset[str]] = {
+    AcknowledgeMessages: frozenset({"thread_id", "limit"}),
 }
 # Fields that follow from another one.
 DERIVED: dict[type[Command], dict[str, Callable[[Json], str]]] = {
@@ -107,7 +114,8 @@ def to_command(
     InvalidInput
         A value cannot be translated.
     """
-    dumped = given.model_dump(exclude_none=True, exclude={"request_id"})
+    left_out = {"request_id", *OF_HANDLER.get(kind, ())}
+    dumped = given.model_dump(exclude_none=True, exclude=left_out)
     fields: Json = _inside(dumped, now_us, MAPPED | MAPPED_IN.get(kind, {}))
     for name, derive in DERIVED.get(kind, {}).items():
         fields.setdefault(name, derive(fields))
@@ -147,10 +155,10 @@ encode = msgspec.json.encode
 def result_json(
     result: bytes | Result,
     now_us: int,
-    directives: tuple[str, ...] | None = None,
+    notice: Notice | None = None,
     stale_at: int | None = None,
 ) -> bytes:
-    """JSON object of a result, with the server's time and an agent's directives.
+    """JSON object of a result, with the server's time and what its agent must be told.
 
     ``stale_at`` marks a result read at that position while the coordinator could not be heard.
 
@@ -158,7 +166,9 @@ def result_json(
     costliest step of a request.
     """
     body = result if isinstance(result, bytes) else encode(result)
-    told = b"" if directives is None else b',"directives":' + encode(directives)
+    told = b""
+    if notice is not None:
+        told = b',"directives":%b,"inbox":%d' % (encode(notice.directives), notice.inbox)
     if stale_at is not None:
         told += b',"stale_at_position":%d' % stale_at
     start = body[:-1] + b"," if len(body) > len(b"{}") else b"{"
@@ -170,7 +180,11 @@ ADDED = {
     "directives": {
         "type": "array",
         "items": {"type": "string"},
-        "description": "What you must stop doing now. Only for agents.",
+        "description": "What you must do or stop doing now. Only for agents.",
+    },
+    "inbox": {
+        "type": "integer",
+        "description": "How many messages wait for you; see read_messages. Only for agents.",
     },
     "stale_at_position": {
         "type": "integer",

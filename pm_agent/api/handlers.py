@@ -23,6 +23,7 @@ from pm_agent.domain.assignment import (
     TaskAssigned,
     WaitForTask,
 )
+from pm_agent.domain.collaboration import RespondToCollaboration
 from pm_agent.domain.envelope import Command, Event, Principal
 from pm_agent.domain.errors import (
     InvalidInput,
@@ -31,8 +32,12 @@ from pm_agent.domain.errors import (
     UnknownTask,
     WrongState,
 )
-from pm_agent.domain.hold import LiftHold, directives_for
+from pm_agent.domain.handoff import RespondToHandoff
+from pm_agent.domain.hold import LiftHold
+from pm_agent.domain.ids import TaskId
 from pm_agent.domain.ids import agent_id as agent_id_of
+from pm_agent.domain.message import AcknowledgeMessages
+from pm_agent.domain.notice import Notice, notice_for
 from pm_agent.domain.world import World
 from pm_agent.features.access.decide import TokenResult
 from pm_agent.features.assignment import view as assignment_view
@@ -40,11 +45,13 @@ from pm_agent.features.assignment.decide import ClaimResult
 from pm_agent.features.backlog import history as backlog_history
 from pm_agent.features.backlog import status as backlog_status
 from pm_agent.features.backlog import view as backlog_view
+from pm_agent.features.collaboration import view as collaboration_view
+from pm_agent.features.collaboration.decide import CollaborationResult, HandoffResult
 from pm_agent.features.instructions import view as instructions_view
 from pm_agent.features.quality.decide import CompletionResult
 from pm_agent.features.team import view as team_view
 from pm_agent.features.team.decide import RegisterResult
-from pm_agent.kernel.fencing import require_agent, require_self, require_task
+from pm_agent.kernel.fencing import require_agent, require_member, require_self, require_task
 from pm_agent.kernel.types import Reply, Result
 from pm_agent.runtime.credentials import Grant
 from pm_agent.runtime.ingress import Ingress
@@ -67,6 +74,18 @@ class Answer(NamedTuple):
 
 class ClaimAnswer(ClaimResult, frozen=True, kw_only=True):
     """``outcome`` is ``assigned`` (with the task), ``none`` or ``waiting`` (with the reason)."""
+
+    task: backlog_view.TaskBrief | None = None
+
+
+class HelpAnswer(CollaborationResult, frozen=True, kw_only=True):
+    """Where the request stands; with 'accepted' comes the task that you help with."""
+
+    task: backlog_view.TaskBrief | None = None
+
+
+class HandoffAnswer(HandoffResult, frozen=True, kw_only=True):
+    """Where the handoff stands; with 'accepted' comes the task that is yours now."""
 
     task: backlog_view.TaskBrief | None = None
 
@@ -133,16 +152,18 @@ class Call:
         self, reply: Reply, result: Result | None = None, version: int | None = None
     ) -> Answer:
         """Answer with a command's reply, or with a fuller result in its place."""
-        directives = reply.directives if self.principal.kind == "agent" else None
-        body = result_json(result or reply.result, self.ingress.now_us(), directives)
+        told = None
+        if self.principal.kind == "agent":
+            told = Notice(reply.directives, reply.inbox)
+        body = result_json(result or reply.result, self.ingress.now_us(), told)
         return Answer(body, reply.position, version)
 
     def read(self, result: Result, version: int | None = None) -> Answer:
-        """Answer a query. Asking is a sign of life, and stop directives go with every answer."""
+        """Answer a query. Asking is a sign of life, and notices go with every answer."""
         self.ingress.hear(self.principal)
         told = None
         if self.principal.kind == "agent":
-            told = directives_for(self.world, self.principal.id)
+            told = notice_for(self.world, self.principal.id)
         position = self.world.position
         stale_at = position if self.ingress.is_stale else None
         body = result_json(result, self.ingress.now_us(), told, stale_at)
@@ -261,11 +282,15 @@ async def _claimed(call: Call, reply: Reply) -> Answer:
         await call.ingress.reach(reply.position)
     if claim.task_id not in call.world.tasks:  # the replica lags, or it is archived
         return call.reply(reply, claim)
-    texts = await call.ingress.texts(backlog_view.context_refs(call.world, claim.task_id))
-    task_now = call.world.tasks[claim.task_id]
-    recovery = instructions_view.recovery_lines(task_now, texts)
-    brief = backlog_view.task_brief(call.world, claim.task_id, texts, recovery)
+    brief = await _brief(call, claim.task_id)
     return call.reply(reply, msgspec.structs.replace(claim, task=brief))
+
+
+async def _brief(call: Call, task_id: TaskId) -> backlog_view.TaskBrief:
+    """All that is needed to start on a task, or to help with it."""
+    texts = await call.ingress.texts(backlog_view.context_refs(call.world, task_id))
+    recovery = instructions_view.recovery_lines(call.world.tasks[task_id], texts)
+    return backlog_view.task_brief(call.world, task_id, texts, recovery)
 
 
 def _is_whole(known: task.Task | None, claim: ClaimAnswer) -> bool:
@@ -278,6 +303,52 @@ def _is_whole(known: task.Task | None, claim: ClaimAnswer) -> bool:
     return known.attempt == claim.attempt or (
         known.attempt == claim.attempt - 1 and known.state == "open"
     )
+
+
+async def respond_to_help(call: Call, given: schemas.RespondToCollaborationInput) -> Answer:
+    """Answer a request for help; who says yes gets the task's context."""
+    return await _taken_up(call, call.command(RespondToCollaboration, given), HelpAnswer)
+
+
+async def respond_to_handoff(call: Call, given: schemas.RespondToHandoffInput) -> Answer:
+    """Answer a handoff; who says yes gets the task."""
+    return await _taken_up(call, call.command(RespondToHandoff, given), HandoffAnswer)
+
+
+async def _taken_up(
+    call: Call, command: Command, kind: type[HelpAnswer] | type[HandoffAnswer]
+) -> Answer:
+    reply = await call.submit(command)
+    answer = msgspec.json.decode(reply.result, type=kind)
+    await call.ingress.reach(reply.position)
+    if answer.state != "accepted" or answer.task_id not in call.world.tasks:
+        return call.reply(reply, answer)
+    return call.reply(
+        reply, msgspec.structs.replace(answer, task=await _brief(call, answer.task_id))
+    )
+
+
+async def read_messages(call: Call, given: schemas.ReadMessagesInput) -> Answer:
+    """Acknowledge messages that were read, then show those that wait, or a whole thread."""
+    given = _own(call, given)
+    assert given.agent_id is not None
+    require_self(call.principal, given.agent_id)
+    if given.acknowledge:
+        reply = await call.submit(call.command(AcknowledgeMessages, given))
+        await call.ingress.reach(reply.position)
+    require_member(call.world, given.agent_id)
+    if given.thread_id:
+        events = await call.ingress.history(given.thread_id, LOOKED_BACK)
+        found = collaboration_view.thread(events, given.thread_id, given.agent_id)[-given.limit :]
+    else:
+        found = collaboration_view.waiting(call.world, given.agent_id, given.limit)
+    texts = await call.ingress.texts(one.text for one in found)
+    return call.read(collaboration_view.page(call.world, given.agent_id, found, texts))
+
+
+async def leave_team(call: Call, given: schemas.LeaveTeamInput) -> Answer:
+    """Take an agent off the team."""
+    return call.reply(await call.submit(call.command(agent.LeaveTeam, _own(call, given))))
 
 
 async def update_task(call: Call, given: schemas.UpdateTaskInput) -> Answer:

@@ -370,6 +370,137 @@ class ReleaseTaskInput(Write):
     )
 
 
+# -- each other -------------------------------------------------------------------------------
+
+MAX_MESSAGE = 4_000
+MessageText = Annotated[
+    str,
+    Field(
+        min_length=1,
+        max_length=MAX_MESSAGE,
+        description="What you say, in a few sentences. Name files and branches rather than copying "
+        "them.",
+    ),
+]
+Urgency = Annotated[
+    Literal["normal", "urgent"],
+    Field(description="'urgent' makes every reply remind the reader until it is read."),
+]
+Words = Annotated[
+    str, Field(max_length=MAX_MESSAGE, description="What you want to say with it; may be empty.")
+]
+Accept = Annotated[bool, Field(description="True for yes, false for no.")]
+OtherAgent = Annotated[
+    str, Field(min_length=1, max_length=64, description="Id of the other agent, such as 'A-bob'.")
+]
+MessageId = Annotated[str, Field(min_length=1, max_length=64)]
+
+
+class SendMessageInput(Write):
+    """Input of send_agent_message."""
+
+    to: OtherAgent
+    text: MessageText
+    urgency: Urgency = "normal"
+    reply_to: str = Field(
+        "", max_length=64, description="Id of the message you answer; keeps the thread together."
+    )
+    task_id: str = Field("", max_length=64, description="Id of the task it is about, if any.")
+
+
+class BroadcastInput(Write):
+    """Input of broadcast_update."""
+
+    audience: Literal["team", "project", "skill"] = Field(
+        "team", description="All agents, those of one project, or those with one skill."
+    )
+    target: str = Field(
+        "", max_length=64, description="The project's id or the skill's name; empty for the team."
+    )
+    text: MessageText
+    urgency: Urgency = "normal"
+
+
+class ReadMessagesInput(Write):
+    """Input of read_messages."""
+
+    agent_id: AgentId = None
+    acknowledge: list[MessageId] = Field(
+        default_factory=list,
+        max_length=200,
+        description="Ids of messages you have read before: they leave your inbox.",
+    )
+    thread_id: str = Field(
+        "", max_length=64, description="Show this whole conversation instead of what waits."
+    )
+    limit: int = Field(20, ge=1, le=MAX_PAGE, description="Messages to show, 1 to 100.")
+
+
+class RequestCollaborationInput(Write):
+    """Input of request_collaboration."""
+
+    task_id: TaskId
+    lease_token: LeaseToken
+    need: str = Field(
+        min_length=1,
+        max_length=MAX_MESSAGE,
+        description="What you need and what you tried; the agents that are asked read this.",
+    )
+    skills: TaskSkills = Field(
+        default_factory=list,
+        max_length=MAX_LIST,
+        description="Skills the helper must have. Left out: those of the task.",
+    )
+    answer_within_s: int = Field(
+        900, ge=30, le=86_400, description="Seconds until nobody is asked any more."
+    )
+
+
+class RespondToCollaborationInput(Write):
+    """Input of respond_to_collaboration."""
+
+    collaboration_id: str = Field(
+        min_length=1, max_length=64, description="about_id of the message, such as 'C-4'."
+    )
+    accept: Accept
+    note: Words = ""
+
+
+class HandOffTaskInput(Write):
+    """Input of handoff_task."""
+
+    task_id: TaskId
+    lease_token: LeaseToken
+    to: OtherAgent
+    note: str = Field(
+        min_length=1,
+        max_length=MAX_MESSAGE,
+        description="What is done, what comes next, and why you hand it over.",
+    )
+    where: str = Field(
+        "", max_length=500, description="Branch or folder of the work; left out: as last reported."
+    )
+    answer_within_s: int = Field(
+        600, ge=30, le=86_400, description="Seconds after which the task stays with you."
+    )
+
+
+class RespondToHandoffInput(Write):
+    """Input of respond_to_handoff."""
+
+    handoff_id: str = Field(
+        min_length=1, max_length=64, description="about_id of the message, such as 'H-2'."
+    )
+    accept: Accept
+    note: Words = ""
+
+
+class LeaveTeamInput(Write):
+    """Input of leave_team."""
+
+    agent_id: AgentId = None
+
+
 class LogDecisionInput(Write):
     """Input of log_decision."""
 

@@ -7,6 +7,7 @@ import msgspec
 from pm_agent.domain.envelope import NO_USAGE, Command, Event, EventData, Usage
 from pm_agent.domain.hold import Hold
 from pm_agent.domain.ids import AgentId, ProjectId, TaskId
+from pm_agent.domain.message import take_from_inbox
 from pm_agent.domain.task import Skill
 
 if TYPE_CHECKING:
@@ -31,6 +32,7 @@ class Agent(msgspec.Struct, frozen=True, gc=False, kw_only=True, omit_defaults=T
     holds: tuple[Hold, ...] = ()
     active: tuple[TaskId, ...] = ()  # tasks it holds a lease on
     usage: Usage = NO_USAGE
+    left_at_us: int = 0  # it has left the team; 0: it has not, or came back
 
     @property
     def signature(self) -> Signature:
@@ -56,6 +58,12 @@ class HeartbeatAgent(Command, frozen=True, kw_only=True):
     agent_id: AgentId
 
 
+class LeaveTeam(Command, frozen=True, kw_only=True):
+    """The agent goes for good, or until it registers again."""
+
+    agent_id: AgentId
+
+
 class AgentRegistered(EventData, frozen=True, kw_only=True):
     agent_id: AgentId
     name: str
@@ -67,16 +75,29 @@ class AgentRegistered(EventData, frozen=True, kw_only=True):
     sends_heartbeats: bool = False
 
 
+class AgentLeft(EventData, frozen=True, kw_only=True):
+    agent_id: AgentId
+
+
 def _registered(world: "World", event: Event, data: AgentRegistered) -> None:
     before = world.agents.get(data.agent_id)
     fields = {
         field: getattr(data, field) for field in data.__struct_fields__ if field != "agent_id"
     }
     if before is not None:
-        agent = msgspec.structs.replace(before, **fields)
+        agent = msgspec.structs.replace(before, left_at_us=0, **fields)
     else:
         agent = Agent(id=data.agent_id, registered_at_us=event.at_us, **fields)
     world.put_agent(agent)
 
 
-APPLY = {AgentRegistered: _registered}
+def _left(world: "World", event: Event, data: AgentLeft) -> None:
+    """Nothing is kept for it: what it had not read is gone for it, and not for the others."""
+    known = world.agents[data.agent_id]
+    world.put_agent(msgspec.structs.replace(known, left_at_us=event.at_us))
+    inbox = world.inboxes.get(data.agent_id)
+    if inbox is not None:
+        take_from_inbox(world, data.agent_id, inbox.unread)
+
+
+APPLY = {AgentRegistered: _registered, AgentLeft: _left}

@@ -24,7 +24,7 @@ from pm_agent.domain.task import (
 if TYPE_CHECKING:
     from pm_agent.domain.world import World
 
-ReleaseReason = Literal["released", "failed", "blocked", "stopped"]
+ReleaseReason = Literal["released", "failed", "blocked", "stopped", "handed_off"]
 ExpiryReason = Literal["agent_silent", "task_silent", "unconfirmed"]
 
 

@@ -71,8 +71,11 @@ class Event(msgspec.Struct, frozen=True, gc=False):
 
 
 def subject_of(data: EventData) -> str:
-    """Return the id under which the journal indexes an event: its task, else agent, else target."""
-    for field in ("task_id", "agent_id", "project_id", "target_id"):
+    """Return the id under which the journal indexes an event: its task, else agent, else target.
+
+    A message is indexed by its thread.
+    """
+    for field in ("task_id", "agent_id", "project_id", "target_id", "thread_id"):
         value = getattr(data, field, None)
         if value:
             return str(value)

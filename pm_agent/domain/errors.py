@@ -10,7 +10,11 @@
     │   ├── UnknownTask         unknown_task
     │   ├── UnknownAgent        unknown_agent
     │   ├── UnknownProject      unknown_project
-    │   └── UnknownBlocker      unknown_blocker
+    │   ├── UnknownBlocker      unknown_blocker
+    │   ├── UnknownMessage      unknown_message
+    │   ├── UnknownHandoff      unknown_handoff
+    │   ├── UnknownCollaboration unknown_collaboration
+    │   └── DepartedAgent       departed_agent
     ├── Unauthenticated         unauthenticated
     ├── Forbidden               forbidden
     │   ├── NotAssignee         not_assignee
@@ -24,6 +28,8 @@
     │   ├── WrongState          wrong_state
     │   ├── VersionMismatch     version_mismatch
     │   ├── CapacityExceeded    capacity_exceeded
+    │   ├── NotCapable          not_capable
+    │   ├── InboxFull           inbox_full
     │   ├── WorkspaceNotEmpty   workspace_not_empty
     │   ├── OnHold              on_hold
     │   ├── TooManyKeys         too_many_keys
@@ -123,6 +129,34 @@ class UnknownBlocker(NotFound):
     default_next_step = "Read the task's context for its open blockers."
 
 
+class UnknownMessage(NotFound):
+    """There is no such message in your inbox."""
+
+    code = "unknown_message"
+    default_next_step = "Call read_messages without acknowledging to see which wait for you."
+
+
+class UnknownHandoff(NotFound):
+    """There is no such handoff, or it is over."""
+
+    code = "unknown_handoff"
+    default_next_step = "Nothing to answer any more; ask for a task with request_next_task."
+
+
+class UnknownCollaboration(NotFound):
+    """There is no such request for help, or it is over."""
+
+    code = "unknown_collaboration"
+    default_next_step = "Nothing to answer any more; go on with your own work."
+
+
+class DepartedAgent(NotFound):
+    """The agent has left the team."""
+
+    code = "departed_agent"
+    default_next_step = "Choose another agent; list_agents names them."
+
+
 class Unauthenticated(PMError):
     """The request carries no valid token."""
 
@@ -214,6 +248,20 @@ class CapacityExceeded(Conflict):
 
     code = "capacity_exceeded"
     default_next_step = "Finish or release a task first; get_agent_status lists them."
+
+
+class NotCapable(Conflict):
+    """The agent cannot do this task: it lacks a skill, or works on other projects."""
+
+    code = "not_capable"
+    default_next_step = "Choose an agent with the skills of the task; list_agents shows them."
+
+
+class InboxFull(Conflict):
+    """The agent has too many unread messages; this one was not delivered."""
+
+    code = "inbox_full"
+    default_next_step = "It does not read its messages now; ask another agent, or try again later."
 
 
 class WorkspaceNotEmpty(Conflict):

@@ -17,7 +17,7 @@ TaskState = Literal["open", "assigned", "blocked", "in_review", "done", "cancell
 TERMINAL: frozenset[str] = frozenset({"done", "cancelled", "dead_letter"})
 LEASED: frozenset[str] = frozenset({"assigned", "blocked"})
 AttemptOutcome = Literal[
-    "completed", "rejected", "failed", "released", "blocked", "expired", "stopped"
+    "completed", "rejected", "failed", "released", "blocked", "expired", "stopped", "handed_off"
 ]
 PRIORITIES = ("low", "normal", "high", "urgent")  # stored as 0..3
 CLEARED = ""  # in `TaskUpdated.description`: there is none any more

@@ -12,16 +12,40 @@ from typing import Any
 
 import msgspec
 
-from pm_agent.domain import access, agent, assignment, blocker, hold, instruction, project, task
+from pm_agent.domain import (
+    access,
+    agent,
+    assignment,
+    blocker,
+    collaboration,
+    handoff,
+    hold,
+    instruction,
+    message,
+    project,
+    task,
+)
 from pm_agent.domain.access import AccessToken, ApiKey
 from pm_agent.domain.agent import Agent, Signature
 from pm_agent.domain.assignment import Assignment
 from pm_agent.domain.blocker import Blocker
+from pm_agent.domain.collaboration import Collaboration
 from pm_agent.domain.envelope import DEFAULT_WORKSPACE, NO_USAGE, Event, EventData, Usage
+from pm_agent.domain.handoff import Handoff
 from pm_agent.domain.hold import Hold, Scope
-from pm_agent.domain.ids import AgentId, BlockerId, BodyRef, ProjectId, TaskId
+from pm_agent.domain.ids import (
+    AgentId,
+    BlockerId,
+    BodyRef,
+    CollaborationId,
+    HandoffId,
+    MessageId,
+    ProjectId,
+    TaskId,
+)
 from pm_agent.domain.inheritance import Inheritance
 from pm_agent.domain.instruction import Instruction
+from pm_agent.domain.message import Inbox, Message
 from pm_agent.domain.project import Project
 from pm_agent.domain.ready_set import ReadySet
 from pm_agent.domain.task import (
@@ -37,7 +61,19 @@ from pm_agent.domain.time import MINUTE_US
 from pm_agent.domain.tombstone import Tombstone, Tombstones
 from pm_agent.domain.track_record import NO_RECORD, TrackRecord, with_outcome
 
-NOUNS = (hold, task, agent, project, assignment, blocker, access, instruction)
+NOUNS = (
+    hold,
+    task,
+    agent,
+    project,
+    assignment,
+    blocker,
+    access,
+    instruction,
+    message,
+    handoff,
+    collaboration,
+)
 APPLIERS: dict[type[EventData], Any] = {
     kind: applier for noun in NOUNS for kind, applier in noun.APPLY.items()
 }
@@ -52,6 +88,9 @@ class Tables(msgspec.Struct, kw_only=True):
     now_us: int = 0  # instant of the last event
     next_task_number: int = 1
     next_blocker_number: int = 1
+    messages_sent: int = 0
+    handoffs_offered: int = 0
+    collaborations_requested: int = 0
     tasks_created: int = 0
     tasks: dict[TaskId, Task] = {}
     tombstones: Tombstones = msgspec.field(default_factory=Tombstones)
@@ -66,11 +105,27 @@ class Tables(msgspec.Struct, kw_only=True):
     workspace_holds: tuple[Hold, ...] = ()
     api_keys: dict[str, ApiKey] = {}
     denied: dict[str, int] = {}  # id of a short-lived token -> when it ends by itself
+    messages: dict[MessageId, Message] = {}  # until every recipient has acknowledged them
+    inboxes: dict[AgentId, Inbox] = {}  # those that are not empty
+    handoffs: dict[HandoffId, Handoff] = {}  # that wait for an answer
+    collaborations: dict[CollaborationId, Collaboration] = {}  # that nobody has taken up yet
 
 
 # Tables that came after the first release: an empty one is no part of the fingerprint, so that
 # journals of before fold to what they always folded to.
-LATER_TABLES = frozenset({"api_keys", "denied"})
+LATER_TABLES = frozenset(
+    {
+        "api_keys",
+        "denied",
+        "messages_sent",
+        "handoffs_offered",
+        "collaborations_requested",
+        "messages",
+        "inboxes",
+        "handoffs",
+        "collaborations",
+    }
+)
 
 
 class World:
@@ -89,6 +144,10 @@ class World:
         self.denied = t.denied
         # How often access was taken away, so that who remembers a token knows when to look again.
         self.access_changes = 0
+        self.messages = t.messages
+        self.inboxes = t.inboxes
+        self.handoffs = t.handoffs
+        self.collaborations = t.collaborations
         # Indexes, derived.
         self.ready = ReadySet()
         self.inheritance = Inheritance(self.tasks, self.tombstones)
@@ -102,6 +161,7 @@ class World:
         self.limited: dict[ProjectId, None] = {}  # projects with a hold, a limit or a cap
         self.signatures: dict[Signature, dict[AgentId, None]] = {}
         self.task_blockers: dict[TaskId, list[BlockerId]] = {}
+        self.task_handoffs: dict[TaskId, HandoffId] = {}
         self.task_keys: dict[tuple[ProjectId, str], TaskId] = {}
         self.kind_numbers: dict[str, int] = {}
         self.agent_numbers: dict[AgentId, int] = {}
@@ -232,6 +292,16 @@ class World:
             self.task_blockers.setdefault(new.task_id, []).append(new.id)
         self.blockers[new.id] = new
 
+    def put_handoff(self, new: Handoff) -> None:
+        self.handoffs[new.id] = new
+        self.task_handoffs[new.task_id] = new.id
+
+    def drop_handoff(self, task_id: TaskId) -> None:
+        """End the handoff of a task, if there is one."""
+        known = self.task_handoffs.pop(task_id, None)
+        if known is not None:
+            del self.handoffs[known]
+
     def put_holds(self, scope: Scope, target_id: str, holds: tuple[Hold, ...]) -> None:
         if scope == "workspace":
             self.tables.workspace_holds = holds
@@ -260,7 +330,11 @@ class World:
         self.put_project(replace(old_project, usage=old_project.usage.plus(usage)))
 
     def free_agent(self, task_id: TaskId, agent_id: AgentId) -> None:
-        """Take a task from the agent's active ones, which count against its capacity."""
+        """Take a task from the agent's active ones, which count against its capacity.
+
+        It has been handed in or is over, so nobody can take it over any more.
+        """
+        self.drop_handoff(task_id)
         holder = self.agents[agent_id]
         if task_id in holder.active:
             freed = self.tasks[task_id]
@@ -439,6 +513,8 @@ class World:
                 self.held_min[known_agent.id] += active.estimate_min
         for known_blocker in self.blockers.values():
             self.task_blockers.setdefault(known_blocker.task_id, []).append(known_blocker.id)
+        for known_handoff in self.handoffs.values():
+            self.task_handoffs[known_handoff.task_id] = known_handoff.id
         for known_project in self.projects.values():
             if known_project.is_limited:
                 self.limited[known_project.id] = None

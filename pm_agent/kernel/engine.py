@@ -13,8 +13,8 @@ import msgspec
 
 from pm_agent.domain.envelope import Body, Command, Event
 from pm_agent.domain.errors import DecisionFailed, PMError
-from pm_agent.domain.hold import directives_for
 from pm_agent.domain.ids import AgentId
+from pm_agent.domain.notice import NO_NOTICE, notice_for
 from pm_agent.domain.world import World
 from pm_agent.kernel.chain import seal, unseal
 from pm_agent.kernel.effects import Alarms, Effect, Outbox
@@ -182,9 +182,13 @@ class Engine:
             )
             self.requests.put(request)
             step.requests.append(request)
-        told = directives_for(self.world, who.id) if is_agent else ()
+        told = notice_for(self.world, who.id) if is_agent else NO_NOTICE
         return Reply(
-            request_id=command.request_id, position=position, result=result, directives=told
+            request_id=command.request_id,
+            position=position,
+            result=result,
+            directives=told.directives,
+            inbox=told.inbox,
         )
 
     def _do_owed(

@@ -9,6 +9,7 @@ from pm_agent.domain.assignment import Assignment
 from pm_agent.domain.envelope import Principal
 from pm_agent.domain.errors import (
     AlreadyCompleted,
+    DepartedAgent,
     Forbidden,
     NotAssigned,
     NotAssignee,
@@ -51,6 +52,15 @@ def require_agent(world: World, agent_id: AgentId) -> Agent:
     if agent is None:
         message = f"There is no agent {agent_id}."
         raise UnknownAgent(message)
+    return agent
+
+
+def require_member(world: World, agent_id: AgentId) -> Agent:
+    """Return the agent if it is on the team, or refuse: unknown, or it has left."""
+    agent = require_agent(world, agent_id)
+    if agent.left_at_us:
+        message = f"Agent {agent_id} has left the team."
+        raise DepartedAgent(message)
     return agent
 
 

@@ -7,13 +7,12 @@ whole world; `check_replay` folds a journal again. None of them reads a clock or
 Limits (capacity, work in progress, caps) are checked when a lease is granted. One that is lowered
 later binds new grants only: running work is never taken away, so that is no violation.
 
-Neither a world nor its events can show five promises, so they are checked elsewhere:
+Neither a world nor its events can show four promises, so they are checked elsewhere:
 
 ==============  ==================================================================================
 durable-ack     crash tests compare acknowledged replies with the journal that was left
 idempotent      request ids are no part of the world: tests of `pm_agent.kernel.idempotency`
 single-writer   the conformance suite of the journal port; here only that the epoch never falls
-messages        tests of the collaboration feature and its adapters
 liveness        the simulator, which knows when faults stop and who waits
 ==============  ==================================================================================
 """
@@ -24,7 +23,7 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from pm_agent.domain.agent import AgentRegistered
+from pm_agent.domain.agent import AgentLeft, AgentRegistered
 from pm_agent.domain.assignment import (
     Assignment,
     AssignmentExpired,
@@ -41,9 +40,11 @@ from pm_agent.domain.assignment import (
 from pm_agent.domain.blocker import BlockerReported, BlockerResolved
 from pm_agent.domain.decision_record import DecisionRecord
 from pm_agent.domain.envelope import NO_USAGE, Event, EventData, Usage
+from pm_agent.domain.handoff import HandoffAccepted
 from pm_agent.domain.hold import HoldLifted, HoldPlaced
-from pm_agent.domain.ids import AgentId, ProjectId, TaskId, task_number
+from pm_agent.domain.ids import AgentId, MessageId, ProjectId, TaskId, number_of, task_number
 from pm_agent.domain.instruction import InstructionsWritten
+from pm_agent.domain.message import MAX_INBOX, MessagesAcknowledged, MessageSent
 from pm_agent.domain.project import ProjectCreated, ProjectUpdated
 from pm_agent.domain.ready_set import COLUMNS
 from pm_agent.domain.task import (
@@ -70,6 +71,7 @@ CAPACITY = "capacity"
 REPLAY = "replay"
 SINGLE_WRITER = "single-writer"
 EXPLAINABLE = "explainable"
+MESSAGES = "messages"
 
 HELD: frozenset[str] = LEASED | {"in_review"}  # states in which a task may have an assignment
 
@@ -147,6 +149,8 @@ class Watch:
         self._n_active: Counter[AgentId] = Counter()
         self._holds: dict[tuple[str, str], set[str]] = {}
         self._states: Counter[tuple[ProjectId, str]] = Counter()
+        self._newest_message = 0
+        self._inboxes: dict[AgentId, dict[MessageId, None]] = {}  # in order of delivery
         self._n_created = 0
         self._found: list[Violation] = []
 
@@ -176,6 +180,14 @@ class Watch:
         if world.tables.tasks_created != self._n_created:
             detail = f"{world.tables.tasks_created} created, events say {self._n_created}"
             found.append(Violation(CONSERVATION, detail))
+        if world.inboxes.keys() != self._inboxes.keys():
+            detail = f"inboxes of {sorted(world.inboxes)}, events say {sorted(self._inboxes)}"
+            found.append(Violation(MESSAGES, detail))
+        found += [
+            Violation(MESSAGES, f"inbox of {agent_id} holds {inbox.unread}, events say otherwise")
+            for agent_id, inbox in world.inboxes.items()
+            if len(inbox.unread) != len(self._inboxes.get(agent_id, ()))
+        ]
         for agent_id, n in self._n_active.items():
             if len(world.agents[agent_id].active) != n:
                 detail = f"{agent_id} holds {world.agents[agent_id].active}, events say {n}"
@@ -240,6 +252,55 @@ class Watch:
         task.reserved = task.used = NO_USAGE
         self._n_active[data.agent_id] += 1
         self._projects[task.project_id].in_progress += 1
+
+    def _handed_off(self, _: Event, data: HandoffAccepted) -> None:
+        """Running work passes on: no hold keeps it, and the receiver must have room for it."""
+        task = self._live(data.task_id, "handed off")
+        if task.holder:
+            self._broken(SINGLE_LEASE, f"{data.task_id} is leased to {task.holder} still")
+        if data.lease_token != task.lease_token + 1:
+            detail = f"lease token {data.lease_token} follows {task.lease_token}"
+            self._broken(SINGLE_LEASE, f"{data.task_id} is handed off: {detail}")
+        self._require_ready(data, task)
+        self._move(task, "blocked" if task.open_blockers else "assigned")
+        task.lease_token, task.holder = data.lease_token, data.agent_id
+        task.reserved, task.used = data.reserved, NO_USAGE
+        self._n_active[data.agent_id] += 1
+        project = self._projects[task.project_id]
+        project.promised = project.promised.plus(data.reserved)
+        project.in_progress += 1
+        n_active, capacity = self._n_active[data.agent_id], self._capacity.get(data.agent_id, 0)
+        if n_active > capacity:
+            self._broken(CAPACITY, f"{data.agent_id} holds {n_active} of {capacity} tasks")
+
+    def _message_sent(self, _: Event, data: MessageSent) -> None:
+        if data.number <= self._newest_message or number_of(data.message_id) != data.number:
+            detail = f"{data.message_id} follows message {self._newest_message}"
+            self._broken(MESSAGES, detail)
+        self._newest_message = max(self._newest_message, data.number)
+        for agent_id in data.recipients:
+            inbox = self._inboxes.setdefault(agent_id, {})
+            if agent_id not in self._capacity or data.message_id in inbox:
+                self._broken(MESSAGES, f"{data.message_id} cannot be delivered to {agent_id}")
+            inbox[data.message_id] = None
+            if len(inbox) > MAX_INBOX:
+                self._broken(MESSAGES, f"{len(inbox)} messages wait for {agent_id}")
+
+    def _messages_read(self, _: Event, data: MessagesAcknowledged) -> None:
+        inbox = self._inboxes.get(data.agent_id, {})
+        for message_id in data.message_ids:
+            if message_id not in inbox:
+                detail = f"{data.agent_id} acknowledges {message_id}, which does not wait for it"
+                self._broken(MESSAGES, detail)
+            inbox.pop(message_id, None)
+        if not inbox:
+            self._inboxes.pop(data.agent_id, None)
+
+    def _left(self, _: Event, data: AgentLeft) -> None:
+        if self._n_active[data.agent_id]:
+            self._broken(CAPACITY, f"{data.agent_id} left with tasks in hand")
+        self._inboxes.pop(data.agent_id, None)
+        self._capacity.pop(data.agent_id, None)
 
     def _suspected(self, _: Event, data: LeaseSuspected) -> None:
         task = self._fenced(data)
@@ -394,7 +455,9 @@ class Watch:
         used_up = _minus(before, _left(task.reserved, task.used))
         project.promised = _minus(project.promised, used_up)
 
-    def _require_ready(self, data: TaskAssigned | LeaseRegranted, task: _SeenTask) -> None:
+    def _require_ready(
+        self, data: TaskAssigned | LeaseRegranted | HandoffAccepted, task: _SeenTask
+    ) -> None:
         allowed = ("open",) if isinstance(data, TaskAssigned) else ("open", "blocked")
         if task.state not in allowed:
             self._broken(READY_SET, f"{data.task_id} is {task.state}, yet it is assigned")
@@ -459,6 +522,10 @@ _FOLDS: dict[type[EventData], Callable[..., None]] = {
     TaskReopened: Watch._reopened,  # noqa: SLF001
     TaskArchived: Watch._archived,  # noqa: SLF001
     AgentRegistered: Watch._registered,  # noqa: SLF001
+    AgentLeft: Watch._left,  # noqa: SLF001
+    HandoffAccepted: Watch._handed_off,  # noqa: SLF001
+    MessageSent: Watch._message_sent,  # noqa: SLF001
+    MessagesAcknowledged: Watch._messages_read,  # noqa: SLF001
     ProjectCreated: Watch._project,  # noqa: SLF001
     ProjectUpdated: Watch._project,  # noqa: SLF001
     HoldPlaced: Watch._hold_placed,  # noqa: SLF001
@@ -507,6 +574,7 @@ def check_world(world: World) -> list[Violation]:
         *_check_conservation(world),
         *_check_assignments(world),
         *_check_reserved(world),
+        *_check_messages(world),
         *_check_indexes(world),
     ]
 
@@ -607,6 +675,28 @@ def _check_reserved(world: World) -> Iterator[Violation]:
         yield Violation(CAPACITY, f"{world.reserved} micro-dollars reserved, should be {cost}")
 
 
+def _check_messages(world: World) -> Iterator[Violation]:
+    """Each message waits in as many inboxes as it counts, in the order in which it was sent."""
+    n_unread: Counter[MessageId] = Counter()
+    for agent_id, inbox in world.inboxes.items():
+        n_unread.update(inbox.unread)
+        numbers = [number_of(message_id) for message_id in inbox.unread]
+        if numbers != sorted(set(numbers)) or not 0 < len(numbers) <= MAX_INBOX:
+            yield Violation(MESSAGES, f"the inbox of {agent_id} holds {numbers}")
+        urgent = sum(
+            world.messages[m].urgency == "urgent" for m in inbox.unread if m in world.messages
+        )
+        if urgent != inbox.n_urgent or world.agents[agent_id].left_at_us:
+            yield Violation(MESSAGES, f"the inbox of {agent_id} counts {inbox.n_urgent} urgent")
+    counted = {message.id: message.n_unread for message in world.messages.values()}
+    if counted != dict(n_unread):
+        yield Violation(MESSAGES, f"messages wait {counted}, inboxes hold {dict(n_unread)}")
+    for handoff in world.handoffs.values():
+        held = world.assignments.get(handoff.task_id)
+        if held is None or held.lease_token != handoff.lease_token:
+            yield Violation(FENCED, f"{handoff.id} is of a lease of {handoff.task_id} that ended")
+
+
 def _left_of(held: Assignment) -> Usage:
     return _left(held.reserved, held.usage)
 
@@ -643,6 +733,7 @@ def _indexes(world: World) -> dict[str, dict[Any, Any]]:
         "signatures": {s: set(agents) for s, agents in world.signatures.items() if agents},
         "task_blockers": {t: list(blockers) for t, blockers in world.task_blockers.items()},
         "task_keys": dict(world.task_keys),
+        "task_handoffs": dict(world.task_handoffs),
         "agent_numbers": dict(world.agent_numbers),
         "leased": _nonzero(world.leased),
         "held_min": _nonzero(world.held_min),

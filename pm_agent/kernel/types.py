@@ -117,7 +117,8 @@ class Reply(msgspec.Struct, frozen=True, gc=False, kw_only=True, omit_defaults=T
     position: int  # read your own write: views at or past this have it
     result: bytes = b""  # JSON of the command's Result
     error: ErrorInfo | None = None
-    directives: tuple[str, ...] = ()  # what the agent must stop doing
+    directives: tuple[str, ...] = ()  # what the agent must obey now
+    inbox: int = 0  # messages that the agent has not acknowledged
 
 
 class Decider(Protocol):

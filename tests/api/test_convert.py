@@ -7,7 +7,15 @@ import pytest
 from jsonschema import Draft202012Validator  # type: ignore[import-untyped]  # it has no stubs
 
 from pm_agent.api import convert, schemas
-from pm_agent.api.convert import DERIVED, INTERNAL, MAPPED, MAPPED_IN, NESTED, to_command
+from pm_agent.api.convert import (
+    DERIVED,
+    INTERNAL,
+    MAPPED,
+    MAPPED_IN,
+    NESTED,
+    OF_HANDLER,
+    to_command,
+)
 from pm_agent.api.operations import OPERATIONS, Operation
 from pm_agent.domain.access import IssueToken
 from pm_agent.domain.agent import RegisterAgent
@@ -15,6 +23,7 @@ from pm_agent.domain.assignment import ReportProgress, WaitForTask
 from pm_agent.domain.envelope import Command, Principal, Usage
 from pm_agent.domain.errors import InvalidInput
 from pm_agent.domain.hold import PlaceHold
+from pm_agent.domain.notice import Notice
 from pm_agent.domain.project import CreateProject, Gate
 from pm_agent.domain.task import CreateTask, ImportTasks, Skill, UpdateTask
 
@@ -30,7 +39,7 @@ def inside_names(operation: Operation) -> set[str]:
     kind = operation.command
     assert kind is not None
     mapped = MAPPED | MAPPED_IN.get(kind, {})
-    names = set(operation.input.model_fields) - {"request_id"}
+    names = set(operation.input.model_fields) - {"request_id"} - OF_HANDLER.get(kind, set())
     return {mapped[name].inside if name in mapped else name for name in names}
 
 
@@ -65,7 +74,7 @@ def test_every_result_has_a_complete_schema(operation: Operation) -> None:
     Draft202012Validator.check_schema(schema)
     assert schema["type"] == "object"
     assert set(operation.result.__struct_fields__) <= set(schema["properties"])
-    assert {"server_time", "directives"} <= set(schema["properties"])
+    assert {"server_time", "directives", "inbox"} <= set(schema["properties"])
 
 
 def converted(kind: type[Command], given: Any) -> Any:
@@ -141,11 +150,12 @@ def test_nul_characters_are_refused() -> None:
         to_command(CreateTask, given, ADA, "r-\x00", NOW_US)
 
 
-def test_time_and_directives_are_added_to_a_result() -> None:
-    empty = convert.result_json(b"{}", 0, ("Stop.",))
+def test_time_and_notices_are_added_to_a_result() -> None:
+    empty = convert.result_json(b"{}", 0, Notice(("Stop.",), 2))
     full = convert.result_json(b'{"a":1}', 0)
     assert msgspec.json.decode(empty) == {
         "server_time": "1970-01-01T00:00:00.000Z",
         "directives": ["Stop."],
+        "inbox": 2,
     }
     assert msgspec.json.decode(full) == {"a": 1, "server_time": "1970-01-01T00:00:00.000Z"}

@@ -31,7 +31,7 @@ from pm_agent.features.assignment.facts import Shortlist, predicted_usage, short
 from pm_agent.features.assignment.matching import MAX_AGENTS, match
 from pm_agent.features.assignment.pick import Chances, pick
 from pm_agent.features.assignment.record import record_of
-from pm_agent.kernel.fencing import require_agent, require_lease, require_project, require_self
+from pm_agent.kernel.fencing import require_lease, require_member, require_project, require_self
 from pm_agent.kernel.leases import (
     LeaseClock,
     attempt_budget_us,
@@ -71,7 +71,7 @@ class ReleaseResult(Result, frozen=True, kw_only=True):
 def claim(world: World, command: ClaimTask, context: Context) -> Decision:
     """Give the agent its best task now, or say why there is none."""
     require_self(command.principal, command.agent_id)
-    agent = require_agent(world, command.agent_id)
+    agent = require_member(world, command.agent_id)
     given = _unanswered(world, agent)
     if given is not None:  # the reply that carried it was lost: the same lease again
         return Decision(result=_assigned_result(given, context), withdraw=agent.id)

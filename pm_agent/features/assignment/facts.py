@@ -70,6 +70,22 @@ def shortlist(
     if len(classes) > MAX_CLASSES:  # keep the classes whose first task goes first
         classes = sorted(classes, key=lambda c: c.entries[0])[:MAX_CLASSES]
     per_class = max(MIN_PER_CLASS, context.policy.shortlist // len(classes))
+    found = _of_heads(world, agent, eligible, classes, per_class, context)
+    n_failed = ready.failed_by[world.agent_numbers[agent.id]]
+    if found is None and n_failed:  # perhaps it failed at all of the heads, and not behind them
+        found = _of_heads(world, agent, eligible, classes, per_class + n_failed, context)
+    return found._replace(n_eligible=n_eligible) if found is not None else None
+
+
+def _of_heads(  # noqa: PLR0917 - parts of one shortlist
+    world: World,
+    agent: Agent,
+    eligible: Eligible,
+    classes: list[ReadyClass],
+    per_class: int,
+    context: Context,
+) -> Shortlist | None:
+    ready = world.ready
     heads = [
         (c.head if c.head and c.head.n_asked == per_class else ready.head(c, per_class)).slots
         for c in classes
@@ -84,7 +100,7 @@ def shortlist(
         slots, fits = slots[keep], fits[keep]
     facts = _facts(world, agent, fits, ready.columns.take(slots, axis=0), context.now_us)
     first = int(ready.ranks.take(slots).argmin())
-    return Shortlist(ready.numbers.take(slots), facts, n_eligible, first)
+    return Shortlist(ready.numbers.take(slots), facts, len(slots), first)
 
 
 def _open_classes(

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 
 from pm_agent.domain.assignment import CheckLease, TaskAssigned
 from pm_agent.domain.envelope import SYSTEM, Event
+from pm_agent.domain.handoff import HandoffAccepted
 from pm_agent.domain.ids import TaskId
 from pm_agent.domain.world import World
 from pm_agent.kernel.effects import Alarm
@@ -13,7 +14,7 @@ from pm_agent.kernel.effects import Alarm
 FIRST_LOOK_US = 60_000_000
 
 
-def watch_lease(event: Event, data: TaskAssigned, world: World) -> Alarm:
+def watch_lease(event: Event, data: TaskAssigned | HandoffAccepted, world: World) -> Alarm:
     """Look at a new lease when it can end at the earliest."""
     return _alarm(event.at_us, data.silence_us, data.task_id, data.lease_token)
 
@@ -34,4 +35,4 @@ def _alarm(at_us: int, silence_us: int, task_id: TaskId, lease_token: int) -> Al
     return Alarm(at_us + min(FIRST_LOOK_US, silence_us), command)
 
 
-REACTORS = {TaskAssigned: watch_lease}
+REACTORS = {TaskAssigned: watch_lease, HandoffAccepted: watch_lease}

@@ -16,6 +16,7 @@ from pm_agent.domain.assignment import (
     TaskReleased,
 )
 from pm_agent.domain.envelope import Event, EventData
+from pm_agent.domain.handoff import HandoffAccepted
 from pm_agent.domain.ids import TaskId
 from pm_agent.domain.task import Candidate, TaskDeadLettered, TaskReopened
 from pm_agent.domain.time import iso
@@ -101,7 +102,7 @@ def dead_letter(events: Sequence[Event], texts: Texts) -> DeadLetter | None:
     running: Running = {}
     for event in events:
         data = event.data
-        if isinstance(data, TaskAssigned | LeaseRegranted):
+        if isinstance(data, TaskAssigned | LeaseRegranted | HandoffAccepted):
             running = {"agent_id": data.agent_id, "lease_token": data.lease_token}
             running["started_at"] = iso(event.at_us)
         elif isinstance(data, ProgressReported):

@@ -1,11 +1,18 @@
 """Register agents and hear their heartbeats."""
 
-from pm_agent.domain.agent import Agent, AgentRegistered, HeartbeatAgent, RegisterAgent
-from pm_agent.domain.errors import Forbidden, InvalidInput
+from pm_agent.domain.agent import (
+    Agent,
+    AgentLeft,
+    AgentRegistered,
+    HeartbeatAgent,
+    LeaveTeam,
+    RegisterAgent,
+)
+from pm_agent.domain.errors import Forbidden, InvalidInput, WrongState
 from pm_agent.domain.task import normal_skills
 from pm_agent.domain.time import SECOND_US, iso
 from pm_agent.domain.world import World
-from pm_agent.kernel.fencing import require_agent, require_project, require_self
+from pm_agent.kernel.fencing import require_agent, require_member, require_project, require_self
 from pm_agent.kernel.leases import lease_state, lease_until_us, silence_allowance_us
 from pm_agent.kernel.types import Context, Decision, Result
 
@@ -63,10 +70,14 @@ def register(world: World, command: RegisterAgent, context: Context) -> Decision
         sends_heartbeats=command.sends_heartbeats,
     )
     known = world.agents.get(command.agent_id)
-    is_same = known is not None and all(
-        getattr(known, field) == getattr(data, field)
-        for field in data.__struct_fields__
-        if field != "agent_id"
+    is_same = (
+        known is not None
+        and not known.left_at_us
+        and all(
+            getattr(known, field) == getattr(data, field)
+            for field in data.__struct_fields__
+            if field != "agent_id"
+        )
     )
     silence_us = silence_allowance_us(
         command.agent_id,
@@ -88,10 +99,31 @@ def register(world: World, command: RegisterAgent, context: Context) -> Decision
     return Decision(events=[] if is_same else [data], result=result, offer=offer)
 
 
+class LeaveResult(Result, frozen=True, kw_only=True):
+    """The agent is no longer on the team."""
+
+    agent_id: str
+    state: str  # left
+
+
+def leave(world: World, command: LeaveTeam, context: Context) -> Decision:
+    """Take an agent off the team; it must hold no task."""
+    require_self(command.principal, command.agent_id)
+    agent = require_agent(world, command.agent_id)
+    result = LeaveResult(agent_id=agent.id, state="left")
+    if agent.left_at_us:
+        return Decision(result=result)
+    if agent.active:
+        held = ", ".join(agent.active[:5])
+        message = f"Agent {agent.id} still holds {held}."
+        raise WrongState(message, "Hand them over or release them first, then leave.")
+    return Decision(events=[AgentLeft(agent_id=agent.id)], result=result, withdraw=agent.id)
+
+
 def heartbeat(world: World, command: HeartbeatAgent, context: Context) -> Decision:
     """Hear an agent; presence alone changes."""
     require_self(command.principal, command.agent_id)
-    agent = require_agent(world, command.agent_id)
+    agent = require_member(world, command.agent_id)
     context.presence.hear(agent.id, context.now_us)
     leases = _leases(world, agent, context)
     return Decision(result=HeartbeatResult(agent_id=agent.id, leases=leases))

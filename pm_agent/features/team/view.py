@@ -48,7 +48,7 @@ class AgentItem(Result, frozen=True, kw_only=True):
     name: str
     role: str
     kind: str
-    state: str  # held, full, working or free
+    state: str  # held, full, working, free or left
     capacity: int
     lease_state: str = ""  # the worst of its leases: live, quiet, suspect or lost; empty: none
     skills: list[Skill] = field(default_factory=list)
@@ -168,6 +168,8 @@ def _fields(agent: Agent) -> dict[str, Any]:
 
 
 def _state(agent: Agent) -> str:
+    if agent.left_at_us:
+        return "left"
     if agent.holds:
         return "held"
     if len(agent.active) >= agent.capacity:

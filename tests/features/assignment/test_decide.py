@@ -235,6 +235,19 @@ def test_the_same_agent_does_not_get_a_task_twice_in_a_row_after_it_failed(
     assert team.assigned(BOB).task_id == task
 
 
+def test_behind_tasks_that_an_agent_failed_at_it_finds_the_others() -> None:
+    story = Scenario(policy=Policy(exploration=0.0, reserve=0.0, shortlist=4, backoff_max_us=1))
+    story.given(a_project(), an_agent(), an_agent(BOB))
+    failed = [story.new_task(priority=3) for _ in range(5)]
+    behind = story.new_task(priority=0)
+    for _ in failed:
+        given = story.assigned()
+        story.given(release(given.task_id, given.lease_token, reason="failed"))
+        story.after(seconds=1)
+    assert story.assigned().task_id == behind
+    story.verify()
+
+
 def test_who_failed_last_stays_so_when_another_only_gives_the_task_back(team: Scenario) -> None:
     team.given(an_agent(BOB))
     task = team.new_task()

@@ -1,0 +1,111 @@
+"""An agent asks for help; the best are asked, and the first yes gets it."""
+
+import pytest
+
+from pm_agent.domain.collaboration import (
+    CollaborationAccepted,
+    CollaborationDeclined,
+    CollaborationExpired,
+    CollaborationRequested,
+)
+from pm_agent.domain.message import MessageSent
+from tests.scenario import (
+    ADA,
+    BOB,
+    EVE,
+    Scenario,
+    an_agent,
+    answer_help,
+    ask_for_help,
+    complete,
+    heartbeat,
+    leave,
+    place_hold,
+    skills,
+)
+
+
+@pytest.fixture
+def asking(team: Scenario) -> Scenario:
+    """A-ada works on T-3 and asks; A-eve did T-1 and T-2 well, A-bob nothing, two are new."""
+    for agent_id in (BOB, EVE, "A-kim", "A-lee"):
+        team.given(an_agent(agent_id, skills=skills(sql=3)))
+    team.new_task()
+    team.new_task()
+    team.done("T-1", EVE)
+    team.done("T-2", EVE)
+    team.new_task()
+    team.assigned()
+    return team
+
+
+def invited(scenario: Scenario) -> list[str]:
+    return list(scenario.world.collaborations["C-1"].invited)
+
+
+def test_those_with_the_best_record_are_asked_first(asking: Scenario) -> None:
+    asking.when(ask_for_help("T-3", 1)).then(CollaborationRequested, MessageSent)
+    assert invited(asking) == [EVE, BOB, "A-kim"]
+    assert asking.result["invited"] == invited(asking)
+
+
+def test_the_first_yes_gets_it_and_the_request_is_over(asking: Scenario) -> None:
+    asking.given(ask_for_help("T-3", 1))
+    asking.when(answer_help("C-1")).then(CollaborationAccepted, MessageSent)
+    assert asking.result["thread_id"] == "M-1"
+    assert asking.world.collaborations == {}
+    asking.when(answer_help("C-1", EVE)).then_refused("unknown_collaboration")
+    answer = asking.world.messages[asking.world.inboxes[ADA].unread[0]]
+    assert (answer.kind, answer.thread_id, answer.about_id) == ("help_answer", "M-1", "C-1")
+
+
+def test_after_a_no_the_next_best_hears_the_askers_own_words(asking: Scenario) -> None:
+    asking.given(ask_for_help("T-3", 1, need="which index?"))
+    asking.when(answer_help("C-1", accept=False)).then(CollaborationDeclined, MessageSent)
+    assert invited(asking)[-1] == "A-lee"
+    heard = asking.world.messages[asking.world.inboxes["A-lee"].unread[0]]
+    assert (heard.sender, asking.texts[heard.text]) == ("agent:A-ada", "which index?")
+    asking.when(answer_help("C-1", accept=False)).then_refused("wrong_state")
+
+
+def test_when_everybody_says_no_the_asker_is_told_at_once(asking: Scenario) -> None:
+    asking.given(ask_for_help("T-3", 1))
+    for agent_id in (EVE, BOB, "A-kim"):
+        asking.given(answer_help("C-1", agent_id, accept=False))
+    asking.when(answer_help("C-1", "A-lee", accept=False)).then(
+        CollaborationDeclined, CollaborationExpired, MessageSent
+    )
+    assert asking.world.collaborations == {}
+
+
+def test_after_the_deadline_nobody_is_asked_any_more(asking: Scenario) -> None:
+    asking.given(ask_for_help("T-3", 1, answer_within_s=60))
+    asking.restart()
+    asking.after(minutes=2).then(CollaborationExpired, MessageSent)
+    asking.when(answer_help("C-1")).then_refused("unknown_collaboration")
+
+
+def test_only_those_who_could_help_are_asked(asking: Scenario) -> None:
+    asking.given(an_agent(BOB, skills=skills(sql=5)), place_hold("agent", EVE), leave("A-kim"))
+    asking.given(ask_for_help("T-3", 1, skills=skills(sql=3)))
+    assert invited(asking) == [BOB, "A-lee"]
+    asking.when(ask_for_help("T-3", 1, skills=skills(cobol=1))).then_refused("not_capable")
+
+
+def test_the_silent_are_asked_last(asking: Scenario) -> None:
+    asking.after(minutes=15).given(heartbeat(ADA))
+    asking.after(minutes=10).given(heartbeat("A-lee"))
+    asking.given(ask_for_help("T-3", 1))
+    assert invited(asking)[0] == "A-lee"
+
+
+def test_only_who_holds_a_task_asks_and_only_who_was_asked_answers(asking: Scenario) -> None:
+    asking.when(ask_for_help("T-3", 1, BOB)).then_refused("not_assignee")
+    asking.given(ask_for_help("T-3", 1))
+    asking.when(answer_help("C-1", "A-lee")).then_refused("unknown_collaboration")
+    asking.when(answer_help("C-5")).then_refused("unknown_collaboration")
+
+
+def test_a_yes_that_comes_after_the_work_is_done_is_refused(asking: Scenario) -> None:
+    asking.given(ask_for_help("T-3", 1), complete("T-3", 1))
+    asking.when(answer_help("C-1")).then_refused("unknown_collaboration")
