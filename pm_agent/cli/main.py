@@ -5,6 +5,7 @@ import typer
 from pm_agent.cli import (
     audit,
     board,
+    connect,
     demo,
     doctor,
     handover,
@@ -40,6 +41,7 @@ app.command("resume")(holds.resume)
 app.command("stop")(holds.stop)
 app.command("approve")(holds.approve)
 app.command("token")(token.token)
+app.command("connect")(connect.connect)
 app.command("doctor")(doctor.doctor)
 app.add_typer(models.app, name="models")
 
