@@ -31,6 +31,7 @@ from pm_agent.kernel.effects import Effect, RunGate
 from pm_agent.kernel.engine import MAX_BATCH, Engine, Step
 from pm_agent.kernel.idempotency import KEEP_US
 from pm_agent.kernel.presence import Offer, Signs
+from pm_agent.kernel.snapshot import Saved
 from pm_agent.kernel.types import Reply
 from pm_agent.ports import GENESIS, Clock, Head, Journal, StoredEvent, StoredSnapshot
 from pm_agent.runtime.backend import EffectJob, Feed, Health
@@ -493,18 +494,23 @@ class CoordinatorLoop:
         return snapshots.save(engine.world, engine.outbox)
 
     def _save_soon(self, engine: Engine) -> None:
-        saved = self._saved(engine)
-        self._snapshot_at = saved.position
-        self._is_saving = False
-        task = asyncio.create_task(self._save(saved))
+        self._snapshot_at = engine.world.position
+        task = asyncio.create_task(self._save(snapshots.copy(engine.world, engine.outbox)))
         self._background.add(task)
         task.add_done_callback(self._background.discard)
 
-    async def _save(self, saved: StoredSnapshot) -> None:
+    async def _save(self, held: Saved) -> None:
+        """Encode a world piece by piece, with decisions in between, and keep it."""
+        encoded = []
+        for piece in snapshots.pieces(held):
+            encoded.append(piece)
+            await asyncio.sleep(0)
         try:
-            await self._journal.save_snapshot(saved)
+            await self._journal.save_snapshot(snapshots.stored(held.tables.position, encoded))
         except PMError as error:  # only a slower next start
             log.warning("no snapshot: %s", error.message)
+        finally:
+            self._is_saving = False
 
     # -- effects ------------------------------------------------------------------------------
 
