@@ -58,6 +58,9 @@ class Tombstones(msgspec.Struct):
         state = _STATES.index(new.state)
         _ROW.pack_into(self.rows, place, project, state, new.lease_token, new.ended_at_us)
 
+    def copy(self) -> "Tombstones":
+        return Tombstones(self.project_ids.copy(), self.rows.copy())
+
     def items(self) -> Iterator[tuple[TaskId, Tombstone]]:
         """All, in the order of their ids as texts: the order of canonical JSON."""
         for number in _in_text_order(len(self.rows) // _ROW.size - 1):

@@ -15,6 +15,7 @@ from typing import Any
 import msgspec
 
 from pm_agent.domain.ids import ProjectId
+from pm_agent.domain.tombstone import Tombstones
 from pm_agent.domain.world import Tables, World
 from pm_agent.kernel.effects import Effect, Outbox
 from pm_agent.ports import StoredSnapshot
@@ -45,7 +46,7 @@ def save(world: World, outbox: Outbox) -> StoredSnapshot:
 def copy(world: World, outbox: Outbox) -> Saved:
     """Take hold of a world as it is now: its tables are copied, the records in them shared."""
     held = {
-        name: table.copy() if isinstance(table, dict) else table
+        name: table.copy() if isinstance(table, dict | Tombstones) else table
         for name, table in msgspec.structs.asdict(world.tables).items()
     }
     held["track_records"] = {a: records.copy() for a, records in world.track_records.items()}

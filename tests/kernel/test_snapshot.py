@@ -1,5 +1,7 @@
 """A saved world comes back equal, and goes on like the one that was saved."""
 
+import pytest
+
 from pm_agent.domain.world import World
 from pm_agent.kernel import snapshot as snapshots
 from pm_agent.kernel.effects import Outbox
@@ -44,6 +46,29 @@ def test_a_snapshot_comes_back_equal(empty: Scenario) -> None:
     assert world.fingerprint() == empty.world.fingerprint()
     assert outbox.pending == empty.engine.outbox.pending
     assert check_world(world) == []
+
+
+def test_a_world_taken_hold_of_is_encoded_as_it_was_then(empty: Scenario) -> None:
+    busy(empty)
+    before = snapshots.save(empty.world, empty.engine.outbox)
+    held = snapshots.copy(empty.world, empty.engine.outbox)
+    busy_again = empty.new_task("later")
+    empty.after(days=30)
+    empty.new_task("much later")
+    assert busy_again in empty.world.tasks
+    assert snapshots.stored(before.position, snapshots.pieces(held)) == before
+
+
+@pytest.mark.parametrize("n", [0, 1, 15, 16, 40])
+def test_tables_of_any_size_come_back_in_pieces(
+    empty: Scenario, n: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(snapshots, "PIECE", 17)
+    empty.given(a_project())
+    for number in range(n):
+        empty.new_task(f"task {number}")
+    world, _ = snapshots.load(snapshots.save(empty.world, empty.engine.outbox))
+    assert world.fingerprint() == empty.world.fingerprint()
 
 
 def test_a_snapshot_at_any_position_and_its_tail_give_the_same_world(empty: Scenario) -> None:

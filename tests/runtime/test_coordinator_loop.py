@@ -676,7 +676,7 @@ async def test_a_snapshot_is_taken_on_the_way_and_used(monkeypatch: pytest.Monke
         await accepted(loop, a_project())
         for _ in range(12):
             await accepted(loop, a_task())
-        await asyncio.sleep(0)
+        await passes(100)  # it is encoded piece by piece
         assert [saved.position for saved in store.snapshots] == [10]
         saved, fingerprint = store.snapshots[0], loop.engine.world.fingerprint()
         # What no later event says can only come from the snapshot.
