@@ -45,7 +45,7 @@ def save(world: World, outbox: Outbox) -> StoredSnapshot:
 
 def copy(world: World, outbox: Outbox) -> Saved:
     """Take hold of a world as it is now: its tables are copied, the records in them shared."""
-    held = {
+    held: dict[str, Any] = {
         name: table.copy() if isinstance(table, dict | Tombstones) else table
         for name, table in msgspec.structs.asdict(world.tables).items()
     }

@@ -1,8 +1,11 @@
 """A saved world comes back equal, and goes on like the one that was saved."""
 
+from typing import get_args, get_origin
+
+import msgspec
 import pytest
 
-from pm_agent.domain.world import World
+from pm_agent.domain.world import Tables, World
 from pm_agent.kernel import snapshot as snapshots
 from pm_agent.kernel.effects import Outbox
 from pm_agent.kernel.invariants import check_replay, check_world
@@ -57,6 +60,14 @@ def test_a_world_taken_hold_of_is_encoded_as_it_was_then(empty: Scenario) -> Non
     empty.new_task("much later")
     assert busy_again in empty.world.tasks
     assert snapshots.stored(before.position, snapshots.pieces(held)) == before
+
+
+def test_records_in_tables_never_change_so_that_a_copied_table_may_share_them() -> None:
+    for field in msgspec.structs.fields(Tables):
+        if get_origin(field.type) is dict and field.name != "track_records":  # copied one by one
+            record = get_args(field.type)[1]
+            is_frozen = issubclass(record, int) or record.__struct_config__.frozen
+            assert is_frozen, (field.name, record)
 
 
 @pytest.mark.parametrize("n", [0, 1, 15, 16, 40])
