@@ -6,14 +6,19 @@ The only module that chooses adapters.
 import importlib
 import os
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 from pydantic import SecretStr
 
 from pm_agent.adapters.gates_command import CommandGate
+from pm_agent.adapters.issuer_oauth import OutsideIssuer
 from pm_agent.adapters.journal_sqlite import SQLiteJournal
+from pm_agent.adapters.kek_local import LocalKeys, parse_keys, read_key_file
 from pm_agent.adapters.llm_rules import RuleBasedWriter
 from pm_agent.adapters.process_group import minimal_environment
+from pm_agent.adapters.secrets_file import SecretsFile
+from pm_agent.adapters.tokens_jwt import ShortTokens
 from pm_agent.catalog import CATALOG
 from pm_agent.domain.access import IssueToken
 from pm_agent.domain.envelope import DEFAULT_WORKSPACE, SYSTEM, Principal
@@ -23,12 +28,22 @@ from pm_agent.features.assignment.scoring import SCORERS
 from pm_agent.kernel import snapshot as snapshots
 from pm_agent.kernel.engine import Engine
 from pm_agent.kernel.types import Policy
-from pm_agent.ports import Clock, GateRunner, Head, Journal, LanguageModel, Scorer, StoredSnapshot
+from pm_agent.ports import (
+    Clock,
+    GateRunner,
+    Head,
+    Journal,
+    KeyEncryption,
+    LanguageModel,
+    Scorer,
+    StoredSnapshot,
+)
 from pm_agent.runtime.admission import Limits
 from pm_agent.runtime.attempt import Api
 from pm_agent.runtime.backend import Coordinator
 from pm_agent.runtime.clock import SystemClock
 from pm_agent.runtime.coordinator_loop import BuildEngine, CoordinatorLoop
+from pm_agent.runtime.credentials import Credentials
 from pm_agent.runtime.effects import EffectRunner
 from pm_agent.runtime.executors import Executor, PythonExecutor, ShellExecutor
 from pm_agent.runtime.ingress import Ingress
@@ -123,9 +138,47 @@ def build_coordinator(
 
 def build_ingress(coordinator: Coordinator, settings: Settings) -> Ingress:
     """Door to a coordinator; its app's lifespan starts it."""
-    rate = settings.claims_per_s
-    limits = Limits(claims_per_s=rate, claims_burst=max(1, round(rate * BURST_S)))
-    return Ingress(coordinator, SystemClock(), limits)
+    claims, requests = settings.claims_per_s, settings.requests_per_s
+    limits = Limits(
+        claims_per_s=claims,
+        claims_burst=max(1, round(claims * BURST_S)),
+        requests_per_s=requests,
+        requests_burst=max(1, round(requests * BURST_S)),
+    )
+    return Ingress(coordinator, SystemClock(), limits, credentials=build_credentials(settings))
+
+
+def build_credentials(settings: Settings) -> Credentials:
+    """What lets somebody in: our keys and tokens, and those of an authorisation server outside."""
+    secrets = open_secrets(settings)
+    here = settings.known_as
+    audiences = (here, f"{here}/mcp")
+    outside = None
+    if settings.oauth_issuer:
+        more = (settings.oauth_audience,) if settings.oauth_audience else ()
+        outside = OutsideIssuer(settings.oauth_issuer, (*audiences, *more), settings.oauth_jwks_url)
+    return Credentials(secrets, ShortTokens(secrets, here, audiences), outside)
+
+
+def open_secrets(settings: Settings) -> SecretsFile:
+    """Secrets of the workspace; the file is made with the first one."""
+    return SecretsFile(settings.secrets_path, partial(key_encryption, settings), settings.workspace)
+
+
+def key_encryption(settings: Settings) -> KeyEncryption:
+    """Where the key-encryption keys are: a KMS, the environment, or a file.
+
+    Raises
+    ------
+    InvalidInput, SecretsLocked
+    """
+    if settings.kms:
+        module, _, function = settings.kms.partition(":")
+        made: KeyEncryption = getattr(importlib.import_module(module), function)()
+        return made
+    if settings.kek is not None:
+        return LocalKeys(parse_keys(settings.kek.get_secret_value()))
+    return read_key_file(settings.kek_path)
 
 
 def build_effect_runner(coordinator: Coordinator) -> EffectRunner:

@@ -109,6 +109,44 @@ class Settings(BaseSettings):
     allowed_hosts: tuple[str, ...] = Field(
         default=(), description="Host names clients may use besides localhost and 127.0.0.1"
     )
+    public_url: str = Field(
+        default="",
+        description="Address under which clients know this server, behind a proxy; it stands in"
+        " short-lived tokens. Empty: http or https, host and port as above",
+    )
+    tls_cert: Path | None = Field(
+        default=None, description="Certificate chain (PEM); with it the server speaks TLS"
+    )
+    tls_key: Path | None = Field(default=None, description="The certificate's private key (PEM)")
+    kek: SecretStr | None = Field(
+        default=None,
+        description="Key-encryption keys, newest first: '2:BASE64,1:BASE64'; none: from kek_file",
+    )
+    kek_file: Path | None = Field(
+        default=None, description="File of key-encryption keys; none: 'kek' in the data folder"
+    )
+    kms: str = Field(
+        default="",
+        pattern=r"^([\w.]+:\w+)?$",
+        description="'package.module:function' that makes a KeyEncryption of its own",
+    )
+    oauth_issuer: str = Field(
+        default="", description="Authorisation server whose tokens count too, as its 'iss' says"
+    )
+    oauth_jwks_url: str = Field(
+        default="", description="Where its keys are; empty: as its metadata says"
+    )
+    oauth_audience: str = Field(
+        default="", description="One more audience that its tokens may name for us"
+    )
+    require_if_match: bool = Field(
+        default=False, description="Refuse changes of tasks that do not say on which version (428)"
+    )
+    requests_per_s: float = Field(
+        default=1_000.0,
+        gt=0,
+        description="Requests with one key or token a second; four times as many at once",
+    )
     scorer: ScorerName = Field(default="factors", description="How assignments are scored")
     exploration: float = Field(
         default=0.03, ge=0, le=0.5, description="Share of choices drawn among near-ties"
@@ -132,16 +170,16 @@ class Settings(BaseSettings):
         " suspect, and again before they are lost; None: 120 s with heartbeats, else 20 min",
     )
 
-    @field_validator("database_url")
+    @field_validator("database_url", "kek")
     @classmethod
     def _none_when_empty(cls, value: SecretStr | None) -> SecretStr | None:
         return value if value is not None and value.get_secret_value() else None
 
-    @field_serializer("database_url")
+    @field_serializer("database_url", "kek")
     def _told_to_own_processes(
         self, value: SecretStr | None, info: SerializationInfo
     ) -> SecretStr | str | None:
-        """JSON is for our own processes, which need the password; people see the Python form."""
+        """JSON is for our own processes, which need the secret; people see the Python form."""
         return value.get_secret_value() if value and info.mode == "json" else value
 
     @property
@@ -151,6 +189,14 @@ class Settings(BaseSettings):
     @property
     def admin_token_path(self) -> Path:
         return self.data / "admin.token"
+
+    @property
+    def secrets_path(self) -> Path:
+        return self.data / f"{self.workspace}.secrets.json"
+
+    @property
+    def kek_path(self) -> Path:
+        return self.kek_file or self.data / "kek"
 
     @property
     def policy(self) -> Policy:
@@ -169,4 +215,9 @@ class Settings(BaseSettings):
     def url(self) -> str:
         """Address for clients on this machine."""
         host = "127.0.0.1" if self.host in ("0.0.0.0", "::") else self.host  # noqa: S104 - compared, not bound
-        return f"http://{host}:{self.port}"
+        return f"{'https' if self.tls_cert else 'http'}://{host}:{self.port}"
+
+    @property
+    def known_as(self) -> str:
+        """Address under which clients know this server."""
+        return (self.public_url or self.url).rstrip("/")

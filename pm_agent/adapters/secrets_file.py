@@ -9,7 +9,8 @@ changed, so a rotation reaches running servers by itself.
 import fcntl
 import os
 import secrets
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -41,14 +42,15 @@ class SecretsFile:
     path
         Of the file; it is made with the first secret, for its owner's eyes alone.
     keys
-        Wraps and unwraps the data keys.
+        Finds what wraps and unwraps the data keys; asked again when the file has changed.
     workspace
         Whose secrets they are.
     """
 
-    def __init__(self, path: Path, keys: KeyEncryption, workspace: str) -> None:
+    def __init__(self, path: Path, keys: Callable[[], KeyEncryption], workspace: str) -> None:
         self._path = path
-        self._keys = keys
+        self._find_keys = keys
+        self._held: KeyEncryption | None = None
         self._workspace = workspace
         self._stamp: tuple[int, int, int] | None = None
         self._known: dict[str, list[Secret]] = {}
@@ -56,6 +58,7 @@ class SecretsFile:
     def read(self, name: str) -> list[Secret]:
         stamp = self._stamp_now()
         if stamp != self._stamp:
+            self._held = None
             known: dict[str, list[Secret]] = {}
             for one in sorted(self._load(), key=lambda s: -s.version):
                 opened = Secret(one.version, self._open(one), one.made_at_s)
@@ -75,18 +78,27 @@ class SecretsFile:
         with self._alone() as records:
             self._write([r for r in records if (r.name, r.version) != (name, version)])
 
-    def rewrap(self, keys: KeyEncryption) -> int:
+    def rewrap(self) -> int:
         """Seal everything anew, under fresh data keys and the newest key-encryption key.
 
-        ``keys`` must know the old versions too. Returns how many secrets there are.
+        Returns how many secrets there are.
         """
         with self._alone() as records:
-            self._keys = keys
+            self._held = None
             anew = [self._seal(r.name, r.version, self._open(r), r.made_at_s) for r in records]
             self._write(anew)
         return len(anew)
 
+    def wrapped_by(self) -> dict[str, int]:
+        """How many secrets each version of the key-encryption key protects."""
+        return dict(Counter(one.wrapped_by for one in self._load()))
+
     # -- sealing ------------------------------------------------------------------------------
+
+    def _keys(self) -> KeyEncryption:
+        if self._held is None:
+            self._held = self._find_keys()
+        return self._held
 
     def _about(self, name: str, version: int) -> bytes:
         return msgspec.json.encode([self._workspace, name, version])
@@ -94,13 +106,13 @@ class SecretsFile:
     def _seal(self, name: str, version: int, value: bytes, now_s: int) -> Sealed:
         about = self._about(name, version)
         data_key, nonce = secrets.token_bytes(KEY_BYTES), secrets.token_bytes(NONCE_BYTES)
-        wrapped = self._keys.wrap(data_key, about)
+        wrapped = self._keys().wrap(data_key, about)
         sealed = nonce + AESGCM(data_key).encrypt(nonce, value, about)
         return Sealed(name, version, now_s, wrapped.version, wrapped.data, sealed)
 
     def _open(self, one: Sealed) -> bytes:
         about = self._about(one.name, one.version)
-        data_key = self._keys.unwrap(Wrapped(one.wrapped_by, one.data_key), about)
+        data_key = self._keys().unwrap(Wrapped(one.wrapped_by, one.data_key), about)
         nonce, sealed = one.sealed[:NONCE_BYTES], one.sealed[NONCE_BYTES:]
         try:
             return AESGCM(data_key).decrypt(nonce, sealed, about)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from starlette.types import Scope as AsgiScope
 
-from pm_agent.domain.access import ROLE_SCOPES, least_role
+from pm_agent.domain.access import ROLE_SCOPES, SCOPES, least_role
 from pm_agent.domain.errors import (
     Forbidden,
     InsufficientScope,
@@ -20,13 +20,20 @@ from pm_agent.domain.errors import (
 )
 from pm_agent.domain.ids import ProjectId
 from pm_agent.domain.world import World
-from pm_agent.runtime.credentials import Grant
+from pm_agent.runtime.credentials import Credentials, Grant
 
 if TYPE_CHECKING:
     from pm_agent.api.operations import Operation
     from pm_agent.runtime.ingress import Ingress
 
 _SCHEME = "bearer "
+
+JWKS_PATH = "/.well-known/jwks.json"
+# The metadata of a resource lies under its own path: that of /mcp, and that of the whole server.
+METADATA_PATHS = (
+    "/.well-known/oauth-protected-resource",
+    "/.well-known/oauth-protected-resource/mcp",
+)
 
 
 def bearer(authorization: str | None) -> str:
@@ -172,3 +179,26 @@ def _project_of_target(scope: str, target_id: str, world: World) -> ProjectId | 
         known = world.tasks.get(target_id) or world.tombstones.get(target_id)
         return known.project_id if known is not None else None
     return None
+
+
+def metadata_url(credentials: Credentials) -> str:
+    """Where clients learn who makes tokens for us; empty when only we do."""
+    if credentials.outside is None:
+        return ""
+    return credentials.tokens.issuer + METADATA_PATHS[-1]
+
+
+def resource_metadata(credentials: Credentials) -> dict[str, object] | None:
+    """Protected resource metadata (RFC 9728), or None without an authorisation server.
+
+    Clients that find it start an OAuth flow; without a server to flow to it would mislead them.
+    """
+    if credentials.outside is None:
+        return None
+    return {
+        "resource": f"{credentials.tokens.issuer}/mcp",
+        "resource_name": "PM Agent",
+        "authorization_servers": [credentials.outside.issuer],
+        "scopes_supported": list(SCOPES),
+        "bearer_methods_supported": ["header"],
+    }

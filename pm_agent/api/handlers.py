@@ -11,12 +11,13 @@ from typing import Any, NamedTuple, TypeVar
 import msgspec
 from pydantic import BaseModel
 
+from pm_agent.adapters.tokens_jwt import TTL_S
 from pm_agent.api import schemas
 from pm_agent.api.convert import result_json, to_command
 from pm_agent.api.errors import Refused, retry_after_s
 from pm_agent.api.stream import EventStream, Wanted, project_of
 from pm_agent.domain import agent, task
-from pm_agent.domain.access import IssueToken
+from pm_agent.domain.access import DenyToken, IssueKey, IssueToken, RotateKey
 from pm_agent.domain.assignment import (
     AcceptCompletion,
     ClaimTask,
@@ -26,6 +27,8 @@ from pm_agent.domain.assignment import (
 from pm_agent.domain.collaboration import RespondToCollaboration
 from pm_agent.domain.envelope import Command, Event, Principal
 from pm_agent.domain.errors import (
+    Forbidden,
+    InsufficientScope,
     InvalidInput,
     NotAssigned,
     NotFound,
@@ -38,8 +41,9 @@ from pm_agent.domain.ids import TaskId
 from pm_agent.domain.ids import agent_id as agent_id_of
 from pm_agent.domain.message import AcknowledgeMessages
 from pm_agent.domain.notice import Notice, notice_for
+from pm_agent.domain.time import DAY_US, HOUR_US, SECOND_US, iso
 from pm_agent.domain.world import World
-from pm_agent.features.access.decide import TokenResult
+from pm_agent.features.access.decide import KeyResult, TokenResult, key_result
 from pm_agent.features.assignment import view as assignment_view
 from pm_agent.features.assignment.decide import ClaimResult
 from pm_agent.features.backlog import history as backlog_history
@@ -53,7 +57,7 @@ from pm_agent.features.team import view as team_view
 from pm_agent.features.team.decide import RegisterResult
 from pm_agent.kernel.fencing import require_agent, require_member, require_self, require_task
 from pm_agent.kernel.types import Reply, Result
-from pm_agent.runtime.credentials import Grant
+from pm_agent.runtime.credentials import Grant, NewKey
 from pm_agent.runtime.ingress import Ingress
 from pm_agent.runtime.secret import digest_of
 
@@ -103,6 +107,36 @@ class IssueAnswer(TokenResult, frozen=True, kw_only=True):
     sha256: str  # names it, to revoke it
 
 
+class IssueKeyAnswer(KeyResult, frozen=True, kw_only=True):
+    """A new API key."""
+
+    key: str  # shown once
+
+
+class KeyView(KeyResult, frozen=True, kw_only=True):
+    """A key as it is listed; its secret is kept nowhere."""
+
+    label: str = ""
+    issued_at: str
+    used_at: str = ""  # to the hour; empty: not yet
+    is_live: bool
+
+
+class KeyList(Result, frozen=True, kw_only=True):
+    """All keys that were not revoked, oldest first."""
+
+    keys: list[KeyView]
+
+
+class ExchangeAnswer(Result, frozen=True, kw_only=True):
+    """A short-lived token, named as OAuth names its fields."""
+
+    access_token: str
+    token_type: str = "Bearer"  # noqa: S105 - the name of a scheme
+    expires_in: int  # seconds
+    scope: str
+
+
 class HandOverAnswer(Result, frozen=True, kw_only=True):
     """Where the journal stands that another server may take over."""
 
@@ -134,6 +168,9 @@ class Call:
     @property
     def world(self) -> World:
         return self.ingress.world
+
+    def new_key(self) -> NewKey:
+        return self.ingress.credentials.new_key(self.ingress.now_us())
 
     def command(self, kind: type[C], given: BaseModel) -> C:
         return to_command(
@@ -197,6 +234,20 @@ def sends(kind: type[Command]) -> Handler:
     return handle
 
 
+def takes_away(kind: type[Command]) -> Handler:
+    """As `sends`, for commands that shut somebody out.
+
+    The answer comes when this replica knows it: who was told "revoked" relies on it.
+    """
+
+    async def handle(call: Call, given: BaseModel) -> Answer:
+        reply = await call.submit(call.command(kind, given))
+        await call.ingress.reach(reply.position)
+        return call.reply(reply)
+
+    return handle
+
+
 def _own(call: Call, given: G) -> G:
     """Fill in an agent's own id where it was left out."""
     if getattr(given, "agent_id", None) is not None:
@@ -242,14 +293,123 @@ async def _issue(
 
 async def issue_token(call: Call, given: schemas.IssueTokenInput) -> Answer:
     """Make an access token; its secret leaves in this answer and is not stored."""
-    owner = given.owner
-    identifier = owner.id
-    if owner.kind == "agent" and not identifier.startswith("A-"):
-        identifier = agent_id_of(identifier)
-    principal = Principal(owner.kind, identifier, owner.role)
+    principal = _owner(given.owner)
     secret, sha256, reply = await _issue(call, principal, call.request_id, given.label)
-    result = IssueAnswer(owner=str(principal), role=owner.role, token=secret, sha256=sha256)
+    result = IssueAnswer(owner=str(principal), role=principal.role, token=secret, sha256=sha256)
     return call.reply(reply, result)
+
+
+async def issue_key(call: Call, given: schemas.IssueKeyInput) -> Answer:
+    """Make an API key; its secret leaves in this answer and is not stored."""
+    owner = _owner(given.owner)
+    made = call.ingress.secrets.made_for((str(call.principal), call.request_id), call.new_key)
+    command = IssueKey(
+        request_id=call.request_id,
+        principal=call.principal,
+        workspace_id=call.ingress.workspace_id,
+        key_id=made.key_id,
+        mac=made.mac,
+        pepper=made.pepper,
+        owner=owner,
+        scopes=tuple(given.scopes),
+        project_ids=tuple(given.project_ids),
+        label=given.label,
+        lasts_us=given.lasts_days * DAY_US,
+    )
+    return _with_key(call, made, await call.submit(command))
+
+
+async def rotate_key(call: Call, given: schemas.RotateKeyInput) -> Answer:
+    """Make a key's successor."""
+    made = call.ingress.secrets.made_for((str(call.principal), call.request_id), call.new_key)
+    command = RotateKey(
+        request_id=call.request_id,
+        principal=call.principal,
+        workspace_id=call.ingress.workspace_id,
+        key_id=given.key_id,
+        new_key_id=made.key_id,
+        mac=made.mac,
+        pepper=made.pepper,
+        overlap_us=given.overlap_h * HOUR_US,
+    )
+    return _with_key(call, made, await call.submit(command))
+
+
+def _with_key(call: Call, made: NewKey, reply: Reply) -> Answer:
+    result = msgspec.json.decode(reply.result, type=KeyResult)
+    return call.reply(reply, IssueKeyAnswer(**msgspec.structs.asdict(result), key=made.secret))
+
+
+async def list_keys(call: Call, given: schemas.ListKeysInput) -> Answer:
+    """Read all keys."""
+    now_us = call.ingress.now_us()
+    views = [
+        KeyView(
+            **msgspec.structs.asdict(key_result(key)),
+            label=key.label,
+            issued_at=iso(key.issued_at_us),
+            used_at=iso(key.used_at_us) if key.used_at_us else "",
+            is_live=not 0 < key.expires_at_us <= now_us,
+        )
+        for key in call.world.api_keys.values()
+    ]
+    return call.read(KeyList(keys=views))
+
+
+async def exchange(call: Call, given: schemas.ExchangeInput) -> Answer:
+    """Make a short-lived token of the key or token that the request carries."""
+    grant = call.grant
+    if grant.credential.startswith("jwt:"):
+        message = "A short-lived token cannot be exchanged for another one."
+        raise Forbidden(message, "Send the API key or access token itself.")
+    beyond = sorted(set(given.scopes) - grant.scopes)
+    if beyond:
+        refusal = InsufficientScope(f"This key or token does not carry {', '.join(beyond)}.")
+        refusal.scope = beyond[0]
+        raise refusal
+    scopes = frozenset(given.scopes) or grant.scopes
+    now_us = call.ingress.now_us()
+    token, ends_s = call.ingress.secrets.made_for(  # a retry gets the same one
+        (grant.credential, call.request_id),
+        lambda: call.ingress.credentials.exchange(grant, scopes, given.lasts_s, now_us),
+    )
+    result = ExchangeAnswer(
+        access_token=token,
+        expires_in=ends_s - now_us // SECOND_US,
+        scope=" ".join(sorted(scopes)),
+    )
+    return Answer(result_json(result, now_us), call.world.position)
+
+
+async def deny_token(call: Call, given: schemas.DenyTokenInput) -> Answer:
+    """Shut a short-lived token out; without an id the one that the request carries."""
+    token_id, until_us = given.token_id, call.ingress.now_us() + TTL_S * SECOND_US
+    if token_id is None:
+        kind, _, token_id = call.grant.credential.partition(":")
+        until_us = call.grant.until_us
+        if kind != "jwt":
+            message = "token_id: it is missing, and this is no short-lived token."
+            raise InvalidInput(message, "Say which one: the claim jti of it.")
+    elif "pm:access" not in call.grant.scopes:
+        message = "Only an administrator shuts out the token of somebody else."
+        raise Forbidden(message, "Leave token_id out to end your own.")
+    command = DenyToken(
+        request_id=call.request_id,
+        principal=call.principal,
+        workspace_id=call.ingress.workspace_id,
+        token_id=token_id,
+        until_us=until_us,
+    )
+    reply = await call.submit(command)
+    await call.ingress.reach(reply.position)  # as in `takes_away`
+    return call.reply(reply)
+
+
+def _owner(given: schemas.OwnerInput) -> Principal:
+    identifier = given.id
+    if given.kind == "agent" and not identifier.startswith("A-"):
+        identifier = agent_id_of(identifier)
+    return Principal(given.kind, identifier, given.role)
 
 
 async def heartbeat(call: Call, given: schemas.HeartbeatAgentInput) -> Answer:

@@ -17,12 +17,23 @@ from uuid import uuid4
 import msgspec
 import pydantic_core
 from fastapi import FastAPI
+from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.types import Message, Receive, Scope, Send
 
 from pm_agent.api import openapi
-from pm_agent.api.auth import address_of, authenticate, authorise, bearer, require_objects
+from pm_agent.api.auth import (
+    JWKS_PATH,
+    METADATA_PATHS,
+    address_of,
+    authenticate,
+    authorise,
+    bearer,
+    metadata_url,
+    require_objects,
+    resource_metadata,
+)
 from pm_agent.api.errors import (
     PROBLEM_TYPE,
     MalformedJson,
@@ -39,6 +50,7 @@ from pm_agent.api.mcp import Door, McpEndpoint, build_server
 from pm_agent.api.metrics import Metrics
 from pm_agent.api.operations import OPERATIONS, Operation
 from pm_agent.domain.errors import InvalidInput, PMError, Unavailable
+from pm_agent.domain.time import SECOND_US
 from pm_agent.runtime.ingress import Ingress
 
 MAX_BODY = 4 * 1024 * 1024
@@ -226,9 +238,11 @@ async def _send(send: Send, status: int, headers: HeaderList, body: bytes) -> No
     await send({"type": "http.response.body", "body": body})
 
 
-async def send_problem(send: Send, problem: Problem, more: HeaderList | None = None) -> None:
+async def send_problem(
+    send: Send, problem: Problem, more: HeaderList | None = None, metadata_url: str = ""
+) -> None:
     """Send a refusal."""
-    headers = [_PROBLEM_TYPE, *headers_of(problem), *(more or [])]
+    headers = [_PROBLEM_TYPE, *headers_of(problem, metadata_url), *(more or [])]
     await _send(send, problem.status, headers, msgspec.json.encode(problem))
 
 
@@ -321,7 +335,7 @@ class HttpApp:
         except Exception as error:  # noqa: BLE001 - a crash becomes a 500 with an id, and is logged
             problem = problem_from(error, name, self._load())
             code = problem.code
-            await send_problem(send, problem, self._position_headers())
+            await send_problem(send, problem, self._position_headers(), self._metadata_url())
         else:
             if answer.stream is not None:
                 return
@@ -365,6 +379,9 @@ class HttpApp:
         async with lane:
             return await operation.handler(call, given)
 
+    def _metadata_url(self) -> str:
+        return metadata_url(self._ingress.credentials) if self._ingress is not None else ""
+
     def _load(self) -> float:
         return self._ingress.admission.load if self._ingress is not None else 0.0
 
@@ -392,9 +409,23 @@ class HttpApp:
         shell.add_route("/healthz", self._healthz, include_in_schema=False)
         shell.add_route("/readyz", self._readyz, include_in_schema=False)
         shell.add_route("/metrics", self._metrics_text, include_in_schema=False)
+        shell.add_route(JWKS_PATH, self._jwks, include_in_schema=False)
+        for path in METADATA_PATHS:
+            shell.add_route(path, self._metadata, include_in_schema=False)
         shell.add_exception_handler(404, _unknown_route)
         shell.add_exception_handler(405, _method_not_allowed)
         return shell
+
+    async def _jwks(self, request: Request) -> Response:
+        ingress = self.ingress()
+        keys = ingress.credentials.tokens.jwks(ingress.now_us() // SECOND_US)
+        return JSONResponse(keys, headers={"Cache-Control": "public, max-age=300"})
+
+    async def _metadata(self, request: Request) -> Response:
+        described = resource_metadata(self.ingress().credentials)
+        if described is None:
+            return await _unknown_route(request, HTTPException(404))
+        return JSONResponse(described)
 
     async def _healthz(self, request: Request) -> Response:
         return JSONResponse({"status": "ok"})

@@ -10,7 +10,9 @@ from pm_agent.cli import (
     doctor,
     handover,
     holds,
+    keys,
     models,
+    secrets,
     serve,
     token,
     transfer,
@@ -43,6 +45,8 @@ app.command("approve")(holds.approve)
 app.command("token")(token.token)
 app.command("connect")(connect.connect)
 app.command("doctor")(doctor.doctor)
+app.add_typer(keys.app, name="keys")
+app.add_typer(secrets.app, name="secrets")
 app.add_typer(models.app, name="models")
 
 

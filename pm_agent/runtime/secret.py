@@ -5,6 +5,9 @@ import secrets
 import time
 from collections import OrderedDict
 from collections.abc import Callable
+from typing import Any, TypeVar
+
+M = TypeVar("M")
 
 N_BYTES = 32  # random; so long that a plain SHA-256 is as good as a slow hash
 # How long the secret made for a request is kept for its retries: far above a client's patience.
@@ -31,7 +34,7 @@ class RecentSecrets:
 
     def __init__(self, clock_s: Callable[[], float] = time.monotonic) -> None:
         self._clock_s = clock_s
-        self._made: OrderedDict[tuple[str, str], tuple[float, str]] = OrderedDict()
+        self._made: OrderedDict[tuple[str, str], tuple[float, Any]] = OrderedDict()
 
     def __contains__(self, request: tuple[str, str]) -> bool:
         self._forget()
@@ -39,10 +42,15 @@ class RecentSecrets:
 
     def of(self, request: tuple[str, str]) -> str:
         """Return the secret of a request (principal, request id); a new one the first time."""
+        return self.made_for(request, new_secret)
+
+    def made_for(self, request: tuple[str, str], make: Callable[[], M]) -> M:
+        """Return what was made for a request; the first time it is made."""
         self._forget()
         if request not in self._made:
-            self._made[request] = (self._clock_s(), new_secret())
-        return self._made[request][1]
+            self._made[request] = (self._clock_s(), make())
+        made: M = self._made[request][1]
+        return made
 
     def _forget(self) -> None:
         before_s = self._clock_s() - KEPT_S

@@ -24,6 +24,7 @@ from pm_agent.ports import Head, Journal, StoredSnapshot
 from pm_agent.runtime.admission import Limits
 from pm_agent.runtime.clock import SystemClock
 from pm_agent.runtime.coordinator_loop import CoordinatorLoop
+from pm_agent.runtime.credentials import Credentials
 from pm_agent.runtime.ingress import Ingress
 from tests import ambiguous_journal
 from tests.ambiguous_journal import AmbiguousJournal
@@ -123,7 +124,10 @@ class Stack:
 
 @asynccontextmanager
 async def running(
-    journal: Journal | None = None, limits: Limits | None = None, **options: Any
+    journal: Journal | None = None,
+    limits: Limits | None = None,
+    credentials: Credentials | None = None,
+    **options: Any,
 ) -> AsyncIterator[Stack]:
     clock = SystemClock()
     loop = CoordinatorLoop(journal or _journal(), build_engine, clock)
@@ -142,7 +146,7 @@ async def running(
             await loop.submit([*issue], [])
             break
         await asyncio.sleep(0.01)
-    ingress = Ingress(loop, clock, limits or Limits())
+    ingress = Ingress(loop, clock, limits or Limits(), credentials=credentials)
     app = build_app(ingress, **options)
     async with app.lifespan():
         await ingress.reach(loop.engine.world.position)

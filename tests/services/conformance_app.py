@@ -57,7 +57,7 @@ class Replica:
         return app
 
 
-async def _everybody(scope: Scope) -> Problem | None:
+async def _everybody(scope: Scope) -> tuple[Problem, str] | None:
     return None
 
 

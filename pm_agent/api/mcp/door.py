@@ -1,14 +1,21 @@
 """Who asks over MCP, and the way from there to an operation of the table."""
 
 from collections.abc import Callable
-from contextlib import AbstractAsyncContextManager, nullcontext
+from contextlib import AbstractAsyncContextManager, nullcontext, suppress
 from typing import Any
 from uuid import uuid4
 
 from mcp.server.context import ServerRequestContext
 from starlette.types import Scope
 
-from pm_agent.api.auth import address_of, authenticate, authorise, bearer, require_objects
+from pm_agent.api.auth import (
+    address_of,
+    authenticate,
+    authorise,
+    bearer,
+    metadata_url,
+    require_objects,
+)
 from pm_agent.api.errors import Problem, problem_from
 from pm_agent.api.handlers import Answer, Call
 from pm_agent.api.metrics import Metrics
@@ -40,14 +47,19 @@ class Door:
         self._ingress = ingress
         self.metrics = metrics
 
-    async def gate(self, scope: Scope) -> Problem | None:
-        """Note whose token a request carries, or say why it is refused."""
+    async def gate(self, scope: Scope) -> tuple[Problem, str] | None:
+        """Note whose token a request carries; or say why it is refused, and who makes tokens."""
         secret = bearer(_authorization(scope))
         try:
             scope[_GRANT] = await authenticate(self._ingress(), secret, address=address_of(scope))
         except PMError as error:
-            return problem_from(error, "mcp", self.load())
+            return problem_from(error, "mcp", self.load()), self._metadata_url()
         return None
+
+    def _metadata_url(self) -> str:
+        with suppress(Unavailable):
+            return metadata_url(self._ingress().credentials)
+        return ""
 
     @staticmethod
     def grant(context: Context) -> Grant:

@@ -18,7 +18,7 @@ from starlette.types import Receive, Scope, Send
 from pm_agent.api.errors import PROBLEM_TYPE, Problem, headers_of
 
 # Lets a request in, noting on its scope who asks, or says why not.
-Gate = Callable[[Scope], Awaitable[Problem | None]]
+Gate = Callable[[Scope], Awaitable[tuple[Problem, str] | None]]
 
 
 class McpEndpoint:
@@ -50,9 +50,10 @@ class McpEndpoint:
             yield
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        problem = await self._gate(scope)
-        if problem is not None:
-            headers = [(b"content-type", PROBLEM_TYPE.encode()), *headers_of(problem)]
+        refused = await self._gate(scope)
+        if refused is not None:
+            problem, metadata = refused
+            headers = [(b"content-type", PROBLEM_TYPE.encode()), *headers_of(problem, metadata)]
             start = {"type": "http.response.start", "status": problem.status, "headers": headers}
             await send(start)
             await send({"type": "http.response.body", "body": msgspec.json.encode(problem)})
