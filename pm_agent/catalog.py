@@ -1,7 +1,7 @@
 """Which feature handles what. Explicit lists; nothing is discovered."""
 
-from collections.abc import Iterator, Mapping
-from typing import Any
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, NamedTuple
 
 from pm_agent.domain import (
     access,
@@ -24,19 +24,23 @@ from pm_agent.features.assignment import react as assignment_react
 from pm_agent.features.backlog import decide as backlog_decide
 from pm_agent.features.backlog import react as backlog_react
 from pm_agent.features.blockers import decide as blockers_decide
+from pm_agent.features.blockers import react as blockers_react
+from pm_agent.features.blockers import view as blockers_view
 from pm_agent.features.collaboration import decide as collaboration_decide
 from pm_agent.features.collaboration import react as collaboration_react
 from pm_agent.features.holds import decide as holds_decide
 from pm_agent.features.holds import react as holds_react
 from pm_agent.features.instructions import decide as instructions_decide
 from pm_agent.features.instructions import react as instructions_react
+from pm_agent.features.instructions import view as instructions_view
 from pm_agent.features.planning import decide as planning_decide
 from pm_agent.features.progress import decide as progress_decide
 from pm_agent.features.quality import decide as quality_decide
 from pm_agent.features.quality import react as quality_react
 from pm_agent.features.team import decide as team_decide
-from pm_agent.kernel.effects import Alarm
+from pm_agent.kernel.effects import Alarm, AskForAdvice, Effect, WriteInstructions
 from pm_agent.kernel.types import Catalog, Decider, Reactor
+from pm_agent.ports import Brief
 
 DECIDERS: dict[type[Command], Decider] = {
     # backlog
@@ -67,6 +71,11 @@ DECIDERS: dict[type[Command], Decider] = {
     assignment.RejectCompletion: quality_decide.reject,
     blocker.ReportBlocker: blockers_decide.report,
     blocker.ResolveBlocker: blockers_decide.resolve,
+    blocker.ReportFix: blockers_decide.report_fix,
+    blocker.AcknowledgeBlocker: blockers_decide.acknowledge,
+    blocker.CheckBlocker: blockers_decide.check,
+    blocker.SettleBlockers: blockers_decide.settle,
+    blocker.StoreAdvice: blockers_decide.store_advice,
     # collaboration
     message.SendMessage: collaboration_decide.send,
     message.BroadcastUpdate: collaboration_decide.broadcast,
@@ -102,6 +111,7 @@ def _alarms(world: World) -> Iterator[Alarm]:
     yield from assignment_react.alarms(world)
     yield from backlog_react.alarms(world)
     yield from collaboration_react.alarms(world)
+    yield from blockers_react.alarms(world)
     yield from holds_react.alarms(world)
 
 
@@ -110,6 +120,8 @@ def _reactors() -> dict[type[EventData], tuple[Reactor, ...]]:
         assignment_react.REACTORS,
         backlog_react.REACTORS,
         collaboration_react.REACTORS,
+        blockers_react.REACTORS,
+        blockers_react.DEADLINES,
         holds_react.REACTORS,
         instructions_react.REACTORS,
         quality_react.REACTORS,
@@ -120,6 +132,18 @@ def _reactors() -> dict[type[EventData], tuple[Reactor, ...]]:
             by_event[kind] = (*by_event.get(kind, ()), reactor)
     return by_event
 
+
+class Briefing(NamedTuple):
+    """What the language model is told for an effect: the texts to read, and the brief of them."""
+
+    refs: Callable[[World, Effect], list[str]]
+    brief: Callable[[World, Effect, dict[str, str]], Brief]
+
+
+BRIEFS: dict[type, Briefing] = {
+    WriteInstructions: Briefing(instructions_view.body_refs, instructions_view.brief),
+    AskForAdvice: Briefing(blockers_view.advice_refs, blockers_view.advice_brief),
+}
 
 CATALOG = Catalog(
     deciders=DECIDERS,

@@ -29,6 +29,7 @@ from pm_agent.domain.access import AccessToken, ApiKey
 from pm_agent.domain.agent import Agent, Signature
 from pm_agent.domain.assignment import Assignment
 from pm_agent.domain.blocker import Blocker
+from pm_agent.domain.case import Case
 from pm_agent.domain.collaboration import Collaboration
 from pm_agent.domain.envelope import DEFAULT_WORKSPACE, NO_USAGE, Event, EventData, Usage
 from pm_agent.domain.handoff import Handoff
@@ -98,6 +99,7 @@ class Tables(msgspec.Struct, kw_only=True):
     projects: dict[ProjectId, Project] = {}
     assignments: dict[TaskId, Assignment] = {}
     blockers: dict[BlockerId, Blocker] = {}
+    cases: dict[BlockerId, Case] = {}
     tokens: dict[str, AccessToken] = {}
     instructions: dict[TaskId, Instruction] = {}
     # agent id -> kind of task -> how it went
@@ -116,6 +118,7 @@ class Tables(msgspec.Struct, kw_only=True):
 LATER_TABLES = frozenset(
     {
         "api_keys",
+        "cases",
         "denied",
         "messages_sent",
         "handoffs_offered",
@@ -137,6 +140,7 @@ class World:
         self.projects = t.projects
         self.assignments = t.assignments
         self.blockers = t.blockers
+        self.cases = t.cases
         self.tokens = t.tokens
         self.instructions = t.instructions
         self.track_records = t.track_records
@@ -162,6 +166,7 @@ class World:
         self.signatures: dict[Signature, dict[AgentId, None]] = {}
         self.task_blockers: dict[TaskId, list[BlockerId]] = {}
         self.task_handoffs: dict[TaskId, HandoffId] = {}
+        self.awaited: dict[TaskId, dict[BlockerId, None]] = {}  # by open blockers
         self.task_keys: dict[tuple[ProjectId, str], TaskId] = {}
         self.kind_numbers: dict[str, int] = {}
         self.agent_numbers: dict[AgentId, int] = {}
@@ -239,7 +244,7 @@ class World:
         self.dependants.pop(task_id, None)
         self.instructions.pop(task_id, None)
         for blocker_id in self.task_blockers.pop(task_id, ()):
-            del self.blockers[blocker_id]
+            self._count_awaited(self.blockers.pop(blocker_id), is_open=False)
         if old.key:
             self.task_keys.pop((old.project_id, old.key), None)
         tombstone = Tombstone(old.project_id, old.state, old.lease_token, old.ended_at_us)
@@ -291,6 +296,7 @@ class World:
         if new.id not in self.blockers:
             self.task_blockers.setdefault(new.task_id, []).append(new.id)
         self.blockers[new.id] = new
+        self._count_awaited(new, is_open=new.is_open)
 
     def put_handoff(self, new: Handoff) -> None:
         self.handoffs[new.id] = new
@@ -492,6 +498,15 @@ class World:
         old = records.get(kind, NO_RECORD)
         records[kind] = with_outcome(old, accepted=accepted, duration_min=duration_min)
 
+    def _count_awaited(self, of: Blocker, *, is_open: bool) -> None:
+        for task_id in of.needs_task_ids:
+            if is_open:
+                self.awaited.setdefault(task_id, {})[of.id] = None
+            elif task_id in self.awaited:
+                self.awaited[task_id].pop(of.id, None)
+                if not self.awaited[task_id]:
+                    del self.awaited[task_id]
+
     def _count_reserved(self, old: Assignment | None, new: Assignment | None) -> None:
         for held, sign in ((old, -1), (new, +1)):
             if held is None or held.reserved == NO_USAGE:
@@ -515,6 +530,7 @@ class World:
             self.task_blockers.setdefault(known_blocker.task_id, []).append(known_blocker.id)
         for known_handoff in self.handoffs.values():
             self.task_handoffs[known_handoff.task_id] = known_handoff.id
+            self._count_awaited(known_blocker, is_open=known_blocker.is_open)
         for known_project in self.projects.values():
             if known_project.is_limited:
                 self.limited[known_project.id] = None

@@ -10,12 +10,18 @@ import heapq
 import msgspec
 
 from pm_agent.domain.envelope import Command, Event
-from pm_agent.domain.ids import TaskId
+from pm_agent.domain.ids import BlockerId, TaskId
 from pm_agent.domain.project import Gate
 
 
 class WriteInstructions(msgspec.Struct, frozen=True, gc=False, tag=True):
     """Write the text an agent gets with a task."""
+
+
+class AskForAdvice(msgspec.Struct, frozen=True, gc=False, tag=True):
+    """Ask the language model what may help against a blocker."""
+
+    blocker_id: BlockerId
 
 
 class RunGate(msgspec.Struct, frozen=True, gc=False, tag=True):
@@ -24,7 +30,7 @@ class RunGate(msgspec.Struct, frozen=True, gc=False, tag=True):
     gate: Gate
 
 
-Want = WriteInstructions | RunGate
+Want = WriteInstructions | AskForAdvice | RunGate
 
 
 class Effect(msgspec.Struct, frozen=True, gc=False):

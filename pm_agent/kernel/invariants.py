@@ -732,6 +732,7 @@ def _indexes(world: World) -> dict[str, dict[Any, Any]]:
         "dependants": {t: set(waiting) for t, waiting in world.dependants.items() if waiting},
         "signatures": {s: set(agents) for s, agents in world.signatures.items() if agents},
         "task_blockers": {t: list(blockers) for t, blockers in world.task_blockers.items()},
+        "awaited": {t: set(blockers) for t, blockers in world.awaited.items()},
         "task_keys": dict(world.task_keys),
         "task_handoffs": dict(world.task_handoffs),
         "agent_numbers": dict(world.agent_numbers),

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterable
 from hashlib import sha256
 from random import Random
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 import msgspec
 
@@ -50,6 +50,15 @@ class Policy(msgspec.Struct, frozen=True, kw_only=True):
     # score: the rank bounds what may go before it, and this is what makes its turn come.
     reserve: float = 0.1
     shortlist: int = 100
+    # Blockers: what may be done before a person is asked, and how long each of it may take.
+    blocker_ladder: Literal["full", "advice", "person"] = "full"
+    blocker_try_us: int = 15 * MINUTE_US  # for an agent to say whether something helped
+    blocker_retry_us: int = 2 * MINUTE_US  # pause before the first retry; it doubles
+    blocker_split_us: int = 45 * MINUTE_US  # what a task split off is expected to take
+    person_answer_us: int = 2 * HOUR_US  # until a person answers, as a rule; what steps save
+    escalate_again_us: int = 30 * MINUTE_US  # then a person is asked again; it doubles
+    escalate_max_us: int = DAY_US
+    acknowledged_us: int = DAY_US  # how long an acknowledgement holds that back
     # Predicted use of a claim, reserved against the project's caps.
     tokens_per_estimated_min: int = 4_000
     microusd_per_token: int = 3

@@ -14,6 +14,7 @@ from collections import deque
 from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import suppress
 
+from pm_agent.catalog import BRIEFS
 from pm_agent.domain.envelope import Body, Command
 from pm_agent.domain.errors import (
     Fenced,
@@ -24,7 +25,6 @@ from pm_agent.domain.errors import (
 )
 from pm_agent.domain.ids import AgentId, ProjectId
 from pm_agent.domain.time import SECOND_US
-from pm_agent.features.instructions import view as instructions_view
 from pm_agent.features.quality import view as quality_view
 from pm_agent.kernel import snapshot as snapshots
 from pm_agent.kernel.effects import Effect, RunGate
@@ -532,12 +532,12 @@ class CoordinatorLoop:
         gates = [effect for effect in taken if isinstance(effect.want, RunGate)]
         texts_of = [effect for effect in taken if not isinstance(effect.want, RunGate)]
         jobs = [EffectJob(e, gate_request=quality_view.gate_request(world, e)) for e in gates]
-        refs = {ref for effect in texts_of for ref in instructions_view.body_refs(world, effect)}
+        refs = {ref for effect in texts_of for ref in BRIEFS[type(effect.want)].refs(world, effect)}
         found = await self._journal.read_bodies(list(refs)) if refs else {}
         texts = {ref: body.text for ref, body in found.items()}
         for effect in texts_of:
             if effect.effect_id in pending:  # else its attempt ended while the texts were read
-                brief = instructions_view.brief(world, effect, texts)
+                brief = BRIEFS[type(effect.want)].brief(world, effect, texts)
                 jobs.append(EffectJob(effect, brief=brief))
         return jobs
 

@@ -10,11 +10,22 @@ import logging
 from collections import defaultdict
 
 from pm_agent.domain.assignment import AcceptCompletion, RejectCompletion
+from pm_agent.domain.blocker import StoreAdvice
 from pm_agent.domain.envelope import SYSTEM, Command
 from pm_agent.domain.errors import Unavailable
 from pm_agent.domain.instruction import AbandonEffect, StoreInstructions
 from pm_agent.kernel.effects import Effect, RunGate
-from pm_agent.ports import Brief, GateRequest, GateRunner, InstructionBrief, LanguageModel
+from pm_agent.ports import (
+    MAX_LINE,
+    MAX_LINES,
+    Advice,
+    BlockerBrief,
+    Brief,
+    GateRequest,
+    GateRunner,
+    InstructionBrief,
+    LanguageModel,
+)
 from pm_agent.runtime.backend import Coordinator, EffectJob
 from pm_agent.runtime.batcher import Batcher
 
@@ -117,6 +128,17 @@ class EffectRunner:
 
     async def _answered(self, effect: Effect, brief: Brief) -> Command:
         """Ask the language model, and make the command that stores its answer."""
+        if isinstance(brief, BlockerBrief):
+            advice = await self._language_model.advise(brief)
+            return StoreAdvice(
+                request_id=_request_id(effect),
+                principal=SYSTEM,
+                effect_id=effect.effect_id,
+                blocker_id=brief.blocker_id,
+                text=advice_text(advice),
+                needs_person=advice.needs_person,
+                call=advice.call,
+            )
         if not isinstance(brief, InstructionBrief):
             return _abandon(effect, "Nobody stores the answer.")
         written = await self._language_model.write_instructions(brief)
@@ -175,6 +197,21 @@ class EffectRunner:
                 log.info("%s was refused: %s", command.request_id, reply.error.message)
             self.n_done += 1
             return
+
+
+def advice_text(advice: Advice) -> str:
+    """Advice as an agent reads it: bounded, whoever gave it."""
+    steps = [f"{n}. {s[:MAX_LINE]}" for n, s in enumerate(advice.steps[:MAX_LINES], start=1)]
+    writer = advice.call.writer
+    if advice.call.stands_in:
+        writer += f", standing in for the language model ({advice.call.stands_in})"
+    return "\n".join(
+        [
+            f"Probably: {advice.cause[:MAX_LINE]}",
+            *steps,
+            f"Confidence: {advice.confidence}. Written by {writer}.",
+        ]
+    )
 
 
 def _abandon(effect: Effect, reason: str) -> AbandonEffect:

@@ -105,8 +105,10 @@ def project_status(
 def project_refs(world: World, identifier: ProjectId) -> list[str]:
     """References of all texts that a project's status shows."""
     require_project(world, identifier)
-    refs = [(b.description, b.resolution) for b in open_blockers(world, identifier)]
-    return [ref for pair in refs for ref in pair if ref]
+    refs: list[str | None] = []
+    for blocker in open_blockers(world, identifier):
+        refs += [blocker.description, blocker.step.text if blocker.step else None]
+    return [ref for ref in refs if ref]
 
 
 def list_projects(world: World) -> ProjectList:

@@ -61,17 +61,30 @@ class HandedDecision(Result, frozen=True, kw_only=True):
     affects: list[str] = field(default_factory=list)
 
 
+class BlockerStep(Result, frozen=True, kw_only=True):
+    """What is being done about a blocker."""
+
+    step: str
+    why: str
+    until: str
+    text: str = ""  # what to try; data of whoever stands in ``by``
+    by: str = ""
+
+
 class BlockerView(Result, frozen=True, kw_only=True):
-    """What stops a task, and the answer if there is one."""
+    """What stops a task, what is being done about it, and the answer if there is one."""
 
     blocker_id: str
     severity: str
+    blocker_type: str
     description: str
     by: str
     reported_at: str
+    step: BlockerStep | None = None  # under way; try its text and call report_fix
     resolution: str = ""
     resolved_by: str = ""
     resolved_at: str = ""
+    is_unproven: bool = False  # the present attempt shows whether the resolution helps
 
 
 class AttemptView(Result, frozen=True, kw_only=True):
@@ -215,6 +228,7 @@ def context_refs(world: World, identifier: TaskId) -> list[str]:
         refs += [logged.decision for logged in known.decisions]
     for blocker in _blockers(world, identifier):
         refs += [blocker.description, blocker.resolution]
+        refs += [blocker.step.text if blocker.step else None]
     return [ref for ref in refs if ref]
 
 
@@ -397,12 +411,28 @@ def blocker_view(blocker: Blocker, texts: Texts) -> BlockerView:
     return BlockerView(
         blocker_id=blocker.id,
         severity=blocker.severity,
+        blocker_type=blocker.blocker_type,
         description=text_of(texts, blocker.description),
         by=blocker.agent_id,
         reported_at=iso(blocker.reported_at_us),
+        step=_step(blocker, texts) if blocker.is_open else None,
+        is_unproven=blocker.unproven_step > 0,
         resolution=text_of(texts, blocker.resolution),
         resolved_by=blocker.resolved_by,
         resolved_at=_when(blocker.resolved_at_us),
+    )
+
+
+def _step(blocker: Blocker, texts: Texts) -> BlockerStep | None:
+    step = blocker.step
+    if step is None:
+        return None
+    return BlockerStep(
+        step=step.kind,
+        why=step.why,
+        until=iso(step.until_us),
+        text=text_of(texts, step.text),
+        by=step.by,
     )
 
 

@@ -2,12 +2,14 @@
 
 from collections.abc import Iterator
 
+from pm_agent.domain.blocker import Blocker
 from pm_agent.domain.task import PRIORITIES, Artifact, LoggedDecision, Task
 from pm_agent.domain.world import World
 from pm_agent.kernel.effects import Effect
 from pm_agent.ports import InstructionBrief
 
 ERASED = "(erased)"
+MAX_ANSWERS = 5  # to blockers, newest
 
 
 def body_refs(world: World, effect: Effect) -> list[str]:
@@ -18,6 +20,8 @@ def body_refs(world: World, effect: Effect) -> list[str]:
     refs += [logged.decision for _, logged in handed_decisions(world, task)]
     refs += [attempt.note for attempt in task.attempts[-1:]]
     refs += [candidate.summary for candidate in task.candidates]
+    for blocker in answered(world, task):
+        refs += [blocker.description, blocker.resolution]
     return [ref for ref in refs if ref]
 
 
@@ -28,7 +32,7 @@ def brief(world: World, effect: Effect, texts: dict[str, str]) -> InstructionBri
     held = world.assignments.get(task.id)
 
     def text(ref: str | None) -> str:
-        return texts.get(ref, ERASED) if ref else ""
+        return _text(ref, texts)
 
     return InstructionBrief(
         task_id=task.id,
@@ -47,7 +51,7 @@ def brief(world: World, effect: Effect, texts: dict[str, str]) -> InstructionBri
         decisions=tuple(
             (owner, text(logged.decision)) for owner, logged in handed_decisions(world, task)
         ),
-        recovery=recovery_lines(task, texts),
+        recovery=(*recovery_lines(task, texts), *answer_lines(answered(world, task), texts)),
         agent_name=world.agents[held.agent_id].name if held else "",
         lease_token=effect.lease_token,
     )
@@ -67,6 +71,25 @@ def handed_decisions(world: World, task: Task) -> Iterator[tuple[str, LoggedDeci
         known = world.tasks.get(dependency)
         for logged in known.decisions if known else ():
             yield dependency, logged
+
+
+def answered(world: World, task: Task) -> list[Blocker]:
+    """Newest blockers of the task that were resolved."""
+    known = [world.blockers[b] for b in world.task_blockers.get(task.id, ())]
+    return [b for b in known if not b.is_open][-MAX_ANSWERS:]
+
+
+def answer_lines(blockers: list[Blocker], texts: dict[str, str]) -> tuple[str, ...]:
+    """What stopped agents before, and what was answered."""
+    return tuple(
+        f"{b.id} ({b.blocker_type}) stopped it: {_text(b.description, texts)} "
+        f"Answer: {_text(b.resolution, texts)}"
+        for b in blockers
+    )
+
+
+def _text(ref: str | None, texts: dict[str, str]) -> str:
+    return texts.get(ref, ERASED) if ref else ""
 
 
 def recovery_lines(task: Task, texts: dict[str, str]) -> tuple[str, ...]:

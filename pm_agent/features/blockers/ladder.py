@@ -1,0 +1,225 @@
+"""Which step comes next against a blocker, and why. Pure arithmetic over the world; no events.
+
+The rungs, in this order: a known fix, what the system can do by itself, the language model's
+advice, a person. Of the automatic steps the one with the best chance for its time goes first. A
+step is left out when it is not worth its time: when ``chance x time until a person answers`` is
+less than the time that it costs. That is the rule of least expected time for tests in sequence,
+with a last one that always succeeds.
+
+References
+----------
+Boothroyd, "Least-cost testing sequence", Operational Research Quarterly 11, 1960, for the order by
+chance over cost.
+"""
+
+from collections.abc import Iterator
+from typing import NamedTuple
+
+from pm_agent.domain.blocker import Blocker, BlockerType
+from pm_agent.domain.case import StepKind
+from pm_agent.domain.ids import BodyRef, TaskId
+from pm_agent.domain.task import Skill, normal_skills
+from pm_agent.domain.time import MINUTE_US
+from pm_agent.domain.world import World
+from pm_agent.features.blockers.memory import (
+    Similar,
+    chance_of,
+    counts_of,
+    known_fixes,
+    similar_cases,
+)
+from pm_agent.kernel.types import Context, Policy
+
+AUTOMATIC: dict[BlockerType, tuple[StepKind, ...]] = {
+    "dependency": ("wait", "split"),
+    "needs_input": (),
+    "capability": ("reassign", "split"),
+    "environment": ("retry", "split"),
+    "transient": ("retry",),
+    "other": (),
+}
+MAX_RETRIES = 3
+MAX_FIXES = 2  # known fixes tried against one blocker
+PREREQUISITE = "prerequisite"  # label of a task that was split off; it is not split again
+MAX_DEPTH = 1_000  # tasks looked at for a circle of waiting
+
+
+class Choice(NamedTuple):
+    """A step to take."""
+
+    kind: StepKind
+    until_us: int  # when it has had its time
+    why: str
+    text: BodyRef | None = None
+    by: str = ""
+    task_id: TaskId = ""
+
+
+def next_step(world: World, blocker: Blocker, context: Context) -> Choice:
+    """Choose the next step; a person when nothing else is left or worth its time."""
+    policy, now_us = context.policy, context.now_us
+    similar = similar_cases(world, blocker, now_us)
+    if policy.blocker_ladder == "full":
+        for choice in _known(blocker, similar, context):
+            return choice
+        automatic = list(_automatic(world, blocker, similar, context))
+        if automatic:
+            return max(automatic, key=lambda one: one[0])[1]
+    if policy.blocker_ladder != "person" and not _tried(blocker, "advice"):
+        chance = chance_of(world, blocker, similar, "advice")
+        if _is_worth(chance, policy.blocker_try_us, policy):
+            why = _told(similar, "advice", chance)
+            return Choice("advice", now_us + policy.blocker_try_us, why)
+    return escalation(blocker, context)
+
+
+def escalation(blocker: Blocker, context: Context) -> Choice:
+    """Ask a person: at once, then in growing intervals."""
+    policy = context.policy
+    last = blocker.steps[-1] if blocker.steps else None
+    times = last.times if last is not None and last.kind == "escalate" else 0
+    again_us = min(policy.escalate_again_us << times, policy.escalate_max_us)
+    n_tried = sum(step.kind != "escalate" for step in blocker.steps)
+    why = f"{n_tried} steps before it did not help" if n_tried else "nothing else is worth a try"
+    if times:
+        why = f"nobody has answered yet; asked {times + 1} times"
+    return Choice("escalate", context.now_us + again_us, why)
+
+
+def _known(blocker: Blocker, similar: list[Similar], context: Context) -> Iterator[Choice]:
+    """A fix that helped against similar blockers, unless it was tried here already."""
+    tried = {step.text for step in blocker.steps if step.kind == "known_fix"}
+    if len(tried) >= MAX_FIXES:
+        return
+    for fix in known_fixes(similar):
+        is_worth = _is_worth(fix.chance, context.policy.blocker_try_us, context.policy)
+        if fix.text not in tried and is_worth:
+            why = (
+                f"worked {fix.worked} of {fix.tried} times for similar blockers "
+                f"(similarity {fix.similarity:.2f})"
+            )
+            until_us = context.now_us + context.policy.blocker_try_us
+            yield Choice("known_fix", until_us, why, text=fix.text, by=fix.by)
+
+
+def _automatic(
+    world: World, blocker: Blocker, similar: list[Similar], context: Context
+) -> Iterator[tuple[float, Choice]]:
+    """Steps that can be taken and are worth their time, each with its chance over its time."""
+    policy, now_us = context.policy, context.now_us
+    for kind in AUTOMATIC[blocker.blocker_type]:
+        chance = chance_of(world, blocker, similar, kind)
+        why = _told(similar, kind, chance)
+        if kind == "wait":
+            awaited = awaited_task(world, blocker)
+            if awaited and not _tried(blocker, "wait"):
+                until_us = now_us + _work_us(world, awaited, policy)
+                # The work goes on in any case; waiting for it costs nothing more.
+                yield (
+                    float("inf"),
+                    Choice(kind, until_us, f"{awaited} is under way", "", "", awaited),
+                )
+            continue
+        if kind == "retry":
+            n_before = sum(step.kind == "retry" for step in blocker.steps)
+            pause_us = policy.blocker_retry_us << n_before
+            cost_us = pause_us + policy.blocker_try_us // 2
+            is_possible = n_before < MAX_RETRIES
+            until_us = now_us + pause_us + policy.blocker_try_us
+            why = f"try {n_before + 1} of {MAX_RETRIES}, after a pause; {why}"
+        elif kind == "reassign":
+            cost_us = policy.blocker_try_us
+            is_possible = not _tried(blocker, kind) and can_reassign(world, blocker)
+            until_us = now_us
+        else:
+            cost_us = policy.blocker_split_us
+            is_possible = not _tried(blocker, kind) and can_split(world, blocker)
+            until_us = now_us
+        if is_possible and _is_worth(chance, cost_us, policy):
+            yield chance / cost_us, Choice(kind, until_us, why)
+
+
+def required_skills(world: World, blocker: Blocker) -> tuple[Skill, ...]:
+    """Skills of the task together with those that the blocker says are missing."""
+    return normal_skills((*world.tasks[blocker.task_id].skills, *blocker.needs_skills))
+
+
+def can_reassign(world: World, blocker: Blocker) -> bool:
+    """Whether another agent has what this one lacks."""
+    if not blocker.needs_skills:
+        return False
+    project_id = world.tasks[blocker.task_id].project_id
+    needed = required_skills(world, blocker)
+    return any(
+        agent.id != blocker.agent_id
+        and not agent.holds
+        and (not agent.project_ids or project_id in agent.project_ids)
+        and has_skills(agent.skills, needed)
+        for agent in world.agents.values()
+    )
+
+
+def has_skills(skills: tuple[Skill, ...], needed: tuple[Skill, ...]) -> bool:
+    """Whether all needed skills are there, each at its level at least."""
+    levels = {skill.name: skill.level for skill in skills}
+    return all(levels.get(skill.name, 0) >= skill.level for skill in needed)
+
+
+def can_split(world: World, blocker: Blocker) -> bool:
+    """Whether a task for what is missing may be made, and somebody could do it."""
+    task = world.tasks[blocker.task_id]
+    if PREREQUISITE in task.labels:
+        return False
+    return any(
+        has_skills(agent.skills, blocker.needs_skills)
+        and (not agent.project_ids or task.project_id in agent.project_ids)
+        for agent in world.agents.values()
+    )
+
+
+def awaited_task(world: World, blocker: Blocker) -> TaskId:
+    """A task that the blocker waits for and that can still be done; empty when there is none."""
+    missing = [t for t in blocker.needs_task_ids if not world.is_accepted(t)]
+    for task_id in missing:
+        awaited = world.tasks.get(task_id)
+        if awaited is None or awaited.is_terminal or _waits_for(world, task_id, blocker.task_id):
+            return ""
+    return missing[0] if missing else ""
+
+
+def _waits_for(world: World, first: TaskId, target: TaskId) -> bool:
+    """Whether a task waits for another, by dependencies or by open blockers."""
+    todo, seen = [first], {first}
+    while todo and len(seen) < MAX_DEPTH:
+        task_id = todo.pop()
+        if task_id == target:
+            return True
+        known = world.tasks.get(task_id)
+        if known is None or known.is_terminal:
+            continue
+        blockers = world.open_blockers(task_id)
+        further = {*known.dependencies, *(t for b in blockers for t in b.needs_task_ids)}
+        todo += sorted(further - seen)
+        seen |= further
+    return False
+
+
+def _work_us(world: World, task_id: TaskId, policy: Policy) -> int:
+    """How long to wait for a task: twice its estimate, within bounds."""
+    estimate_us = world.tasks[task_id].estimate_min * MINUTE_US
+    return min(max(2 * estimate_us, policy.budget_min_us), policy.budget_max_us)
+
+
+def _is_worth(chance: float, cost_us: int, policy: Policy) -> bool:
+    return chance * policy.person_answer_us > cost_us
+
+
+def _tried(blocker: Blocker, kind: StepKind) -> bool:
+    return any(step.kind == kind for step in blocker.steps)
+
+
+def _told(similar: list[Similar], kind: StepKind, chance: float) -> str:
+    tried, worked = counts_of(similar, kind)
+    if not tried:
+        return f"not tried yet against such a blocker; expected to help in {chance:.0%}"
+    return f"worked {worked} of {tried} times for similar blockers; expected {chance:.0%}"

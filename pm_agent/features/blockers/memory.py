@@ -1,0 +1,132 @@
+"""What the workspace remembers: cases like a blocker, and how likely each remedy is to help.
+
+Evidence of a similar case counts by how alike its text is, and half of that from another project.
+Only the newest outcomes count, so what stopped working fades, and what failed three times in a row
+is not offered. Where little is known the type's own record stands in, and where that is short too,
+a guess (`PRIOR`).
+"""
+
+from typing import NamedTuple
+
+from pm_agent.domain.blocker import Blocker, BlockerType
+from pm_agent.domain.case import Case, Remedy, StepKind
+from pm_agent.domain.ids import BlockerId, BodyRef, ProjectId
+from pm_agent.domain.time import DAY_US
+from pm_agent.domain.world import World
+from pm_agent.features.blockers.sketch import similarity
+
+SAME = 0.5  # similarity from which two blockers are one case
+NEAR = 0.25  # from which another case is evidence
+OTHER_PROJECT = 0.5  # weight of its evidence
+MEMORY_US = 60 * DAY_US  # older evidence is none
+# Share of blockers that a remedy resolves before anything is known. Judgement; outcomes outweigh
+# it after a few blockers.
+PRIOR: dict[StepKind, float] = {
+    "known_fix": 0.3,
+    "wait": 0.8,
+    "retry": 0.4,
+    "reassign": 0.5,
+    "ask_help": 0.4,
+    "split": 0.5,
+    "advice": 0.3,
+}
+PRIOR_WEIGHT = 2.0  # outcomes that the next wider group counts for
+
+
+class Similar(NamedTuple):
+    """A case and how much its evidence counts."""
+
+    case: Case
+    similarity: float
+    weight: float
+
+
+class Fix(NamedTuple):
+    """A known answer with what is known of it."""
+
+    text: BodyRef
+    by: str
+    chance: float
+    tried: int
+    worked: int
+    similarity: float  # of the nearest case that knows it
+
+
+def case_of(
+    world: World, blocker_type: BlockerType, project_id: ProjectId, sketch: tuple[int, ...]
+) -> BlockerId:
+    """Id of the case that a new blocker belongs to; empty when it begins one."""
+    near = [
+        (similarity(sketch, case.sketch), case.project_id == project_id, case.id)
+        for case in world.cases.values()
+        if case.blocker_type == blocker_type
+    ]
+    best = max(near, default=None)
+    return best[2] if best is not None and best[0] >= SAME else ""
+
+
+def similar_cases(world: World, blocker: Blocker, now_us: int) -> list[Similar]:
+    """Cases whose evidence counts for a blocker, nearest first."""
+    project_id = world.tasks[blocker.task_id].project_id
+    found = []
+    for case in world.cases.values():
+        if case.blocker_type != blocker.blocker_type or case.last_us < now_us - MEMORY_US:
+            continue
+        is_own = case.id == blocker.case_id
+        alike = 1.0 if is_own else similarity(blocker.sketch, case.sketch)
+        if alike >= NEAR:
+            weight = alike * (1.0 if case.project_id == project_id else OTHER_PROJECT)
+            found.append(Similar(case, alike, weight))
+    return sorted(found, key=lambda one: -one.weight)
+
+
+def known_fixes(similar: list[Similar]) -> list[Fix]:
+    """Answers that helped against similar blockers and still do, the most promising first."""
+    by_text: dict[BodyRef, list[tuple[Similar, Remedy]]] = {}
+    for one in similar:
+        for remedy in one.case.remedies:
+            if remedy.step == "known_fix" and remedy.text:
+                by_text.setdefault(remedy.text, []).append((one, remedy))
+    fixes = []
+    for text, known in by_text.items():
+        if any(remedy.stopped_working for _, remedy in known):
+            continue
+        evidence = [(one.weight, remedy) for one, remedy in known]
+        fixes.append(
+            Fix(
+                text=text,
+                by=known[0][1].by,
+                chance=_chance(evidence, PRIOR["known_fix"]),
+                tried=sum(remedy.tried for _, remedy in known),
+                worked=sum(remedy.worked for _, remedy in known),
+                similarity=max(one.similarity for one, _ in known),
+            )
+        )
+    return sorted(fixes, key=lambda fix: -fix.chance)
+
+
+def chance_of(world: World, blocker: Blocker, similar: list[Similar], step: StepKind) -> float:
+    """Estimated probability that an automatic step helps against a blocker."""
+    of_type = [
+        (1.0, remedy)
+        for case in world.cases.values()
+        if case.blocker_type == blocker.blocker_type
+        for remedy in case.remedies
+        if remedy.step == step
+    ]
+    prior = _chance(of_type, PRIOR[step])
+    near = [(s.weight, r) for s in similar for r in s.case.remedies if r.step == step]
+    return _chance(near, prior)
+
+
+def counts_of(similar: list[Similar], step: StepKind) -> tuple[int, int]:
+    """How often a step was tried and worked against similar blockers: (tried, worked)."""
+    known = [r for s in similar for r in s.case.remedies if r.step == step]
+    return sum(r.tried for r in known), sum(r.worked for r in known)
+
+
+def _chance(evidence: list[tuple[float, Remedy]], prior: float) -> float:
+    """Mean of the posterior after weighted outcomes, from a prior worth two of them."""
+    tried = sum(weight * remedy.recent_tried for weight, remedy in evidence)
+    worked = sum(weight * remedy.recent_worked for weight, remedy in evidence)
+    return (worked + prior * PRIOR_WEIGHT) / (tried + PRIOR_WEIGHT)

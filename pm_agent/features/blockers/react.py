@@ -1,0 +1,92 @@
+"""Steps against blockers have deadlines; advice is asked of the language model."""
+
+from collections.abc import Iterator
+
+from pm_agent.domain.assignment import CompletionAccepted
+from pm_agent.domain.blocker import (
+    BlockerAcknowledged,
+    BlockerAdvised,
+    BlockerStepEnded,
+    BlockerStepTaken,
+    CheckBlocker,
+    SettleBlockers,
+)
+from pm_agent.domain.envelope import SYSTEM, Event, EventData
+from pm_agent.domain.ids import BlockerId
+from pm_agent.domain.task import TaskCancelled, TaskDeadLettered
+from pm_agent.domain.world import World
+from pm_agent.kernel.effects import Alarm, AskForAdvice, Effect, effect_of
+from pm_agent.kernel.types import Reactor
+
+Dated = BlockerStepTaken | BlockerAdvised | BlockerAcknowledged
+
+
+def ask_for_advice(event: Event, data: BlockerStepTaken, world: World) -> Effect | None:
+    """Want the language model's advice when that is the step."""
+    if data.step != "advice":
+        return None
+    token = world.tasks[data.task_id].lease_token
+    return effect_of(event, data.task_id, token, AskForAdvice(data.blocker_id))
+
+
+def look_again(event: Event, data: Dated, world: World) -> Alarm:
+    """Look at a step when it has had its time."""
+    return _alarm(data.until_us, data.blocker_id, data.number)
+
+
+def go_on(event: Event, data: BlockerStepEnded, world: World) -> Alarm | None:
+    """Take the next step at once, where what ended the last one did not."""
+    blocker = world.blockers[data.blocker_id]
+    return _alarm(event.at_us, blocker.id, 0) if blocker.is_open else None
+
+
+def settle(
+    event: Event, data: CompletionAccepted | TaskCancelled | TaskDeadLettered, world: World
+) -> Alarm | None:
+    """Tell blockers that wait for a task, or have a step to prove on it, that it ended."""
+    known = world.task_blockers.get(data.task_id, ())
+    if data.task_id not in world.awaited and not any(
+        world.blockers[b].unproven_step for b in known
+    ):
+        return None
+    command = SettleBlockers(
+        request_id=f"system:blockers:{data.task_id}:{event.position}",
+        principal=SYSTEM,
+        task_id=data.task_id,
+    )
+    return Alarm(event.at_us, command)
+
+
+def alarms(world: World) -> Iterator[Alarm]:
+    """Alarms for every open blocker; one from before there were steps gets its first."""
+    for blocker in world.blockers.values():
+        if blocker.is_open and not world.tasks[blocker.task_id].is_terminal:
+            step = blocker.step
+            if step is None:
+                yield _alarm(blocker.reported_at_us, blocker.id, 0)
+            else:
+                yield _alarm(step.until_us, blocker.id, step.number)
+
+
+def _alarm(at_us: int, blocker_id: BlockerId, number: int) -> Alarm:
+    command = CheckBlocker(
+        request_id=f"system:blocker:{blocker_id}:{number}",
+        principal=SYSTEM,
+        blocker_id=blocker_id,
+        number=number,
+    )
+    return Alarm(at_us, command)
+
+
+REACTORS: dict[type[EventData], Reactor] = {
+    BlockerStepTaken: ask_for_advice,
+    BlockerStepEnded: go_on,
+    CompletionAccepted: settle,
+    TaskCancelled: settle,
+    TaskDeadLettered: settle,
+}
+DEADLINES: dict[type[EventData], Reactor] = {
+    BlockerStepTaken: look_again,
+    BlockerAdvised: look_again,
+    BlockerAcknowledged: look_again,
+}
