@@ -3,7 +3,7 @@
 from collections import deque
 from collections.abc import Callable
 from random import Random
-from typing import Any
+from typing import Any, get_args
 
 import msgspec
 
@@ -17,7 +17,7 @@ from pm_agent.domain.assignment import (
     WaitForTask,
     WithdrawOffer,
 )
-from pm_agent.domain.blocker import ReportBlocker
+from pm_agent.domain.blocker import BlockerType, ReportBlocker, ReportFix
 from pm_agent.domain.envelope import Command, Principal, Usage
 from pm_agent.domain.hold import PlaceHold
 from pm_agent.domain.ids import TaskId
@@ -29,6 +29,7 @@ from simulation.clients import Client, World
 from simulation.talk import Talk
 
 SKILLS = ("api", "rust", "sql")
+STOPPED_BY = ("no credentials", "the disk is full", "no credentials for staging", "which colour?")
 AWAY_US = (MINUTE_US, 12 * HOUR_US)
 SIGNS_AGAIN_US = (MINUTE_US, HOUR_US)
 COMES_BACK = 0.7  # of the agents that die
@@ -258,7 +259,8 @@ class Agent(Client):
             (0.70, self._complete),
             (0.78, self._fail),
             (0.83, self._give_back),
-            (0.92, self._report_blocker),
+            (0.90, self._report_blocker),
+            (0.93, self._judge_step),
         ):
             if roll < share:
                 self._about(lease, act)
@@ -344,9 +346,24 @@ class Agent(Client):
         return self._lease_command(ReleaseTask, lease)
 
     def _report_blocker(self, lease: Lease) -> Command:
-        gives_back = self.random.random() < 0.5
+        tasks, wants = list(self._board().tasks), self.random.random()
         return self._lease_command(
-            ReportBlocker, lease, description="no credentials", release=gives_back
+            ReportBlocker,
+            lease,
+            description=self.random.choice(STOPPED_BY),
+            release=self.random.random() < 0.5,
+            blocker_type=self.random.choice(get_args(BlockerType)),
+            needs_task_ids=(self.random.choice(tasks),) if tasks and wants < 0.3 else (),
+            needs_skills=(Skill(self.random.choice(SKILLS), 2),) if wants > 0.7 else (),
+        )
+
+    def _judge_step(self, lease: Lease) -> Command:
+        blockers = [b.id for b in self._board().open_blockers(lease[0])] or ["B-1"]
+        return self._command(
+            ReportFix,
+            blocker_id=self.random.choice(blockers),
+            lease_token=lease[1],
+            worked=self.random.random() < 0.5,
         )
 
     def _log(self, lease: Lease) -> Command:
@@ -391,6 +408,7 @@ _ALTERED: dict[type[Command], dict[str, Any]] = {
     CompleteTask: {"summary": "other words"},
     ReleaseTask: {"note": "other words"},
     ReportBlocker: {"description": "other words"},
+    ReportFix: {"note": "other words"},
     LogDecision: {"decision": "other words"},
     LogArtifact: {"uri": "other/place.md"},
     ClaimTask: {"project_id": "P-0"},

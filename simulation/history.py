@@ -31,6 +31,7 @@ from pm_agent.domain.assignment import (
     WaitForTask,
     WithdrawOffer,
 )
+from pm_agent.domain.blocker import StoreAdvice
 from pm_agent.domain.envelope import Command, Event
 from pm_agent.domain.handoff import HandoffAccepted
 from pm_agent.domain.ids import AgentId, MessageId, number_of
@@ -69,6 +70,7 @@ MAY_CHANGE_NOTHING: frozenset[type[Command]] = frozenset(
         RegisterAgent,
         RejectCompletion,
         SetCriticalPaths,
+        StoreAdvice,
         StoreInstructions,
         UpdateProject,
         UpdateTask,

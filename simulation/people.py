@@ -11,10 +11,11 @@ import msgspec
 
 from pm_agent.domain.access import IssueToken, RevokeToken
 from pm_agent.domain.assignment import AcceptCompletion, RejectCompletion
-from pm_agent.domain.blocker import ResolveBlocker
+from pm_agent.domain.blocker import AcknowledgeBlocker, ResolveBlocker, StoreAdvice
 from pm_agent.domain.envelope import SYSTEM, Command, Principal
 from pm_agent.domain.hold import LiftHold, PlaceHold
 from pm_agent.domain.instruction import AbandonEffect, StoreInstructions
+from pm_agent.domain.model_call import BY_RULES
 from pm_agent.domain.project import CreateProject, Gate, UpdateProject
 from pm_agent.domain.task import (
     CancelTask,
@@ -31,7 +32,7 @@ from pm_agent.domain.task import (
 from pm_agent.domain.time import DAY_US, HOUR_US, MINUTE_US, SECOND_US
 from pm_agent.domain.world import World as Board
 from pm_agent.features.planning.critical_path import critical_paths
-from pm_agent.kernel.effects import Effect, RunGate
+from pm_agent.kernel.effects import AskForAdvice, Effect, RunGate
 from pm_agent.kernel.types import Reply
 from simulation.agents import SKILLS
 from simulation.clients import Client, World
@@ -92,11 +93,13 @@ class Person(Client):
         for project in self._projects:
             if project.project_id not in board.projects:
                 return self._new_project(project)
-        if sum(counts["open"] for counts in board.counts.values()) < self._backlog:
+        # Blocked tasks come back without a person, too, and with them the backlog would grow.
+        if sum(c["open"] + c["blocked"] for c in board.counts.values()) < self._backlog:
             return self._new_tasks()
         acts = (
             *[self._judge] * 5,
-            *[self._resolve] * 5,
+            *[self._resolve] * 4,
+            self._acknowledge,
             *[self._hold] * 2,
             *[self._let_go] * 4,
             *[self._change] * 3,
@@ -211,6 +214,10 @@ class Person(Client):
         return self._command(
             ResolveBlocker, blocker_id=self.random.choice(blockers), resolution="use the vault"
         )
+
+    def _acknowledge(self) -> Command:
+        blockers = [b.id for b in self._board().blockers.values() if b.is_open] or ["B-1"]
+        return self._command(AcknowledgeBlocker, blocker_id=self.random.choice(blockers))
 
     def _log(self) -> Command:
         return self._command(LogDecision, task_id=self._task().id, decision="we ship on Friday")
@@ -363,6 +370,15 @@ class EffectRunner(Client):
         if not isinstance(effect.want, RunGate):
             if self.around.faults.strikes("effect_abandoned"):
                 return AbandonEffect(**fields, reason="no answer")
+            if isinstance(effect.want, AskForAdvice):
+                del fields["task_id"]
+                return StoreAdvice(
+                    **fields,
+                    blocker_id=effect.want.blocker_id,
+                    text="Look again.",
+                    needs_person=self.random.random() < 0.3,
+                    call=BY_RULES,
+                )
             fields["lease_token"] = effect.lease_token
             return StoreInstructions(**fields, text="1. Read.", writer="rules")
         fields["lease_token"] = effect.lease_token

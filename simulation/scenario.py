@@ -148,6 +148,7 @@ class Faults(Table):
     blocker: Share = 0.0  # it needs an answer
     blocker_min: Positive = 45  # median until somebody answers
     blocker_release: Share = 0.3  # of blockers, with which the agent gives the task back
+    ladder: Literal["full", "advice", "person"] = "person"  # what is done before a person is asked
     vanish: Share = 0.0  # of offers that a waiting agent does not answer
 
     @model_validator(mode="after")
@@ -229,7 +230,8 @@ class Scenario(Table):
 
     def numbers(self) -> Policy:
         """Numbers of decisions, with those that the scenario changes."""
-        return msgspec.convert(msgspec.to_builtins(Policy()) | self.policy, Policy, strict=False)
+        numbers = msgspec.to_builtins(Policy()) | {"blocker_ladder": self.faults.ladder}
+        return msgspec.convert(numbers | self.policy, Policy, strict=False)
 
     @model_validator(mode="after")
     def _names_are_known(self) -> Self:

@@ -49,13 +49,20 @@ from pm_agent.features.assignment.decide import ClaimResult
 from pm_agent.features.backlog import history as backlog_history
 from pm_agent.features.backlog import status as backlog_status
 from pm_agent.features.backlog import view as backlog_view
+from pm_agent.features.blockers import view as blockers_view
 from pm_agent.features.collaboration import view as collaboration_view
 from pm_agent.features.collaboration.decide import CollaborationResult, HandoffResult
 from pm_agent.features.instructions import view as instructions_view
 from pm_agent.features.quality.decide import CompletionResult
 from pm_agent.features.team import view as team_view
 from pm_agent.features.team.decide import RegisterResult
-from pm_agent.kernel.fencing import require_agent, require_member, require_self, require_task
+from pm_agent.kernel.fencing import (
+    require_agent,
+    require_member,
+    require_project,
+    require_self,
+    require_task,
+)
 from pm_agent.kernel.types import Reply, Result
 from pm_agent.runtime.credentials import Grant, NewKey
 from pm_agent.runtime.ingress import Ingress
@@ -652,6 +659,16 @@ async def status(call: Call, given: schemas.StatusInput) -> Answer:
         call.world, parked=ingress.n_parked, is_stale=ingress.is_stale, signs=signs
     )
     return call.read(status)
+
+
+async def list_blockers(call: Call, given: schemas.ListBlockersInput) -> Answer:
+    """Read blockers with what was done about them."""
+    if given.project_id is not None:
+        require_project(call.world, given.project_id)
+    only_open = not given.include_resolved
+    found = blockers_view.chosen(call.world, given.project_id, only_open=only_open)
+    texts = await call.ingress.texts(blockers_view.refs_of(call.world, found))
+    return call.read(blockers_view.blocker_list(call.world, found, texts, call.ingress.now_us()))
 
 
 async def agent_status(call: Call, given: schemas.AgentStatusInput) -> Answer:

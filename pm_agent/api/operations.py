@@ -37,6 +37,7 @@ from pm_agent.features.backlog import history as backlog_history
 from pm_agent.features.backlog import status as backlog_status
 from pm_agent.features.backlog import view as backlog_view
 from pm_agent.features.backlog.decide import ImportResult, LogResult, ProjectResult, TaskResult
+from pm_agent.features.blockers import view as blockers_view
 from pm_agent.features.blockers.decide import BlockerResult
 from pm_agent.features.collaboration import view as collaboration_view
 from pm_agent.features.collaboration.decide import CollaborationResult, HandoffResult, SentResult
@@ -207,7 +208,23 @@ OPERATIONS: tuple[Operation, ...] = (
         command=blocker.ReportBlocker,
         handler=handlers.sends(blocker.ReportBlocker),
         help="Call this when something stops you that you cannot solve yourself. Keep the task and "
-        "wait for an answer in get_task_context, or give it back with release=true.",
+        "wait for an answer in get_task_context, or give it back with release=true. The reply says "
+        "what is being done about it and what you do meanwhile.",
+    ),
+    Operation(
+        name="report_fix",
+        kind="command",
+        tier="core",
+        work="progress",
+        method="POST",
+        path="/v1/blockers/{blocker_id}/fix",
+        roles=WORKER,
+        input=schemas.ReportFixInput,
+        result=BlockerResult,
+        command=blocker.ReportFix,
+        handler=handlers.sends(blocker.ReportFix),
+        help="Call this when you have tried what get_task_context shows under blockers as the "
+        "present step: it worked, and you go on; or it did not, and the next step follows.",
     ),
     Operation(
         name="resolve_blocker",
@@ -222,6 +239,36 @@ OPERATIONS: tuple[Operation, ...] = (
         command=blocker.ResolveBlocker,
         handler=handlers.sends(blocker.ResolveBlocker),
         help="Call this when you know the answer to a blocker, yours or another agent's.",
+    ),
+    Operation(
+        name="list_blockers",
+        kind="query",
+        tier="wider",
+        work="board_read",
+        method="GET",
+        path="/v1/blockers",
+        roles=WORKER,
+        input=schemas.ListBlockersInput,
+        result=blockers_view.BlockerList,
+        handler=handlers.list_blockers,
+        idempotent=True,
+        help="Call this to see what stops tasks: every step that was taken, why and with what "
+        "outcome, and what is remembered of similar blockers.",
+    ),
+    Operation(
+        name="acknowledge_blocker",
+        kind="command",
+        tier="lead",
+        work="progress",
+        method="POST",
+        path="/v1/blockers/{blocker_id}/acknowledge",
+        roles=LEAD,
+        input=schemas.AcknowledgeBlockerInput,
+        result=BlockerResult,
+        command=blocker.AcknowledgeBlocker,
+        handler=handlers.sends(blocker.AcknowledgeBlocker),
+        help="Call this when you have seen a blocker that was escalated and will answer it; you "
+        "are not asked again for a day.",
     ),
     Operation(
         name="release_task",

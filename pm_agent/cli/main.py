@@ -4,6 +4,7 @@ import typer
 
 from pm_agent.cli import (
     audit,
+    blockers,
     board,
     connect,
     demo,
@@ -32,6 +33,7 @@ app.command("demo")(demo.demo)
 app.command("status")(board.status)
 app.command("tasks")(board.tasks)
 app.command("agents")(board.agents)
+app.command("blockers")(blockers.blockers)
 app.command("why")(audit.why)
 app.command("verify")(audit.verify)
 app.command("replay")(audit.replay)

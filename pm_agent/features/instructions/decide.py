@@ -11,6 +11,7 @@ from pm_agent.domain.instruction import (
 from pm_agent.domain.model_call import BY_RULES
 from pm_agent.domain.world import World
 from pm_agent.kernel.caps import after_usage
+from pm_agent.kernel.effects import WriteInstructions
 from pm_agent.kernel.types import Context, Decision, Result
 
 
@@ -27,7 +28,9 @@ def store(world: World, command: StoreInstructions, context: Context) -> Decisio
         message = "Only the system stores instructions."
         raise Forbidden(message)
     text = context.body(command.text)
-    if command.effect_id not in context.pending_effects or text is None:  # late, or a second time
+    wanted = context.pending_effects.get(command.effect_id)
+    is_wanted = wanted is not None and isinstance(wanted.want, WriteInstructions)
+    if not is_wanted or text is None:  # late, or a second time
         return Decision(result=EffectResult(effect_id=command.effect_id, stored=False))
     written = InstructionsWritten(
         effect_id=command.effect_id,

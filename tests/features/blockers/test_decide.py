@@ -3,7 +3,7 @@
 import pytest
 
 from pm_agent.domain.assignment import AssignmentExpired, TaskReleased
-from pm_agent.domain.blocker import BlockerReported, BlockerResolved
+from pm_agent.domain.blocker import BlockerReported, BlockerResolved, BlockerStepTaken
 from tests.scenario import (
     ADA,
     BOB,
@@ -27,7 +27,7 @@ def working(team: Scenario) -> Scenario:
 
 
 def test_an_agent_that_keeps_its_task_waits_for_the_answer(working: Scenario) -> None:
-    working.when(report_blocker("T-1", 1)).then(BlockerReported)
+    working.when(report_blocker("T-1", 1)).then(BlockerReported, BlockerStepTaken)
     assert working.state("T-1") == "blocked"
     assert working.world.agents[ADA].active == ("T-1",)
     working.when(resolve_blocker("B-1")).then(BlockerResolved)
@@ -35,7 +35,9 @@ def test_an_agent_that_keeps_its_task_waits_for_the_answer(working: Scenario) ->
 
 
 def test_an_agent_that_gives_its_task_back_frees_its_place(working: Scenario) -> None:
-    working.when(report_blocker("T-1", 1, release=True)).then(BlockerReported, TaskReleased)
+    working.when(report_blocker("T-1", 1, release=True)).then(
+        BlockerReported, TaskReleased, BlockerStepTaken
+    )
     assert working.state("T-1") == "blocked"
     assert working.world.agents[ADA].active == ()
     assert "T-1" not in working.world.ready
