@@ -360,7 +360,9 @@ def _count_resolution(world: "World", event: Event, data: BlockerResolved) -> No
             _end_step(world, blocker, data.step, "worked", event.at_us)
         return
     if blocker.step is not None:
-        _end_step(world, blocker, blocker.step.number, "superseded", event.at_us)
+        is_helped = blocker.step.kind == "ask_help" and event.principal.startswith("agent:")
+        outcome: StepOutcome = "worked" if is_helped else "superseded"
+        _end_step(world, blocker, blocker.step.number, outcome, event.at_us)
     if not event.principal.startswith("system:"):
         fix = Remedy(step="known_fix", text=data.resolution, by=event.principal)
         credit(world, blocker.case_id, fix, worked=True, at_us=event.at_us)

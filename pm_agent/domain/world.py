@@ -528,9 +528,9 @@ class World:
                 self.held_min[known_agent.id] += active.estimate_min
         for known_blocker in self.blockers.values():
             self.task_blockers.setdefault(known_blocker.task_id, []).append(known_blocker.id)
+            self._count_awaited(known_blocker, is_open=known_blocker.is_open)
         for known_handoff in self.handoffs.values():
             self.task_handoffs[known_handoff.task_id] = known_handoff.id
-            self._count_awaited(known_blocker, is_open=known_blocker.is_open)
         for known_project in self.projects.values():
             if known_project.is_limited:
                 self.limited[known_project.id] = None

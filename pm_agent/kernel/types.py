@@ -54,6 +54,7 @@ class Policy(msgspec.Struct, frozen=True, kw_only=True):
     blocker_ladder: Literal["full", "advice", "person"] = "full"
     blocker_try_us: int = 15 * MINUTE_US  # for an agent to say whether something helped
     blocker_retry_us: int = 2 * MINUTE_US  # pause before the first retry; it doubles
+    blocker_help_us: int = 20 * MINUTE_US  # for another agent to answer
     blocker_split_us: int = 45 * MINUTE_US  # what a task split off is expected to take
     person_answer_us: int = 2 * HOUR_US  # until a person answers, as a rule; what steps save
     escalate_again_us: int = 30 * MINUTE_US  # then a person is asked again; it doubles

@@ -40,6 +40,8 @@ MEANWHILE: dict[str, str] = {
     "retry": "Pause as long as the step says, try the same once more, and call report_fix.",
     "advice": "Advice comes: read get_task_context in a minute, try it, and call report_fix.",
     "escalate": "A person was asked. Keep heartbeating, and read get_task_context for the answer.",
+    "ask_help": "Other agents were asked. Keep heartbeating, and read get_task_context for the "
+    "answer; call report_fix when it helped.",
     "reassign": "Another agent has what is missing and gets the task. Ask for another with "
     "request_next_task.",
     "split": "What is missing became a task of its own, and yours waits for it. Ask for another "

@@ -32,11 +32,11 @@ from pm_agent.kernel.types import Context, Policy
 
 AUTOMATIC: dict[BlockerType, tuple[StepKind, ...]] = {
     "dependency": ("wait", "split"),
-    "needs_input": (),
-    "capability": ("reassign", "split"),
-    "environment": ("retry", "split"),
+    "needs_input": ("ask_help",),
+    "capability": ("reassign", "ask_help", "split"),
+    "environment": ("retry", "ask_help", "split"),
     "transient": ("retry",),
-    "other": (),
+    "other": ("ask_help",),
 }
 MAX_RETRIES = 3
 MAX_FIXES = 2  # known fixes tried against one blocker
@@ -131,6 +131,10 @@ def _automatic(
             cost_us = policy.blocker_try_us
             is_possible = not _tried(blocker, kind) and can_reassign(world, blocker)
             until_us = now_us
+        elif kind == "ask_help":
+            cost_us = policy.blocker_help_us
+            is_possible = not _tried(blocker, kind) and can_help(world, blocker)
+            until_us = now_us + cost_us
         else:
             cost_us = policy.blocker_split_us
             is_possible = not _tried(blocker, kind) and can_split(world, blocker)
@@ -148,15 +152,26 @@ def can_reassign(world: World, blocker: Blocker) -> bool:
     """Whether another agent has what this one lacks."""
     if not blocker.needs_skills:
         return False
+    return _somebody_else(world, blocker, required_skills(world, blocker))
+
+
+def _somebody_else(world: World, blocker: Blocker, needed: tuple[Skill, ...]) -> bool:
     project_id = world.tasks[blocker.task_id].project_id
-    needed = required_skills(world, blocker)
     return any(
         agent.id != blocker.agent_id
         and not agent.holds
+        and not agent.left_at_us
         and (not agent.project_ids or project_id in agent.project_ids)
         and has_skills(agent.skills, needed)
         for agent in world.agents.values()
     )
+
+
+def can_help(world: World, blocker: Blocker) -> bool:
+    """Whether somebody waits for help, and another agent might know it."""
+    if blocker.task_id not in world.assignments:
+        return False
+    return _somebody_else(world, blocker, required_skills(world, blocker))
 
 
 def has_skills(skills: tuple[Skill, ...], needed: tuple[Skill, ...]) -> bool:
@@ -172,6 +187,7 @@ def can_split(world: World, blocker: Blocker) -> bool:
         return False
     return any(
         has_skills(agent.skills, blocker.needs_skills)
+        and not agent.left_at_us
         and (not agent.project_ids or task.project_id in agent.project_ids)
         for agent in world.agents.values()
     )

@@ -11,9 +11,11 @@ from pm_agent.domain.blocker import (
     CheckBlocker,
     SettleBlockers,
 )
+from pm_agent.domain.collaboration import RequestCollaboration
 from pm_agent.domain.envelope import SYSTEM, Event, EventData
 from pm_agent.domain.ids import BlockerId
 from pm_agent.domain.task import TaskCancelled, TaskDeadLettered
+from pm_agent.domain.time import SECOND_US
 from pm_agent.domain.world import World
 from pm_agent.kernel.effects import Alarm, AskForAdvice, Effect, effect_of
 from pm_agent.kernel.types import Reactor
@@ -21,12 +23,33 @@ from pm_agent.kernel.types import Reactor
 Dated = BlockerStepTaken | BlockerAdvised | BlockerAcknowledged
 
 
-def ask_for_advice(event: Event, data: BlockerStepTaken, world: World) -> Effect | None:
-    """Want the language model's advice when that is the step."""
-    if data.step != "advice":
-        return None
-    token = world.tasks[data.task_id].lease_token
-    return effect_of(event, data.task_id, token, AskForAdvice(data.blocker_id))
+def ask(event: Event, data: BlockerStepTaken, world: World) -> Effect | Alarm | None:
+    """Want the language model's advice, or another agent's help, when that is the step."""
+    task = world.tasks[data.task_id]
+    if data.step == "advice":
+        return effect_of(event, task.id, task.lease_token, AskForAdvice(data.blocker_id))
+    if data.step == "ask_help":
+        return Alarm(event.at_us, _request(event, data, world))
+    return None
+
+
+def _request(event: Event, data: BlockerStepTaken, world: World) -> RequestCollaboration:
+    """Ask for help in the name of the agent that is stopped; its own words stay in the context."""
+    task, blocker = world.tasks[data.task_id], world.blockers[data.blocker_id]
+    need = (
+        f"{blocker.agent_id} is stopped at {task.id} by blocker {blocker.id} "
+        f"({blocker.blocker_type}). Read get_task_context of {task.id}; if you know the answer, "
+        f"give it with resolve_blocker."
+    )
+    return RequestCollaboration(
+        request_id=f"system:help:{blocker.id}:{data.number}",
+        principal=SYSTEM,
+        task_id=task.id,
+        lease_token=task.lease_token,
+        need=need,
+        skills=blocker.needs_skills,
+        answer_within_s=max(1, (data.until_us - event.at_us) // SECOND_US),
+    )
 
 
 def look_again(event: Event, data: Dated, world: World) -> Alarm:
@@ -79,7 +102,7 @@ def _alarm(at_us: int, blocker_id: BlockerId, number: int) -> Alarm:
 
 
 REACTORS: dict[type[EventData], Reactor] = {
-    BlockerStepTaken: ask_for_advice,
+    BlockerStepTaken: ask,
     BlockerStepEnded: go_on,
     CompletionAccepted: settle,
     TaskCancelled: settle,

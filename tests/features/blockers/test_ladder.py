@@ -36,6 +36,7 @@ from tests.scenario import (
     claim,
     complete,
     heartbeat,
+    of_person,
     report_blocker,
     request_id,
     resolve_blocker,
@@ -48,11 +49,17 @@ DISK_AGAIN = "no space left on device while writing /tmp/build/99"
 
 @pytest.fixture
 def working(team: Scenario) -> Scenario:
-    """A-ada works on T-1; A-bob is there too."""
-    team.given(an_agent(BOB))
+    """A-ada works on T-1."""
     team.new_task()
     team.assigned()
     return team
+
+
+@pytest.fixture
+def pair(working: Scenario) -> Scenario:
+    """A-bob is there too."""
+    working.given(an_agent(BOB))
+    return working
 
 
 def fix(blocker_id: str, token: int, *, worked: bool, agent_id: str = ADA) -> ReportFix:
@@ -209,19 +216,40 @@ def test_the_ladder_can_be_cut_short(ladder: str, first: str) -> None:
     assert steps(scenario) == [first]
 
 
+# -- help -------------------------------------------------------------------------------------
+
+
+def test_another_agent_is_asked_and_its_answer_counts_as_help(pair: Scenario) -> None:
+    pair.given(report_blocker("T-1", 1))
+    assert steps(pair) == ["ask_help"]
+    (request,) = pair.world.collaborations.values()
+    assert (request.asker_id, request.invited) == (ADA, (BOB,))
+    answer = resolve_blocker("B-1", "It lies in the vault.")
+    pair.given(of_person(answer, agent_principal(BOB)))
+    assert retold(pair, "B-1") == [("ask_help", "worked")]
+    (case,) = pair.world.cases.values()
+    assert [(r.step, r.worked) for r in case.remedies] == [("ask_help", 1), ("known_fix", 1)]
+
+
+def test_the_ladder_goes_on_when_nobody_helps(pair: Scenario) -> None:
+    pair.given(report_blocker("T-1", 1))
+    pair.after(minutes=21)
+    assert retold(pair, "B-1") == [("ask_help", "no_answer"), ("advice", "")]
+
+
 # -- work that is missing ---------------------------------------------------------------------
 
 
-def test_a_blocker_ends_with_the_task_that_it_waits_for(working: Scenario) -> None:
-    other = working.new_task("the missing work")
+def test_a_blocker_ends_with_the_task_that_it_waits_for(pair: Scenario) -> None:
+    other = pair.new_task("the missing work")
     missing = report_blocker("T-1", 1, blocker_type="dependency", needs_task_ids=(other,))
-    working.given(missing)
-    assert steps(working) == ["wait"]
-    given = working.assigned(BOB)
-    working.given(complete(other, given.lease_token, BOB))
-    working.after(seconds=0)
-    assert working.state("T-1") == "assigned"
-    assert retold(working, "B-1") == [("wait", "worked")]
+    pair.given(missing)
+    assert steps(pair) == ["wait"]
+    given = pair.assigned(BOB)
+    pair.given(complete(other, given.lease_token, BOB))
+    pair.after(seconds=0)
+    assert pair.state("T-1") == "assigned"
+    assert retold(pair, "B-1") == [("wait", "worked")]
 
 
 def test_what_will_not_come_is_not_waited_for(working: Scenario) -> None:
@@ -238,26 +266,26 @@ def test_tasks_that_wait_for_each_other_do_not_wait_for_ever(working: Scenario) 
     assert "wait" not in steps(working)
 
 
-def test_missing_work_becomes_a_task_that_goes_first(working: Scenario) -> None:
-    working.when(report_blocker("T-1", 1, blocker_type="dependency")).then(
+def test_missing_work_becomes_a_task_that_goes_first(pair: Scenario) -> None:
+    pair.when(report_blocker("T-1", 1, blocker_type="dependency")).then(
         BlockerReported, BlockerStepTaken, TaskCreated, TaskUpdated, BlockerResolved, TaskReleased
     )
-    assert working.task("T-1").dependencies == ("T-2",)
-    assert working.task("T-1").state == "open"
-    assert not working.task("T-1").is_ready
-    assert working.world.agents[ADA].active == ()
-    working.done("T-2", BOB)
-    working.done("T-1", BOB)
-    working.after(seconds=0)
-    assert retold(working, "B-1") == [("split", "worked")]
+    assert pair.task("T-1").dependencies == ("T-2",)
+    assert pair.task("T-1").state == "open"
+    assert not pair.task("T-1").is_ready
+    assert pair.world.agents[ADA].active == ()
+    pair.done("T-2", BOB)
+    pair.done("T-1", BOB)
+    pair.after(seconds=0)
+    assert retold(pair, "B-1") == [("split", "worked")]
 
 
-def test_a_task_that_was_split_off_is_not_split_again(working: Scenario) -> None:
-    working.given(report_blocker("T-1", 1, blocker_type="dependency"))
-    given = working.assigned(BOB)
+def test_a_task_that_was_split_off_is_not_split_again(pair: Scenario) -> None:
+    pair.given(report_blocker("T-1", 1, blocker_type="dependency"))
+    given = pair.assigned(BOB)
     blocked = report_blocker("T-2", given.lease_token, BOB, blocker_type="dependency")
-    working.given(blocked)
-    assert steps(working) == ["advice"]
+    pair.given(blocked)
+    assert steps(pair) == ["advice"]
 
 
 def test_a_task_cannot_wait_for_itself_or_for_an_unknown_one(working: Scenario) -> None:
@@ -322,17 +350,17 @@ def test_the_second_blocker_of_a_kind_is_fixed_from_memory(working: Scenario) ->
     assert (known.tried, known.worked, known.by) == (2, 2, "person:pat")
 
 
-def test_what_helped_somewhere_else_is_tried_by_the_next_agent(working: Scenario) -> None:
-    blocked_and_answered(working)
-    working.given(
+def test_what_helped_somewhere_else_is_tried_by_the_next_agent(pair: Scenario) -> None:
+    blocked_and_answered(pair)
+    pair.given(
         report_blocker("T-2", 1, description=DISK_AGAIN, blocker_type="environment", release=True)
     )
-    assert working.state("T-2") == "open"
-    assert working.world.blockers["B-2"].unproven_step == 1
-    given = working.assigned(BOB)
-    working.given(complete("T-2", given.lease_token, BOB))
-    working.after(seconds=0)
-    assert retold(working, "B-2") == [("known_fix", "worked")]
+    assert pair.state("T-2") == "open"
+    assert pair.world.blockers["B-2"].unproven_step == 1
+    given = pair.assigned(BOB)
+    pair.given(complete("T-2", given.lease_token, BOB))
+    pair.after(seconds=0)
+    assert retold(pair, "B-2") == [("known_fix", "worked")]
 
 
 def test_what_stopped_working_is_no_longer_offered(working: Scenario) -> None:
