@@ -16,6 +16,7 @@ from ray.exceptions import RayActorError, RayError
 
 from actors import wire
 from actors.cluster import NAMESPACE
+from actors.scorers import CurrentScorer
 from pm_agent.bootstrap import admit_admin, build_coordinator, ensure_admin_secret
 from pm_agent.domain.envelope import Body, Command
 from pm_agent.domain.errors import Fenced, PMError, Unavailable
@@ -38,6 +39,7 @@ class CoordinatorActor:
     def __init__(self, settings_json: str) -> None:
         self._settings = Settings.model_validate_json(settings_json)
         self._loop: CoordinatorLoop | None = None
+        self._following: asyncio.Task[None] | None = None
         self._starting = asyncio.Lock()
 
     async def ready(self) -> None:
@@ -108,8 +110,10 @@ class CoordinatorActor:
             return self._loop
         async with self._starting:
             if self._loop is None:
-                loop = build_coordinator(self._settings, on_crash=_end_process)
+                scorer = CurrentScorer(self._settings)
+                loop = build_coordinator(self._settings, on_crash=_end_process, scorer=scorer)
                 await loop.start()
+                self._following = asyncio.create_task(scorer.follow())
                 await admit_admin(loop, ensure_admin_secret(self._settings))
                 self._loop = loop
         return self._loop

@@ -4,10 +4,13 @@ Written with every stored version; read by whoever decides about its promotion.
 """
 
 import json
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any, NamedTuple, Self
 
 from pm_agent.domain.time import iso
 
+TABLES = ("baselines", "gains", "other")  # fields of the card that hold measures by name
 MIN_OUTCOMES = 300  # below, no claim of being better is made
 
 
@@ -20,6 +23,9 @@ class Measure(NamedTuple):
 
     def __str__(self) -> str:
         return f"{self.value:.4g} ({self.low:.4g} to {self.high:.4g})"
+
+
+NONE: Mapping[str, Measure] = MappingProxyType({})
 
 
 class Card(NamedTuple):
@@ -40,12 +46,18 @@ class Card(NamedTuple):
     parameters: dict[str, Any]
     limits: tuple[str, ...] = ()  # where it should not be trusted
     is_higher_better: bool = False
+    # By how much it is better than each on the same rows, above 0 when it is: paired, so far
+    # narrower than the intervals of the two. Without them those must not overlap.
+    gains: Mapping[str, Measure] = NONE
+    other: Mapping[str, Measure] = NONE  # further figures on the same rows, by what they say
 
     @property
     def beats_all_baselines(self) -> bool:
-        """Whether it is better than each, by intervals that do not overlap, on enough rows."""
+        """Whether it is better than each, beyond chance and on enough rows."""
         if self.n_evaluated < MIN_OUTCOMES:
             return False
+        if self.gains:
+            return all(gain.low > 0 for gain in self.gains.values())
         if self.is_higher_better:
             return all(self.model.low > other.high for other in self.baselines.values())
         return all(self.model.high < other.low for other in self.baselines.values())
@@ -54,7 +66,8 @@ class Card(NamedTuple):
         """JSON with sorted keys, so that equal cards are equal files."""
         fields = self._asdict()
         fields["model"] = self.model._asdict()
-        fields["baselines"] = {name: m._asdict() for name, m in self.baselines.items()}
+        for table in TABLES:
+            fields[table] = {name: m._asdict() for name, m in fields[table].items()}
         return json.dumps(fields, indent=1, sort_keys=True, allow_nan=False)
 
     @classmethod
@@ -69,7 +82,8 @@ class Card(NamedTuple):
         try:
             fields = json.loads(text)
             fields["model"] = Measure(**fields["model"])
-            fields["baselines"] = {k: Measure(**v) for k, v in fields["baselines"].items()}
+            for table in TABLES:
+                fields[table] = {k: Measure(**v) for k, v in fields.get(table, {}).items()}
             fields["features"] = tuple(fields["features"])
             fields["limits"] = tuple(fields["limits"])
             return cls(**fields)
@@ -96,6 +110,8 @@ class Card(NamedTuple):
             f"| {self.metric} | value (95 % interval) |",
             "|---|---|",
             *(f"| {name} | {measure} |" for name, measure in rows),
+            *(f"| better than {name} by | {gain} |" for name, gain in sorted(self.gains.items())),
+            *(f"| *{name}* | {measure} |" for name, measure in sorted(self.other.items())),
             "",
             f"On {self.n_evaluated} later rows it is {verdict}.",
             "",

@@ -21,9 +21,9 @@ import pandas as pd
 from pyarrow import ArrowException
 
 from models.errors import ColumnsMissing, FileNotReadable
-from models.features import FACT_NAMES
+from models.grid import FACT_NAMES, MORE_FACTS
 from pm_agent import bootstrap
-from pm_agent.domain.agent import AgentRegistered
+from pm_agent.domain.agent import AgentRegistered, Signature
 from pm_agent.domain.assignment import (
     AssignmentExpired,
     CandidateKept,
@@ -39,6 +39,7 @@ from pm_agent.domain.blocker import BlockerReported, BlockerResolved
 from pm_agent.domain.decision_record import DecisionRecord
 from pm_agent.domain.envelope import NO_USAGE, EventData, Usage
 from pm_agent.domain.handoff import HandoffAccepted
+from pm_agent.domain.ready_set import ClassKey, ReadyClass
 from pm_agent.domain.task import (
     FAILED_OUTCOMES,
     Task,
@@ -48,7 +49,7 @@ from pm_agent.domain.task import (
     TaskUpdated,
 )
 from pm_agent.domain.time import HOUR_US, MINUTE_US
-from pm_agent.domain.track_record import NO_RECORD, TrackRecord, with_outcome
+from pm_agent.domain.track_record import NO_RECORD, TrackRecord, of_all_kinds, with_outcome
 from pm_agent.domain.upcast import decode_data
 from pm_agent.ports import Journal, StoredEvent
 
@@ -253,8 +254,9 @@ class _Fold:
         self.position = 0
         self._fact_names = fact_names
         self._tasks: dict[str, Task] = {}
-        self._n_skills: dict[str, int] = {}  # of agents
-        self._records: dict[tuple[str, str], TrackRecord] = {}  # (agent, kind)
+        self._signatures: dict[str, Signature] = {}  # of agents
+        self._able: dict[ClassKey, int] = {}  # agents that could do such tasks, since one changed
+        self._records: dict[str, dict[str, TrackRecord]] = defaultdict(dict)  # agent → kind → it
         self._n_held: Counter[str] = Counter()  # tasks that agents hold
         self._running: dict[str, _Running] = {}  # task → its attempt
         self._blockers: dict[str, dict[str, Any]] = {}  # open ones by id
@@ -296,7 +298,8 @@ class _Fold:
         self._tasks[data.task_id] = msgspec.structs.replace(task, failures=0)
 
     def registered(self, data: AgentRegistered) -> None:
-        self._n_skills[data.agent_id] = len(data.skills)
+        self._signatures[data.agent_id] = data.skills, data.project_ids
+        self._able.clear()
 
     # -- decisions ----------------------------------------------------------------------------
 
@@ -328,7 +331,8 @@ class _Fold:
         self._n_held[running.agent_id] += 1
 
     def _decided(self, task: Task, agent_id: str, token: int, attempt: int) -> dict[str, Any]:
-        record = self._records.get((agent_id, task.kind), NO_RECORD)
+        record = self._records[agent_id].get(task.kind, NO_RECORD)
+        signature = self._signatures.get(agent_id)
         return {
             "position": self.position,
             "at_us": self.now_us,
@@ -350,17 +354,19 @@ class _Fold:
             "agent_accepted": record.accepted,
             "agent_failed": record.failed,
             "agent_duration_min": record.duration_min if record.accepted else np.nan,
-            "agent_n_skills": self._n_skills.get(agent_id, 0),
+            "agent_n_skills": len(signature[0]) if signature else 0,
             "agent_n_held": self._n_held[agent_id],
         }
 
     def _considered(self, record: DecisionRecord, agent_id: str) -> dict[str, Any]:
         """Note the explained candidates; return the row of the chosen."""
-        names = self._fact_names.get(record.version, ())
+        kind_of_scorer = record.version.partition(".")[0]  # a learned one's goes on with its model
+        names = self._fact_names.get(record.version) or self._fact_names.get(kind_of_scorer, ())
         facts, scores, ids = record.fact_rows, record.score_values, record.candidate_ids
         if facts.shape[1] != len(names):
             names = ()
         rows = []
+        everything = of_all_kinds(self._records[agent_id])
         for place, index in enumerate(record.explained):
             task = self._tasks[ids[index]]
             row = {
@@ -378,9 +384,29 @@ class _Fold:
                 "label_accepted": pd.NA,
             }
             values = facts[place].tolist()
-            rows.append(row | {f"fact_{name}": v for name, v in zip(names, values, strict=False)})
+            told = dict(zip(names, values, strict=False))
+            if names and MORE_FACTS[0] not in told:
+                told |= self._more_facts(task, agent_id, everything)
+            rows.append(row | {f"fact_{name}": value for name, value in told.items()})
         self._rows["candidates"] += rows
         return rows[0]
+
+    def _more_facts(self, task: Task, agent_id: str, everything: TrackRecord) -> dict[str, float]:
+        """What a forecasting scorer would have been told of a candidate."""
+        at_kind = self._records[agent_id].get(task.kind, NO_RECORD)
+        key = task.project_id, task.skills
+        if key not in self._able:
+            known = ReadyClass(key, 0)
+            self._able[key] = sum(known.admits(s) for s in self._signatures.values())
+        values = (
+            task.estimate_min,
+            at_kind.accepted + at_kind.failed,
+            everything.success,
+            everything.accepted + everything.failed,
+            everything.duration_min,
+            len(self._signatures) / max(self._able[key], 1),
+        )
+        return dict(zip(MORE_FACTS, values, strict=True))
 
     # -- what becomes of them -----------------------------------------------------------------
 
@@ -442,10 +468,9 @@ class _Fold:
         failed, is_done = outcome in FAILED_OUTCOMES, outcome == "completed"
         lasted_min = (self.now_us - running.row["at_us"]) / MINUTE_US
         if failed or is_done:
-            old = self._records.get((agent_id, task.kind), NO_RECORD)
-            self._records[agent_id, task.kind] = with_outcome(
-                old, accepted=is_done, duration_min=lasted_min
-            )
+            records = self._records[agent_id]
+            old = records.get(task.kind, NO_RECORD)
+            records[task.kind] = with_outcome(old, accepted=is_done, duration_min=lasted_min)
         if failed:
             self._tasks[task_id] = msgspec.structs.replace(task, failures=task.failures + 1)
         duration_min = self._close(running, outcome, self.now_us)

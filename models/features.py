@@ -1,10 +1,9 @@
 """From facts to matrices: the same functions in training and in scoring.
 
-Three kinds of features. *Facts* of a decision, as its record keeps them, become the columns that
-a model reads (`assignment_matrix`). *Online counts* say who did what how recently; they are kept
-while outcomes come in, so what they say of an item was known before it (`DecayedCounts`). *Texts*
-become sparse TF-IDF rows over hashed words, weighted by what was known when the vectorizer was
-fitted (`TextVectorizer`).
+Two kinds of features; facts of a decision are read by `models.grid`. *Online counts* say who did
+what how recently; they are kept while outcomes come in, so what they say of an item was known
+before it (`DecayedCounts`). *Texts* become sparse TF-IDF rows over hashed words, weighted by what
+was known when the vectorizer was fitted (`TextVectorizer`).
 
 Nothing here reads a journal or knows a model.
 """
@@ -17,74 +16,6 @@ import numpy as np
 import scipy.sparse as sp
 from numpy.typing import NDArray
 from sklearn.feature_extraction.text import HashingVectorizer, TfidfTransformer
-
-# Which facts a decision record holds, by the version of the scorer that wrote it. A version's names
-# never change; a new scorer gets a new line.
-_FACTS_1 = (
-    "skill_use",
-    "skill_margin",
-    "agent_level",
-    "success",
-    "load",
-    "age_h",
-    "n_unblocks",
-    "critical_path_h",
-    "n_dependencies",
-    "priority",
-    "level",
-    "failures",
-)
-FACT_NAMES: dict[str, tuple[str, ...]] = {"priority-1": _FACTS_1, "factors-1": _FACTS_1}
-
-# What `assignment_matrix` adds to the facts.
-DERIVED = (
-    "level_gap",  # how far the agent's level lies above the task's complexity
-    "log_age",
-    "log_critical_path",
-    "share_failed",  # failures / (failures + 1)
-)
-
-
-def assignment_matrix(facts: NDArray[np.float32], names: Sequence[str]) -> NDArray[np.float32]:
-    """Columns that an assignment model reads, from the facts of candidates.
-
-    Parameters
-    ----------
-    facts : array, shape (n_candidates, n_facts)
-        As in a decision record, or as a scorer gets them.
-    names : sequence of str
-        Names of the columns of ``facts``; at least those of ``factors-1``, in any order.
-
-    Returns
-    -------
-    array, shape (n_candidates, n_facts of ``factors-1`` + 4)
-        Columns as in `assignment_columns`.
-
-    Raises
-    ------
-    ValueError
-        A fact is missing, or the shape does not fit the names.
-    """
-    if facts.ndim != 2 or facts.shape[1] != len(names):  # noqa: PLR2004 - rows and columns
-        raise ValueError(f"Facts of shape {facts.shape} do not fit {len(names)} names.")
-    at = {name: i for i, name in enumerate(names)}
-    missing = [name for name in _FACTS_1 if name not in at]
-    if missing:
-        raise ValueError(f"Facts lack {', '.join(missing)}.")
-    known = facts[:, [at[name] for name in _FACTS_1]]
-    column = {name: known[:, i] for i, name in enumerate(_FACTS_1)}
-    derived = [
-        column["agent_level"] - column["level"],
-        np.log1p(np.maximum(column["age_h"], 0.0)),
-        np.log1p(np.maximum(column["critical_path_h"], 0.0)),
-        column["failures"] / (column["failures"] + 1.0),
-    ]
-    return np.column_stack([known, *derived]).astype(np.float32)
-
-
-def assignment_columns() -> tuple[str, ...]:
-    """Names of the columns of `assignment_matrix`."""
-    return (*_FACTS_1, *DERIVED)
 
 
 class DecayedCounts:

@@ -67,6 +67,7 @@ class Stored(NamedTuple):
     state: dict[str, Any]
     boosters: dict[str, lgb.Booster]
     card: Card
+    digest: str  # of its manifest, which has those of all files: no other version has the same
 
 
 class Entry(NamedTuple):
@@ -179,20 +180,24 @@ class Registry:
             state = json.loads(files["state.json"])
         except (KeyError, ValueError, lgb.basic.LightGBMError) as error:
             raise ModelDamaged(f"{name} {chosen} cannot be read: {error}.") from error
-        return Stored(name, chosen, manifest["kind"], state, boosters, card)
+        digest = _digest(_json(manifest))[:8]
+        return Stored(name, chosen, manifest["kind"], state, boosters, card, digest)
+
+    def promoted(self, name: str) -> list[str]:
+        """The current version and those that were before it, newest first; none when stood down."""
+        pointer = self._pointer(name)
+        return [pointer["version"], *pointer["previous"]] if pointer["version"] else []
 
     def load_usable(self, name: str) -> Stored | None:
         """The current version, or the newest before it that can be read; None if there is none.
 
         A damaged version must not stop the product: it then works with the one before.
         """
-        pointer = self._pointer(name)
-        for version in [pointer["version"], *pointer["previous"]]:
-            if version:
-                try:
-                    return self.load(name, version)
-                except BadData:
-                    continue
+        for version in self.promoted(name):
+            try:
+                return self.load(name, version)
+            except BadData:
+                continue
         return None
 
     def promote(self, name: str, version: str) -> None:
@@ -209,6 +214,17 @@ class Registry:
         before = [pointer["version"]] if pointer["version"] else []
         previous = [v for v in [*before, *pointer["previous"]] if v != version]
         self._point(name, version, previous[: self.keeps])
+
+    def stand_down(self, name: str, reason: str) -> None:
+        """Leave no version current: rules decide until one is promoted again, or rolled back to."""
+        pointer = self._pointer(name)
+        if pointer["version"]:
+            previous = [pointer["version"], *pointer["previous"]]
+            self._point(name, "", previous[: self.keeps], reason)
+
+    def why_stood_down(self, name: str) -> str:
+        """Why no version is current although one was promoted; empty otherwise."""
+        return str(self._pointer(name).get("stood_down", ""))
 
     def rollback(self, name: str) -> str:
         """Go back to the newest earlier version that can be read; return it.
@@ -247,17 +263,22 @@ class Registry:
             return empty
         try:
             found = json.loads(path.read_bytes())
-            return {"version": str(found["version"]), "previous": list(found["previous"])}
+            return {
+                "version": str(found["version"]),
+                "previous": list(found["previous"]),
+                "stood_down": str(found.get("stood_down", "")),
+            }
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise ModelDamaged(
                 f"{path} cannot be read: {error}.",
                 f"Delete it and run 'pm-agent models promote {name} VERSION'.",
             ) from error
 
-    def _point(self, name: str, version: str, previous: list[str]) -> None:
+    def _point(self, name: str, version: str, previous: list[str], stood_down: str = "") -> None:
         path = self.folder / name / "current.json"
         new = path.with_name(f".current.{os.getpid()}")
-        _write(new, _json({"version": version, "previous": previous}))
+        pointer = {"version": version, "previous": previous}
+        _write(new, _json(pointer | ({"stood_down": stood_down} if stood_down else {})))
         new.replace(path)
         _sync_folder(path.parent)
 

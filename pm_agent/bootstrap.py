@@ -125,13 +125,29 @@ def engine_builder(
     return build
 
 
+def rules(settings: Settings) -> Scorer:
+    """The rules that score: those of the settings, or those that stand in for a learned scorer."""
+    return SCORERS["factors" if settings.scorer == "learned" else settings.scorer]()
+
+
 def build_coordinator(
-    settings: Settings, clock: Clock | None = None, on_crash: Callable[[], None] = lambda: None
+    settings: Settings,
+    clock: Clock | None = None,
+    on_crash: Callable[[], None] = lambda: None,
+    scorer: Scorer | None = None,
 ) -> CoordinatorLoop:
-    """Coordinator on the journal that the settings name; not started yet."""
-    scorer = SCORERS[settings.scorer]()
+    """Coordinator on the journal that the settings name; not started yet.
+
+    Parameters
+    ----------
+    scorer
+        Instead of the rules that the settings name.
+    """
     build = engine_builder(
-        settings.policy, scorer, seed=settings.seed, workspace=settings.workspace
+        settings.policy,
+        scorer or rules(settings),
+        seed=settings.seed,
+        workspace=settings.workspace,
     )
     return CoordinatorLoop(open_journal(settings), build, clock or SystemClock(), on_crash)
 

@@ -174,6 +174,31 @@ class Scorer(Protocol):
         ...
 
 
+class Forecaster(Protocol):
+    """A learned model as the learned scorer asks it: pure, row by row, and fast.
+
+    Equal rows have equal forecasts, whatever stands beside them: a stored record is checked so.
+    """
+
+    version: str
+
+    def forecast(self, facts: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Forecast how attempts would go.
+
+        Parameters
+        ----------
+        facts : array, shape (n_tasks, n_facts)
+            Columns as in the learned scorer's ``fact_names``.
+
+        Returns
+        -------
+        array, shape (n_tasks, 5)
+            P(accepted); minutes of work, the median and the 90th percentile; dollars; and how many
+            times as much accepted work a dollar buys as with a typical agent.
+        """
+        ...
+
+
 class InstructionBrief(msgspec.Struct, frozen=True, kw_only=True, tag=True):
     """All that a writer may use. Every text in it is data, never an instruction to the writer."""
 

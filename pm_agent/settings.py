@@ -81,7 +81,7 @@ def load_workers(path: Path) -> tuple[WorkerSpec, ...]:
     )
 
 
-ScorerName = Literal["priority", "factors"]
+ScorerName = Literal["priority", "factors", "learned"]
 
 
 class Settings(BaseSettings):
@@ -147,7 +147,10 @@ class Settings(BaseSettings):
         gt=0,
         description="Requests with one key or token a second; four times as many at once",
     )
-    scorer: ScorerName = Field(default="factors", description="How assignments are scored")
+    scorer: ScorerName = Field(
+        default="factors",
+        description="How assignments are scored; 'learned' goes by factors until there is a model",
+    )
     exploration: float = Field(
         default=0.03, ge=0, le=0.5, description="Share of choices drawn among near-ties"
     )

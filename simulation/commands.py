@@ -1,8 +1,11 @@
 """`python -m simulation run | compare | size | replay | load`: what-if questions on real rules."""
 
+import atexit
 import os
+import shutil
+import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from time import monotonic
 from typing import Annotated
@@ -12,12 +15,17 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn
 
+from pm_agent.domain.errors import PMError
+from pm_agent.features.assignment.learned import POLICY
 from pm_agent.features.assignment.scoring import SCORERS
+from pm_agent.ports import Scorer
 from simulation.capacity import warnings_of
 from simulation.comparison import Replication, replicate, summed
 from simulation.experiment import Result, run
+from simulation.journal import JournalFile
+from simulation.policies import APART, TEACHING_DAYS, scorer_of, teach
 from simulation.replay import read_day, replay
-from simulation.scenario import DEFAULT, Scenario, ScenarioError, names
+from simulation.scenario import DEFAULT, POLICIES, Scenario, ScenarioError, names
 from simulation.sizing import Try, goal_of, size
 from simulation.summary import show, show_comparison, show_load, show_replay, show_sizing
 
@@ -29,6 +37,10 @@ Place = Annotated[
 ]
 Seed = Annotated[int, typer.Option(min=0, help="Of all that is random.")]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
+Models = Annotated[
+    Path | None,
+    typer.Option(file_okay=False, help="Registry of models, for the policy 'learned'."),
+]
 Out = Annotated[
     Path | None, typer.Option(file_okay=False, help="Write tables (Parquet) and a report (HTML).")
 ]
@@ -44,13 +56,48 @@ def add_to(app: typer.Typer) -> None:
 
 
 def run_command(
-    scenario: Place = DEFAULT, *, seed: Seed = 0, json: Json = False, out: Out = None
+    scenario: Place = DEFAULT,
+    *,
+    seed: Seed = 0,
+    json: Json = False,
+    out: Out = None,
+    journal: Annotated[
+        Path | None, typer.Option(dir_okay=False, help="Write the run's journal into a new file.")
+    ] = None,
+    models: Models = None,
 ) -> None:
     """Run a scenario once and tell how the work flowed."""
     plan = read(scenario)
-    with bar(f"{plan.name}, seed {seed}") as progress:
-        result = run(plan, seed, on_slice=progress)
+    scorer = _scorer(plan.scorer, models)
+    with ExitStack() as stack:
+        written = None
+        if journal is not None:
+            try:
+                written = stack.enter_context(JournalFile(journal))
+            except OSError as error:
+                errors.print(f"--journal: {error}", markup=False, soft_wrap=True)
+                raise typer.Exit(2) from error
+        progress = stack.enter_context(bar(f"{plan.name}, seed {seed}"))
+        result = run(
+            plan,
+            seed,
+            on_slice=progress,
+            scorer=scorer,
+            on_step=written.write if written else None,
+        )
     report(result, is_json=json, out=out)
+
+
+def _scorer(policy: str, models: Path | None) -> Scorer:
+    """The scorer of a policy, or a clear word about what it lacks."""
+    if policy == POLICY and models is None:
+        errors.print("--models: the policy 'learned' needs a registry of models", markup=False)
+        raise typer.Exit(2)
+    try:
+        return scorer_of(policy, models)
+    except PMError as error:
+        errors.print(f"--models: {error.message} {error.next_step}", markup=False, soft_wrap=True)
+        raise typer.Exit(2) from error
 
 
 def compare_command(
@@ -66,19 +113,36 @@ def compare_command(
     jobs: Annotated[int, typer.Option(min=1, help="Processes.")] = os.cpu_count() or 1,
     json: Json = False,
     out: Out = None,
+    models: Models = None,
+    teach_on: Annotated[
+        str, typer.Option(help="Scenario from whose days 'learned' learns; default: this one.")
+    ] = "",
 ) -> None:
-    """Compare policies on the same days, with paired 95 % intervals."""
+    """Compare policies on the same days, with paired 95 % intervals.
+
+    Without --models the policy 'learned' learns first, from days under rules whose seeds no
+    compared day has.
+    """
     plan = read(scenario)
     policies = list(dict.fromkeys([*(policy or []), *(more or [])])) or list(SCORERS)
-    if len(policies) < 2 or not set(policies) <= set(SCORERS):
-        errors.print(f"--policy: name two or more of {', '.join(SCORERS)}", markup=False)
+    if len(policies) < 2 or not set(policies) <= set(POLICIES):
+        errors.print(f"--policy: name two or more of {', '.join(POLICIES)}", markup=False)
         raise typer.Exit(2)
+    if POLICY in policies and models is None:
+        models = Path(tempfile.mkdtemp(prefix="models-"))
+        atexit.register(shutil.rmtree, models, ignore_errors=True)
+        lesson = read(teach_on) if teach_on else plan
+        with errors.status(f"learning from {TEACHING_DAYS} days of {lesson.name}"):
+            trained = teach(lesson, seed + APART, models)
+        errors.print(f"learned from {trained.card.n_training:,} attempts", markup=False)
+    if POLICY in policies:
+        _scorer(POLICY, models)
     n = replications or max(2, plan.replications)
     runs: list[Replication] = []
     is_partial = False
     try:
         with bar(f"{plan.name}, {n} x {len(policies)} runs") as progress:
-            for one in replicate(plan, policies, n, seed, jobs):
+            for one in replicate(plan, policies, n, seed, jobs, models=models):
                 runs.append(one)
                 progress(len(runs) / (n * len(policies)))
     except KeyboardInterrupt:

@@ -12,6 +12,7 @@ Law, "Simulation Modeling and Analysis", chapter 11: common random numbers; pair
 import multiprocessing
 from collections.abc import Iterator, Sequence
 from math import sqrt
+from pathlib import Path
 from statistics import fmean, stdev
 from typing import NamedTuple
 
@@ -19,6 +20,7 @@ import msgspec
 
 from simulation.experiment import run
 from simulation.metrics import Figures, figure
+from simulation.policies import scorer_of
 from simulation.scenario import Scenario
 
 # What is compared, and its name for people.
@@ -31,6 +33,7 @@ FIGURES = {
     "utilisation": "utilisation, share of all places",
     "first_pass": "done at the first attempt, share",
     "cost_usd": "cost, USD",
+    "work_per_usd": "human hours of done work for a dollar",
 }
 CONFIDENCE = 0.95
 
@@ -84,6 +87,7 @@ def compare(
     replications: int | None = None,
     seed: int = 0,
     jobs: int = 1,
+    models: Path | None = None,
 ) -> Comparison:
     """Run every policy on the same replications.
 
@@ -97,13 +101,24 @@ def compare(
         Of the first replication; the others follow.
     jobs
         Processes.
+    models
+        Registry whose current version the policy ``learned`` uses; `simulation.policies.teach`
+        makes one.
     """
     n = replications or scenario.replications
-    return summed(scenario, policies, list(replicate(scenario, policies, n, seed, jobs)))
+    return summed(
+        scenario, policies, list(replicate(scenario, policies, n, seed, jobs, models=models))
+    )
 
 
 def replicate(
-    scenario: Scenario, policies: Sequence[str], replications: int, seed: int, jobs: int
+    scenario: Scenario,
+    policies: Sequence[str],
+    replications: int,
+    seed: int,
+    jobs: int,
+    *,
+    models: Path | None = None,
 ) -> Iterator[Replication]:
     """Run all, one replication after another, and yield each as it is over.
 
@@ -113,7 +128,7 @@ def replicate(
         There is no such policy.
     """
     plans = [
-        (scenario.changed(scorer=policy), one)
+        (scenario.changed(scorer=policy), one, models)
         for one in range(seed, seed + replications)
         for policy in policies
     ]
@@ -125,9 +140,9 @@ def replicate(
         yield from pool.imap(_one, plans)
 
 
-def _one(plan: tuple[Scenario, int]) -> Replication:
-    scenario, seed = plan
-    result = run(scenario, seed)
+def _one(plan: tuple[Scenario, int, Path | None]) -> Replication:
+    scenario, seed, models = plan
+    result = run(scenario, seed, scorer=scorer_of(scenario.scorer, models))
     return Replication(
         scenario.scorer, seed, result.figures, result.journal_hash, len(result.violations)
     )

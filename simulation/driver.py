@@ -37,7 +37,7 @@ from pm_agent.domain.task import (
 from pm_agent.domain.time import MINUTE_US, SECOND_US
 from pm_agent.features.assignment.scoring import SCORERS
 from pm_agent.features.planning.critical_path import critical_paths
-from pm_agent.kernel.engine import MAX_BATCH, Engine
+from pm_agent.kernel.engine import MAX_BATCH, Engine, Step
 from pm_agent.kernel.invariants import Violation, Watch, check_world
 from pm_agent.kernel.types import Reply
 from pm_agent.ports import GENESIS, Head, Scorer
@@ -73,6 +73,10 @@ class Simulation:
         Of the random numbers that the engine draws.
     recorded
         By number of the task, how its attempts go if that is known; nothing of them is drawn.
+    scorer
+        Instead of the rules that the scenario names.
+    on_step
+        Told of each step of the engine.
 
     Attributes
     ----------
@@ -91,8 +95,12 @@ class Simulation:
         *,
         seed: int,
         recorded: Mapping[int, list[Recorded]] | None = None,
+        scorer: Scorer | None = None,
+        on_step: Callable[[Step], None] | None = None,
     ) -> None:
         self.scenario = scenario
+        self._scorer = scorer or SCORERS[scenario.scorer]()
+        self._on_step = on_step
         self.recorded = recorded or {}
         self.fortune = fortune
         self.timeline = Timeline(START_US)
@@ -130,10 +138,9 @@ class Simulation:
         }
 
     def _new_engine(self, seed: int) -> Engine:
-        scorer: Scorer = SCORERS[self.scenario.scorer]()
         engine = Engine(
             CATALOG,
-            scorer,
+            self._scorer,
             self.scenario.numbers(),
             seed=seed,
             started_us=START_US,
@@ -182,6 +189,8 @@ class Simulation:
     def do(self, commands: list[Command]) -> list[Reply]:
         """One step of the engine, and what everybody learns from it."""
         step = self.engine.step(commands, self.timeline.now_us)
+        if self._on_step is not None:
+            self._on_step(step)
         told = self._told
         self.violations += self._watch.observe_all(step.events)
         for event in step.events:

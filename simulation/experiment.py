@@ -19,7 +19,9 @@ from typing import Any
 import msgspec
 
 from pm_agent.domain.time import DAY_US, HOUR_US
+from pm_agent.kernel.engine import Step
 from pm_agent.kernel.invariants import Violation
+from pm_agent.ports import Scorer
 from pm_agent.runtime.coordinator_loop import GC_YOUNG
 from simulation.arrivals import Arrival, Fortune, arrivals
 from simulation.driver import Simulation
@@ -78,7 +80,12 @@ class Result(msgspec.Struct):
 
 
 def run(
-    scenario: Scenario, seed: int = 0, *, on_slice: Callable[[float], None] | None = None
+    scenario: Scenario,
+    seed: int = 0,
+    *,
+    on_slice: Callable[[float], None] | None = None,
+    scorer: Scorer | None = None,
+    on_step: Callable[[Step], None] | None = None,
 ) -> Result:
     """Run a scenario once.
 
@@ -90,6 +97,8 @@ def run(
         Of all that is random.
     on_slice
         Called now and then with the share that is done.
+    scorer, on_step
+        As for `Simulation`.
 
     Notes
     -----
@@ -102,6 +111,8 @@ def run(
         Fortune(seed),
         seed=seed,
         on_slice=on_slice,
+        scorer=scorer,
+        on_step=on_step,
     )
 
 
@@ -114,10 +125,21 @@ def play(
     seed: int,
     on_slice: Callable[[float], None] | None = None,
     recorded: Mapping[int, list[Recorded]] | None = None,
+    scorer: Scorer | None = None,
+    on_step: Callable[[Step], None] | None = None,
 ) -> Result:
     """Run with given arrivals, team and luck; the rest as for `run` and `Simulation`."""
     began_s = time.perf_counter()
-    simulation = Simulation(scenario, coming, team, fortune, seed=seed, recorded=recorded)
+    simulation = Simulation(
+        scenario,
+        coming,
+        team,
+        fortune,
+        seed=seed,
+        recorded=recorded,
+        scorer=scorer,
+        on_step=on_step,
+    )
     horizon_us = round(scenario.horizon_h * HOUR_US)
     last_us = 2 * horizon_us if scenario.drain else horizon_us
     with _tuned(), _interruptible() as interrupted:

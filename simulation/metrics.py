@@ -76,6 +76,7 @@ class Figures(msgspec.Struct, frozen=True):
     first_pass: float  # share of done tasks that took one attempt
     tokens: int
     cost_usd: float
+    work_per_usd: float  # human hours of done tasks, for each dollar
 
 
 class Tables:
@@ -122,6 +123,8 @@ def figures_of(scenario: Scenario, ledger: Ledger, end_us: int) -> Figures:
     )
     tokens = int(tables.tokens.sum())
     n_done = int(done.sum())
+    cost_usd = tokens * scenario.behaviour.usd_per_million_tokens / 1e6
+    done_h = float(tables.human_min[tables.is_done].sum()) / 60
     total_lead_us = float(lead_h.sum()) * HOUR_US
     wip, rate = _wip(ledger, warm_us), float(counted.sum()) / span_h
     rate_times_lead = rate * _mean_stay_h(tables, counted)
@@ -146,7 +149,8 @@ def figures_of(scenario: Scenario, ledger: Ledger, end_us: int) -> Figures:
         ),
         first_pass=_rounded(float((tables.attempts[done] == 1).mean()) if n_done else 0),
         tokens=tokens,
-        cost_usd=_rounded(tokens * scenario.behaviour.usd_per_million_tokens / 1e6),
+        cost_usd=_rounded(cost_usd),
+        work_per_usd=_rounded(done_h / cost_usd if cost_usd else 0),
     )
 
 

@@ -14,12 +14,14 @@ import msgspec
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from pm_agent.domain.project import CompletionPolicy
+from pm_agent.features.assignment.learned import POLICY
 from pm_agent.features.assignment.scoring import SCORERS
 from pm_agent.kernel.types import Policy
 from simulation.behaviour import AGENTS
 
 SCENARIOS = Path(__file__).parent / "scenarios"
 DEFAULT = "day"
+POLICIES = (*SCORERS, POLICY)
 
 Share = Annotated[float, Field(ge=0, le=1)]
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
@@ -241,8 +243,8 @@ class Scenario(Table):
                 raise ValueError(f"team {group.name}: no model {group.model!r}; {_one_of(AGENTS)}")
             if unknown := sorted(set(group.projects) - known_projects):
                 raise ValueError(f"team {group.name}: no project {', '.join(unknown)}")
-        if self.scorer not in SCORERS:
-            raise ValueError(f"scorer: no policy {self.scorer!r}; {_one_of(SCORERS)}")
+        if self.scorer not in POLICIES:
+            raise ValueError(f"scorer: no policy {self.scorer!r}; {_one_of(POLICIES)}")
         if unknown := sorted(set(self.policy) - set(Policy.__struct_fields__)):
             raise ValueError(
                 f"policy: no number {', '.join(unknown)}; {_one_of(Policy.__struct_fields__)}"

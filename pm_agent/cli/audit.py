@@ -29,7 +29,7 @@ from pm_agent.domain.errors import JournalCorrupt, UnknownTask
 from pm_agent.domain.time import iso
 from pm_agent.domain.world import Tables, World
 from pm_agent.features.assignment.scoring import SCORERS
-from pm_agent.features.assignment.view import Explanation, differences, explain
+from pm_agent.features.assignment.view import Explanation, ScorerOf, differences, explain
 from pm_agent.features.backlog.history import DeadLetter, dead_letter, history_refs
 from pm_agent.kernel import snapshot as snapshots
 from pm_agent.kernel.chain import is_intact, unseal
@@ -143,7 +143,8 @@ async def verify_journal(settings: Settings) -> Report:
     report = Report(journal=journal_place(settings))
     try:
         engine = _fresh_engine(settings)
-        watch = Watch(recompute=differences)
+        models = _models(settings)
+        watch = Watch(recompute=lambda record, task_id: differences(record, task_id, models))
         previous, expected = GENESIS, 1
         total = (await journal.head()).position
         with events_bar("verify") as tell:
@@ -256,11 +257,19 @@ async def _explanation(
             if isinstance(event.data, TaskAssigned) and attempt in (0, event.data.attempt):
                 bodies = await journal.read_bodies(history_refs(events))
                 texts = {ref: body.text for ref, body in bodies.items()}
-                return explain(event, event.data), dead_letter(events, texts)
+                models = _models(settings)
+                return explain(event, event.data, models), dead_letter(events, texts)
     finally:
         await journal.close()
     message = f"Task {task} was never assigned" + (f" in attempt {attempt}." if attempt else ".")
     raise UnknownTask(message, "Check the id with 'pm-agent tasks'.")
+
+
+def _models(settings: Settings) -> ScorerOf:
+    """Learned scorers by version, from the registry beside the journal."""
+    from actors.scorers import ModelShelf
+
+    return ModelShelf(settings).scorer
 
 
 def _fresh_engine(settings: Settings) -> Engine:
@@ -318,6 +327,11 @@ def _print_explanation(found: Explanation) -> None:
     out.print(table)
     for difference in found.differences:
         err.print(f"[red]difference[/] {difference}", highlight=False)
+    if found.rescored_by == "stored forecasts":
+        out.print(
+            f"[yellow]model {found.version} is not at hand[/]: its forecasts are those of the "
+            "record; all that follows from them was computed again"
+        )
     out.print(
         "[green]recomputed: the record gives the same scores and the same choice[/]"
         if found.recomputed

@@ -19,12 +19,16 @@ from pm_agent.cli.console import (
 
 # The package ``models`` takes a second to load (pandas, LightGBM): a command does when it runs.
 if TYPE_CHECKING:
+    from models.dataset import History
     from models.registry import Registry
 
 app = typer.Typer(
     no_args_is_help=True, help="Train models from the journal, and choose which one is current."
 )
 
+Journal = Annotated[
+    str, typer.Option(help="Path or URL of a journal. Default: that of the workspace.")
+]
 Name = Annotated[str, typer.Argument(help="Model, as 'pm-agent models list' shows it.")]
 
 
@@ -32,7 +36,9 @@ Name = Annotated[str, typer.Argument(help="Model, as 'pm-agent models list' show
 def list_(data: DataOption = None, as_json: JsonOption = False) -> None:
     """Show all stored versions, which of them are current, and what is wrong with damaged ones."""
     with refusals():
-        entries = _registry(data).entries()
+        registry = _registry(data)
+        entries = registry.entries()
+        stood_down = {n: why for n in registry.names() if (why := registry.why_stood_down(n))}
     if as_json:
         print_json(
             {
@@ -45,7 +51,8 @@ def list_(data: DataOption = None, as_json: JsonOption = False) -> None:
                         "beats_all_baselines": bool(e.card and e.card.beats_all_baselines),
                     }
                     for e in entries
-                ]
+                ],
+                "stood_down": stood_down,
             }
         )
         return
@@ -66,34 +73,88 @@ def list_(data: DataOption = None, as_json: JsonOption = False) -> None:
             "yes" if card and card.beats_all_baselines else "not shown",
         )
     out.print(table)
+    for name, why in stood_down.items():
+        out.print(f"[yellow]{name} stood down, rules decide[/]: {why}", highlight=False)
 
 
 @app.command()
 def train(
-    journal: Annotated[
-        str, typer.Option(help="Path or URL of a journal. Default: that of the workspace.")
-    ] = "",
+    journal: Journal = "",
     seed: Annotated[int, typer.Option(help="Of sampling, for a repeatable result.")] = 0,
+    promote: Annotated[
+        bool, typer.Option("--promote", help="Make it current if it is better than all before it.")
+    ] = False,
     data: DataOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Train the assignment model; store it as a new version that is not current yet."""
-    from models.dataset import load_history
-    from models.train import NAME, store, train_assignment
+    from models.learning import learn
+    from models.train import NAME
 
-    settings = settings_with(data=data)
-    place = journal or str(settings.journal_path)
-    if not journal and settings.database_url is not None:
-        place = settings.database_url.get_secret_value()
     with refusals():
-        trained = train_assignment(load_history(place, settings.workspace), seed=seed)
-        version = store(_registry(data), trained)
+        lesson = learn(_history(journal, data), _registry(data), seed=seed, promotes=promote)
+    card, version = lesson.trained.card, lesson.version
     if as_json:
-        card = trained.card
-        print_json({"name": NAME, "version": version, "beats": card.beats_all_baselines})
+        beats, is_current = card.beats_all_baselines, lesson.is_current
+        print_json({"name": NAME, "version": version, "beats": beats, "is_current": is_current})
         return
-    out.print(Markdown(trained.card.to_markdown()))
-    out.print(f"Stored as {NAME} {version}. To use it: pm-agent models promote {NAME} {version}")
+    out.print(Markdown(card.to_markdown()))
+    if lesson.is_current:
+        out.print(f"Stored as {NAME} {version}, and current.")
+    else:
+        out.print(
+            f"Stored as {NAME} {version}. To use it: pm-agent models promote {NAME} {version}"
+        )
+
+
+@app.command()
+def compare(
+    version: Annotated[str, typer.Argument(help="Version of the assignment model, such as v3.")],
+    journal: Journal = "",
+    log: Annotated[
+        Path | None, typer.Option(help="Write what it would have chosen, as a Parquet file.")
+    ] = None,
+    data: DataOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Let a version choose beside the log: what it would have done, and what that is worth."""
+    from actors.scorers import ModelShelf
+    from models.learning import save_shadow, shadow
+    from models.train import NAME
+
+    with refusals():
+        stored = _registry(data).load(NAME, version)
+        scorer = ModelShelf(settings_with(data=data)).load(version)
+        found = shadow(_history(journal, data), stored, lambda facts: scorer.score(facts).values)
+    if log is not None:
+        save_shadow(found, log)
+    judged = found.challenger
+    estimate = (judged.doubly_robust or judged.snips) if judged else None
+    may_promote = bool(judged and judged.may_promote(found.incumbent))
+    if as_json:
+        print_json(
+            {
+                "version": scorer.version,
+                "decisions": len(found.rows),
+                "agreement": found.agreement,
+                "accepted": found.incumbent,
+                "accepted_of_challenger": list(estimate) if estimate else None,
+                "is_doubly_robust": bool(judged and judged.doubly_robust),
+                "effective_rows": judged.effective_rows if judged else 0.0,
+                "may_promote": may_promote,
+            }
+        )
+        return
+    out.print(f"{scorer.version} beside {len(found.rows)} logged decisions; it decided none")
+    out.print(f"  the same choice in   {found.agreement:.1%}")
+    out.print(f"  accepted as chosen   {found.incumbent:.1%}")
+    if judged and estimate:
+        how = "doubly robust" if judged.doubly_robust else "SNIPS"
+        out.print(
+            f"  as it would choose   {estimate.value:.1%} ({estimate.low:.1%} to "
+            f"{estimate.high:.1%}; {how}, {judged.effective_rows:.0f} effective rows)"
+        )
+    out.print("  better, beyond chance" if may_promote else "  not shown to be better")
 
 
 @app.command()
@@ -125,6 +186,36 @@ def rollback(name: Name, data: DataOption = None) -> None:
     out.print(f"{name} {version} is current.")
 
 
+@app.command("stand-down")
+def stand_down(
+    name: Name = "assignment",
+    reason: Annotated[str, typer.Option(help="Shown by 'pm-agent models list'.")] = "by hand",
+    data: DataOption = None,
+) -> None:
+    """Let rules decide until a version is promoted again."""
+    with refusals():
+        _registry(data).stand_down(name, reason)
+    out.print(f"No version of {name} is current: rules decide.")
+
+
+@app.command()
+def watch(journal: Journal = "", data: DataOption = None, as_json: JsonOption = False) -> None:
+    """See whether the world has drifted from what the current version learned; stand down if so."""
+    from models.learning import watch
+
+    with refusals():
+        found = watch(_history(journal, data), _registry(data))
+    if as_json:
+        told = {"coverage": found.coverage, "psi": found.psi} if found else None
+        print_json({"drift": told, "stood_down": bool(found and found.has_drifted)})
+    elif found is None:
+        out.print("Nothing to see: no current version, or too few later attempts.")
+    else:
+        worst = max(found.psi.values())
+        verdict = "[red]stood down: rules decide[/]" if found.has_drifted else "no drift"
+        out.print(f"80 % intervals hold {found.coverage:.1%}; largest PSI {worst:.2f}: {verdict}")
+
+
 @app.command()
 def card(
     name: Name,
@@ -139,6 +230,16 @@ def card(
         typer.echo(found.to_json())
     else:
         out.print(Markdown(found.to_markdown()))
+
+
+def _history(journal: str, data: Path | None) -> "History":
+    from models.dataset import load_history
+
+    settings = settings_with(data=data)
+    place = journal or str(settings.journal_path)
+    if not journal and settings.database_url is not None:
+        place = settings.database_url.get_secret_value()
+    return load_history(place, settings.workspace)
 
 
 def _registry(data: Path | None) -> "Registry":

@@ -40,7 +40,7 @@ def up(
     host: Annotated[str | None, typer.Option(help="Address to listen on.")] = None,
     port: Annotated[int | None, typer.Option(help="Port of HTTP and MCP.")] = None,
     workers: Annotated[Path | None, typer.Option(help="TOML file of managed workers.")] = None,
-    scorer: Annotated[str | None, typer.Option(help="factors or priority.")] = None,
+    scorer: Annotated[str | None, typer.Option(help="factors, priority or learned.")] = None,
     no_ray: Annotated[bool, typer.Option("--no-ray", help="One process, without Ray.")] = False,
 ) -> None:
     """Start PM Agent and serve until Ctrl-C."""
@@ -176,14 +176,17 @@ async def _run_bare(settings: Settings) -> None:
 async def running_bare(settings: Settings) -> AsyncIterator[tuple[Any, Ingress]]:
     """Run the same objects in this process; yields the ASGI app and its ingress."""
     from actors.portfolio import PortfolioManager
+    from actors.scorers import CurrentScorer
     from actors.worker import WorkerAgent
     from pm_agent.runtime.host import Host
 
     specs = load_workers(settings.workers) if settings.workers else ()
     secret = ensure_admin_secret(settings)
     # As the actor does: memory that cannot be trusted must not go on serving.
-    coordinator = build_coordinator(settings, on_crash=lambda: os._exit(CRASHED))
+    scorer = CurrentScorer(settings)
+    coordinator = build_coordinator(settings, on_crash=lambda: os._exit(CRASHED), scorer=scorer)
     await coordinator.start()
+    following = asyncio.create_task(scorer.follow())
     await admit_admin(coordinator, secret)
     host = Host(
         coordinator,
@@ -200,6 +203,7 @@ async def running_bare(settings: Settings) -> AsyncIterator[tuple[Any, Ingress]]
         ingress = build_ingress(coordinator, settings)
         yield build_app(ingress, allowed_hosts=settings.allowed_hosts), ingress
     finally:
+        following.cancel()
         await host.stop()
         await coordinator.stop()
 

@@ -1,5 +1,7 @@
 """How an agent has done on a kind of task: online counts that decay with each new outcome."""
 
+from collections.abc import Mapping
+
 import msgspec
 
 # Each new outcome multiplies the old counts: about the last 30 outcomes matter (1 / (1 - 0.967)).
@@ -27,3 +29,13 @@ def with_outcome(record: TrackRecord, *, accepted: bool, duration_min: float) ->
     count = record.accepted * DECAY + 1
     mean = record.duration_min + (duration_min - record.duration_min) / count
     return TrackRecord(count, record.failed * DECAY, mean)
+
+
+def of_all_kinds(records: Mapping[str, TrackRecord]) -> TrackRecord:
+    """Sum an agent's records up: counts together, times by how many accepted attempts they mean."""
+    accepted = failed = minutes = 0.0
+    for record in records.values():
+        accepted += record.accepted
+        failed += record.failed
+        minutes += record.accepted * record.duration_min
+    return TrackRecord(accepted, failed, minutes / accepted if accepted else 0.0)

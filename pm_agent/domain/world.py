@@ -164,6 +164,8 @@ class World:
         self.reserved_tokens: Counter[ProjectId] = Counter()
         self.limited: dict[ProjectId, None] = {}  # projects with a hold, a limit or a cap
         self.signatures: dict[Signature, dict[AgentId, None]] = {}
+        # Agents that a ready class admits, by its number; counted when asked, until agents change.
+        self.able: dict[int, int] = {}
         self.task_blockers: dict[TaskId, list[BlockerId]] = {}
         self.task_handoffs: dict[TaskId, HandoffId] = {}
         self.awaited: dict[TaskId, dict[BlockerId, None]] = {}  # by open blockers
@@ -261,6 +263,7 @@ class World:
             self.signatures[old.signature].pop(new.id, None)
             self.ready.refresh_project(None)
         self.signatures.setdefault(new.signature, {})[new.id] = None
+        self.able.clear()
 
     def put_project(self, new: Project) -> None:
         old = self.projects.get(new.id)

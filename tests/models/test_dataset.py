@@ -6,13 +6,15 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from numpy.typing import NDArray
 
 from models.dataset import SCHEMAS, History, known_before, load_history
 from models.errors import ColumnsMissing, FileNotReadable
-from models.features import FACT_NAMES, assignment_columns, assignment_matrix
+from models.grid import FACT_NAMES, MORE_FACTS
 from pm_agent.adapters.journal_sqlite import SQLiteJournal
 from pm_agent.domain.envelope import Usage
 from pm_agent.features.assignment.facts import FACTS
+from pm_agent.features.assignment.learned import ARITHMETIC, LearnedScorer
 from pm_agent.features.assignment.scoring import SCORERS, FactorsScorer
 from pm_agent.kernel.types import Policy
 from pm_agent.ports import Batch
@@ -197,12 +199,39 @@ def test_the_facts_of_each_scorer_are_known_by_name(kind: type[FactorsScorer]) -
     assert FACT_NAMES[kind.version] == kind.fact_names
 
 
-def test_training_and_scoring_make_the_same_matrix(lived: Scenario, save: Save) -> None:
-    candidates = load_history(save(lived)).candidates
-    facts = candidates[[f"fact_{name}" for name in FACTS]].to_numpy(np.float32)
-    shuffled = facts[:, ::-1]
-    found = assignment_matrix(facts, FACTS)
-    assert found.shape == (len(candidates), len(assignment_columns()))
-    np.testing.assert_array_equal(found, assignment_matrix(shuffled, FACTS[::-1]))
-    with pytest.raises(ValueError, match="lack level"):
-        assignment_matrix(facts[:, :-2], FACTS[:-2])
+def test_the_facts_of_the_learned_scorer_are_known_by_name() -> None:
+    assert FACT_NAMES[ARITHMETIC] == LearnedScorer.fact_names
+
+
+class AllAlike:
+    """Forecasts the same of everything, and so leaves the choice to the facts."""
+
+    version = "v1-0123abcd"
+
+    def forecast(self, facts: NDArray[np.float32]) -> NDArray[np.float32]:
+        return np.ones((len(facts), 5), dtype=np.float32)
+
+
+def test_facts_worked_out_for_training_are_those_that_a_decision_sees(save: Save) -> None:
+    scenario = Scenario(LearnedScorer(AllAlike()), Policy(exploration=0.1, near_tie=0.5))
+    scenario.given(a_project(), an_agent(ADA, skills=skills(python=3)), an_agent(BOB))
+    for number in range(12):
+        kind, known = ("fix", "feature")[number % 2], skills(python=2) if number % 3 == 0 else ()
+        scenario.new_task(f"task {number}", kind=kind, skills=known, estimate_min=10 * number)
+    for number in range(10):
+        agent_id = (ADA, BOB)[number % 2]
+        given = scenario.assigned(agent_id)
+        scenario.after(minutes=3 + number)
+        if number % 4 == 0:
+            scenario.given(release(given.task_id, given.lease_token, agent_id, "failed"))
+        else:
+            scenario.given(complete(given.task_id, given.lease_token, agent_id))
+        scenario.after(minutes=6)
+    seen = [f"seen_{name}" for name in MORE_FACTS]
+    names = {ARITHMETIC: (*FACTS, *seen)}
+    candidates = load_history(save(scenario), fact_names=names).candidates
+    assert set(candidates["fact_rarity"]) == {1.0, 2.0}
+    for name in MORE_FACTS:
+        np.testing.assert_allclose(
+            candidates[f"fact_{name}"], candidates[f"fact_seen_{name}"], rtol=1e-6, err_msg=name
+        )

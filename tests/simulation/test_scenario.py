@@ -18,7 +18,7 @@ TEAM: list[dict[str, Any]] = [{"name": "all", "count": 2, "skills": {"python": 2
         ({"load": {"tasks_per_day": -5}}, r"load\.tasks_per_day: .*greater than 0; it is -5"),
         ({"load": {"tasks_per_dya": 5}}, r"load\.tasks_per_dya: unknown key"),
         ({"faults": {"crash": 1.5}}, r"faults\.crash"),
-        ({"scorer": "best"}, "no policy 'best'; there are priority, factors"),
+        ({"scorer": "best"}, "no policy 'best'; there are priority, factors, learned"),
         ({"policy": {"reserves": 1}}, "no number reserves"),
         ({"warm_up_h": 30}, "warm_up_h must be shorter"),
         (

@@ -15,6 +15,7 @@ from pm_agent.domain.ids import ProjectId, TaskId, task_id
 from pm_agent.domain.ready_set import COLUMNS, Eligible, ReadyClass, levels_of
 from pm_agent.domain.time import HOUR_US, MINUTE_US
 from pm_agent.domain.world import World
+from pm_agent.features.assignment.forecast_facts import forecast_facts, rarity_of
 from pm_agent.kernel.types import Context, Policy
 
 # First what follows from the agent and the class, then, where the ready-set's columns begin, what
@@ -98,7 +99,12 @@ def _of_heads(  # noqa: PLR0917 - parts of one shortlist
         if not keep.any():
             return None
         slots, fits = slots[keep], fits[keep]
-    facts = _facts(world, agent, fits, ready.columns.take(slots, axis=0), context.now_us)
+    rows = ready.columns.take(slots, axis=0)
+    facts = _facts(world, agent, fits, rows, context.now_us)
+    if len(context.scorer.fact_names) > len(FACTS):
+        rarity = np.repeat([rarity_of(world, c) for c in classes], sizes)
+        rarity = rarity if keep is None else rarity[keep]
+        facts = np.hstack([facts, forecast_facts(world, agent, rows, rarity)])
     first = int(ready.ranks.take(slots).argmin())
     return Shortlist(ready.numbers.take(slots), facts, len(slots), first)
 

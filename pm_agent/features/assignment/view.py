@@ -1,6 +1,8 @@
 """Why an agent got a task: the stored decision, in words, and computed once more."""
 
+from collections.abc import Callable
 from functools import partial
+from typing import Literal
 
 import numpy as np
 
@@ -9,11 +11,15 @@ from pm_agent.domain.decision_record import DecisionRecord, Matching
 from pm_agent.domain.envelope import Event
 from pm_agent.domain.ids import TaskId
 from pm_agent.domain.time import iso
+from pm_agent.features.assignment import learned
 from pm_agent.features.assignment.matching import in_units
 from pm_agent.features.assignment.pick import Chances, pick
 from pm_agent.features.assignment.scoring import scorer_for
 from pm_agent.kernel.types import Result
+from pm_agent.ports import Scorer
 
+ScorerOf = Callable[[str], Scorer | None]  # by the version that a record names
+RescoredBy = Literal["rules", "model", "stored forecasts", "nothing"]
 # The same sums in a matrix of another height may differ in their last bits.
 _is_same = partial(np.allclose, rtol=1e-6, atol=1e-6)
 
@@ -57,13 +63,21 @@ class Explanation(Result, frozen=True, kw_only=True):
     next_best: list[ExplainedCandidate]
     matching: ExplainedMatching | None = None  # None: picked for this agent alone
     recomputed: bool  # the record was scored and drawn again, and came out the same
+    rescored_by: RescoredBy = "rules"  # "stored forecasts": the model that made them is not at hand
     differences: list[str] = []
 
 
-def explain(event: Event, data: TaskAssigned) -> Explanation:
-    """Explain an assignment from its record alone, and check that the record holds together."""
+def explain(event: Event, data: TaskAssigned, models: ScorerOf = scorer_for) -> Explanation:
+    """Explain an assignment from its record, and check that the record holds together.
+
+    Parameters
+    ----------
+    models
+        Finds the learned scorer that made a record; None where it is not at hand. Its forecasts
+        are then taken from the record, and everything else is computed again.
+    """
     record = data.decision
-    scorer = scorer_for(record.version)
+    scorer, rescored_by = _scorer_of(record, models)
     ids, scores = record.candidate_ids, record.score_values.tolist()
     all_factors, all_facts = record.factor_rows.tolist(), record.fact_rows.tolist()
     factor_names = scorer.factor_names if scorer else _numbered("factor", all_factors[0])
@@ -80,7 +94,7 @@ def explain(event: Event, data: TaskAssigned) -> Explanation:
         )
         for index, factors, facts in zip(record.explained, all_factors, all_facts, strict=True)
     ]
-    found = differences(record, data.task_id)
+    found = differences(record, data.task_id, models)
     return Explanation(
         task_id=data.task_id,
         agent_id=data.agent_id,
@@ -104,20 +118,21 @@ def explain(event: Event, data: TaskAssigned) -> Explanation:
         if matching
         else None,
         recomputed=not found,
+        rescored_by=rescored_by,
         differences=found,
     )
 
 
-def differences(record: DecisionRecord, task_id: str) -> list[str]:
+def differences(record: DecisionRecord, task_id: str, models: ScorerOf = scorer_for) -> list[str]:
     """Compute scores and choice of a record again; return what came out differently."""
     found: list[str] = []
     ids, scores = record.candidate_ids, record.score_values
     explained = [ids[index] for index in record.explained]
     if explained[0] != task_id:
         found.append(f"assigned {task_id}, but the record explains {explained[0]}")
-    scorer = scorer_for(record.version)
+    scorer, _ = _scorer_of(record, models)
     if scorer is None:
-        found.append(f"no rule-based scorer of version {record.version}: scores not recomputed")
+        found.append(f"no scorer of version {record.version} is known: scores not recomputed")
     else:
         again = scorer.score(record.fact_rows)
         stored = scores[record.explained]
@@ -143,6 +158,18 @@ def differences(record: DecisionRecord, task_id: str) -> list[str]:
     return found
 
 
+def _scorer_of(record: DecisionRecord, models: ScorerOf) -> tuple[Scorer | None, RescoredBy]:
+    """What can score a record again, and what that is worth."""
+    rules = scorer_for(record.version)
+    if rules is not None:
+        return rules, "rules"
+    model = models(record.version)
+    if model is not None:
+        return model, "model"
+    stored = learned.of_record(record.version, record.factor_rows)
+    return stored, "stored forecasts" if stored else "nothing"
+
+
 def _better(record: DecisionRecord, matching: Matching) -> TaskId | None:
     """Candidate that the agent would rather have had than its own, at the prices of the matching.
 
@@ -155,5 +182,5 @@ def _better(record: DecisionRecord, matching: Matching) -> TaskId | None:
 
 
 def _numbered(word: str, values: list[float]) -> tuple[str, ...]:
-    """Names for what a learned scorer reads, as long as the model itself is not at hand."""
+    """Names for what a scorer of an unknown version reads."""
     return tuple(f"{word}_{number}" for number, _ in enumerate(values, start=1))

@@ -1,0 +1,143 @@
+"""What an assignment model reads: facts of a decision, placed on a coarse grid.
+
+The same functions serve training and scoring, so what was learned is what is asked.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+# Which facts a decision record holds, by the version of the scorer that wrote it. A version's names
+# never change; a new scorer gets a new line.
+_FACTS_1 = (
+    "skill_use",
+    "skill_margin",
+    "agent_level",
+    "success",
+    "load",
+    "age_h",
+    "n_unblocks",
+    "critical_path_h",
+    "n_dependencies",
+    "priority",
+    "level",
+    "failures",
+)
+# What a forecasting scorer gets beside them; for other decisions `models.dataset` works them out.
+MORE_FACTS = (
+    "estimate_min",
+    "kind_outcomes",
+    "agent_success",
+    "agent_outcomes",
+    "agent_pace_min",
+    "rarity",
+)
+FORECAST_FACTS = (*_FACTS_1, *MORE_FACTS)
+FACT_NAMES: dict[str, tuple[str, ...]] = {
+    "priority-1": _FACTS_1,
+    "factors-1": _FACTS_1,
+    "learned-1": FORECAST_FACTS,  # its full version goes on after a dot with that of the model
+}
+_F = {name: i for i, name in enumerate(FORECAST_FACTS)}
+
+
+class Prior(NamedTuple):
+    """What is believed of an agent that nobody knows: what held for all agents together."""
+
+    success: float  # share of accepted attempts
+    pace_min: float  # time of an accepted one, geometric mean
+
+
+class Step(NamedTuple):
+    """A column's grid: its values are whole multiples of ``size``, between two of them."""
+
+    size: float
+    low: int
+    high: int
+
+
+# What the assignment model reads. Coarse on purpose: a forecast that differs by less than a step
+# says nothing, and agents and tasks that look alike share one, so that it is computed once.
+GRID: dict[str, Step] = {
+    "ability": Step(0.25, -16, 16),  # logit of the agent's share of accepted attempts
+    "pace": Step(0.5, -8, 24),  # log2 of its minutes for one
+    "skill_use": Step(0.25, 0, 4),
+    "skill_margin": Step(0.25, 0, 4),
+    "agent_level": Step(1.0, 0, 5),
+    "estimate": Step(0.5, 0, 28),  # log2 of 1 + the minutes it was said to take
+    "level": Step(1.0, 0, 5),
+    "failures": Step(1.0, 0, 5),
+    "dependencies": Step(1.0, 0, 5),  # log2 of 1 + accepted ones
+}
+ABILITY, PACE = 0, 1  # the columns that tell one agent from another of the same skills
+_SIZES = np.array([step.size for step in GRID.values()])
+_LOWS = np.array([step.low for step in GRID.values()])
+_HIGHS = np.array([step.high for step in GRID.values()])
+_RADIX = np.concatenate([[1], np.cumprod(_HIGHS - _LOWS + 1)[:-1]])
+# Outcomes that the wider group counts for: an agent is taken for the mean of all until it has shown
+# as many, and its record at one kind of work for its record at all kinds.
+AGENT_PRIOR, KIND_PRIOR = 4.0, 8.0
+
+
+def grid_codes(facts: NDArray[np.float32], prior: Prior) -> NDArray[np.int64]:
+    """Place of each candidate on the grid: the same function in training and in scoring.
+
+    Parameters
+    ----------
+    facts : array, shape (n_candidates, n_facts)
+        Columns as in `FORECAST_FACTS`.
+    prior : Prior
+
+    Returns
+    -------
+    array, shape (n_candidates, n_columns)
+        Columns as in `GRID`, in steps.
+    """
+    if facts.ndim != 2 or facts.shape[1] != len(FORECAST_FACTS):  # noqa: PLR2004 - rows and columns
+        raise ValueError(f"Facts of shape {facts.shape} do not fit {len(FORECAST_FACTS)} names.")
+    # What means nothing must not stop a decision: no count is beyond these bounds.
+    column = np.clip(np.nan_to_num(facts.T.astype(np.float64)), 0.0, 1e6)
+    agent_n, kind_n = column[_F["agent_outcomes"]], column[_F["kind_outcomes"]]
+    # Laplace's rule undone: what the smoothed shares were computed from.
+    accepted = column[_F["agent_success"]] * (agent_n + 2) - 1
+    at_kind = column[_F["success"]] * (kind_n + 2) - 1
+    share = (accepted + AGENT_PRIOR * prior.success) / (agent_n + AGENT_PRIOR)
+    share = (at_kind + KIND_PRIOR * share) / (kind_n + KIND_PRIOR)
+    share = np.clip(share, 0.01, 0.99)
+    known = np.maximum(accepted, 0.0)  # but for rounding
+    pace = np.log2(np.maximum(column[_F["agent_pace_min"]], 0.01))
+    pace = (known * pace + AGENT_PRIOR * np.log2(prior.pace_min)) / (known + AGENT_PRIOR)
+    values = np.stack(
+        [
+            np.log(share / (1 - share)),
+            pace,
+            column[_F["skill_use"]],
+            column[_F["skill_margin"]],
+            column[_F["agent_level"]],
+            np.log2(1 + column[_F["estimate_min"]]),
+            column[_F["level"]],
+            column[_F["failures"]],
+            np.log2(1 + column[_F["n_dependencies"]]),
+        ],
+        axis=1,
+    )
+    return np.asarray(np.clip(np.rint(values / _SIZES), _LOWS, _HIGHS), dtype=np.int64)
+
+
+def typical_codes(codes: NDArray[np.int64], prior: Prior) -> NDArray[np.int64]:
+    """The same candidates with an agent of which nothing is known but its skills."""
+    typical = codes.copy()
+    typical[:, ABILITY] = round(np.log(prior.success / (1 - prior.success)) / _SIZES[ABILITY])
+    typical[:, PACE] = round(np.log2(prior.pace_min) / _SIZES[PACE])
+    return np.asarray(np.clip(typical, _LOWS, _HIGHS))
+
+
+def grid_keys(codes: NDArray[np.int64]) -> NDArray[np.int64]:
+    """One number for each place on the grid, (n_candidates,)."""
+    return np.asarray((codes - _LOWS) @ _RADIX)
+
+
+def grid_values(codes: NDArray[np.int64]) -> NDArray[np.float64]:
+    """Columns that the model reads, (n_candidates, n_columns)."""
+    return np.asarray(codes * _SIZES)

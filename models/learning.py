@@ -1,0 +1,175 @@
+"""Learn from a journal again and again: a new version, its promotion, and a watch over it.
+
+What a person does with `pm-agent models`, and the learner does by itself: nothing is promoted that
+was not shown to be better than every rule and than the version before it.
+"""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from models.dataset import History
+from models.errors import BadData, NothingToLearn
+from models.evaluate import Drift, OffPolicy, drift, off_policy
+from models.forecast import ForecastModel, forecast_model
+from models.grid import GRID, grid_codes, grid_values
+from models.registry import Registry, Stored
+from models.train import (
+    NAME,
+    SHORTEST_MIN,
+    Map,
+    Trained,
+    chosen_rows,
+    facts_of,
+    store,
+    train_assignment,
+)
+
+MIN_WATCHED = 300  # later attempts that were handed in; fewer do not tell a drift from chance
+WATCHED = 2_000  # newest of them
+
+SHADOWED = ("at_us", "agent_id", "task_id", "challenger_score", "forecast")  # of chosen and best
+
+Score = Callable[[NDArray[np.float32]], NDArray[np.float32]]  # facts → scores, a row a candidate
+
+
+class Lesson(NamedTuple):
+    """What came of learning once."""
+
+    trained: Trained
+    version: str
+    is_current: bool
+
+
+def learn(
+    history: History,
+    registry: Registry,
+    *,
+    seed: int = 0,
+    promotes: bool = False,
+    run_folds: Map = map,
+) -> Lesson:
+    """Train a version, store it, and make it current if that is wished and it is better.
+
+    Raises
+    ------
+    NothingToLearn
+    """
+    trained = train_assignment(history, seed=seed, champion=champion(registry), run_folds=run_folds)
+    version = store(registry, trained)
+    is_current = promotes and trained.card.beats_all_baselines
+    if is_current:
+        registry.promote(NAME, version)
+    return Lesson(trained, version, is_current)
+
+
+def champion(registry: Registry) -> ForecastModel | None:
+    """The model that decides now, if any can."""
+    stored = registry.load_usable(NAME)
+    try:
+        return forecast_model(stored) if stored else None
+    except NothingToLearn:  # of another program
+        return None
+
+
+def watch(history: History, registry: Registry) -> Drift | None:
+    """Compare what came since the current version was trained with what it learned from.
+
+    When the world has drifted away from it, it stands down: rules decide until a version is
+    promoted again. None while there is no version, or too little has come since.
+    """
+    try:
+        stored = registry.load(NAME)
+        model = forecast_model(stored)
+        rows = chosen_rows(history)
+    except BadData:
+        return None
+    later = rows["at_us"] > stored.card.trained_until_us
+    seen = rows[later & ~rows["label_is_censored"].astype(bool)].iloc[-WATCHED:]
+    if len(seen) < MIN_WATCHED:
+        return None
+    values = grid_values(grid_codes(facts_of(seen), model.prior))
+    took = np.maximum(seen["label_duration_min"].to_numpy(float), SHORTEST_MIN)
+    found = drift(
+        pd.DataFrame(model.sample, columns=list(GRID)),
+        pd.DataFrame(values, columns=list(GRID)),
+        took,
+        model.minutes.quantiles(values)[:, [0, 2]],
+    )
+    if found.has_drifted:
+        registry.stand_down(NAME, _reason(found, len(seen)))
+    return found
+
+
+def _reason(found: Drift, n: int) -> str:
+    column, index = max(found.psi.items(), key=lambda one: one[1])
+    return (
+        f"Drift over {n} later attempts: 80 % intervals hold {found.coverage:.0%}, and of the facts"
+        f" {column} has moved most (PSI {index:.2f})."
+    )
+
+
+class Shadow(NamedTuple):
+    """What a challenger would have chosen on logged decisions, beside what was chosen."""
+
+    rows: pd.DataFrame  # a decision each
+    agreement: float  # share of decisions in which it would have chosen the same
+    incumbent: float  # accepted share of what was chosen
+    challenger: OffPolicy | None  # of what it would have chosen; None: it never chose the same
+
+
+def shadow(history: History, stored: Stored, score: Score) -> Shadow:
+    """Let a version choose among the logged candidates of each decision; it decides nothing.
+
+    Known are the nine best candidates of a decision. Only decisions after the version was trained
+    are judged with its forecasts (doubly robust); without such, by weights alone.
+
+    Raises
+    ------
+    NothingToLearn
+        No decision in the history was judged.
+    """
+    chosen_rows(history)  # refuses a history without facts
+    told = history.candidates.dropna(subset=["fact_estimate_min"])
+    model = forecast_model(stored)
+    facts = facts_of(told)
+    told = told.assign(
+        challenger_score=score(facts),
+        forecast=model.predict(grid_codes(facts, model.prior))[:, 0],
+    )
+    best = told.loc[told.groupby("position")["challenger_score"].idxmax()].set_index("position")
+    rows = told[told["is_chosen"]].set_index("position")
+    rows = rows[[*SHADOWED, "score", "propensity", "version", "label_accepted"]]
+    rows = rows.join(best[["task_id", *SHADOWED[3:]]].add_suffix("_of_challenger"))
+    rows["is_same"] = rows["task_id"] == rows["task_id_of_challenger"]
+    judged = rows[rows["label_accepted"].notna()]
+    if judged.empty:
+        raise NothingToLearn("No attempt in this history has been judged.")
+    later = judged[judged["at_us"] > stored.card.trained_until_us]
+    knows_none = len(later) >= MIN_WATCHED
+    used = later if knows_none else judged
+    found = None
+    if used["is_same"].any():
+        found = off_policy(
+            used["label_accepted"].to_numpy(float),
+            used["propensity"],
+            used["is_same"].to_numpy(float),
+            predicted_chosen=used["forecast"] if knows_none else None,
+            predicted_target=used["forecast_of_challenger"] if knows_none else None,
+        )
+    return Shadow(
+        rows.reset_index(),
+        float(rows["is_same"].mean()),
+        float(used["label_accepted"].to_numpy(float).mean()),
+        found,
+    )
+
+
+def save_shadow(found: Shadow, path: Path) -> None:
+    """Write its rows as a Parquet file."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    found.rows.to_parquet(path)

@@ -1,0 +1,58 @@
+"""More facts about candidates, for scorers that forecast: gathered only when one of them asks.
+
+They say of an agent what all its kinds of work together show, since most agents have done little of
+any one kind, and of a task how long it was said to take and how few agents could do it.
+"""
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pm_agent.domain.agent import Agent
+from pm_agent.domain.ready_set import COLUMNS, ReadyClass
+from pm_agent.domain.track_record import NO_RECORD, TrackRecord, of_all_kinds
+from pm_agent.domain.world import World
+
+FORECAST_FACTS = (
+    "estimate_min",  # 0: none given
+    "kind_outcomes",  # faded number of outcomes behind "success"
+    "agent_success",  # as "success", over all kinds
+    "agent_outcomes",  # faded number of outcomes behind it
+    "agent_pace_min",  # mean time of accepted attempts, over all kinds; 0 without one
+    "rarity",  # agents there are for each one that could do it
+)
+_KIND, _ESTIMATE = COLUMNS.index("kind"), COLUMNS.index("estimate_min")
+
+
+def forecast_facts(
+    world: World,
+    agent: Agent,
+    rows: NDArray[np.float64],  # (n_tasks, n_columns), of the ready-set
+    rarity: NDArray[np.float64],  # (n_tasks,)
+) -> NDArray[np.float32]:
+    """Facts of one agent's candidates, (n_tasks, n_forecast_facts)."""
+    records = world.track_records.get(agent.id, {})
+    everything = of_all_kinds(records)
+    facts = np.empty((len(rows), len(FORECAST_FACTS)), dtype=np.float32)
+    facts[:, 0] = rows[:, _ESTIMATE]
+    # Kinds lie in the order of their numbers.
+    by_kind = [_outcomes(records.get(kind, NO_RECORD)) for kind in world.kind_numbers]
+    facts[:, 1] = np.array(by_kind).take(rows[:, _KIND].astype(np.intp))
+    facts[:, 2:5] = everything.success, _outcomes(everything), everything.duration_min
+    facts[:, 5] = rarity
+    return facts
+
+
+def rarity_of(world: World, ready_class: ReadyClass) -> float:
+    """How many agents there are for each one that could do such a task."""
+    able = world.able.get(ready_class.number)
+    if able is None:  # once, until an agent comes or changes its skills
+        able = world.able[ready_class.number] = sum(
+            len(ids)
+            for signature, ids in world.signatures.items()
+            if ids and ready_class.admits(signature)
+        )
+    return len(world.agents) / max(able, 1)
+
+
+def _outcomes(record: TrackRecord) -> float:
+    return record.accepted + record.failed

@@ -1,0 +1,209 @@
+"""The learned scorer: arithmetic on forecasts, that a record proves with the model and without."""
+
+import msgspec
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from pm_agent.domain.assignment import TaskAssigned
+from pm_agent.domain.decision_record import packed
+from pm_agent.domain.envelope import SYSTEM, Event
+from pm_agent.domain.task import TaskDraft
+from pm_agent.features.assignment.facts import FACTS
+from pm_agent.features.assignment.forecast_facts import FORECAST_FACTS
+from pm_agent.features.assignment.learned import (
+    ARITHMETIC,
+    EXPONENTS,
+    FACT_NAMES,
+    LearnedScorer,
+    of_record,
+)
+from pm_agent.features.assignment.view import Explanation, ScorerOf, differences, explain
+from pm_agent.kernel.types import Policy
+from pm_agent.ports import Scorer
+from tests.scenario import (
+    ADA,
+    BOB,
+    START_US,
+    Scenario,
+    a_project,
+    an_agent,
+    an_import,
+    complete,
+    release,
+    skills,
+    wait,
+)
+
+F = {name: i for i, name in enumerate(FACT_NAMES)}
+
+
+class ByEstimate:
+    """Forecasts that follow from the estimate and the agent's success alone."""
+
+    version = "v1-0123abcd"
+
+    def forecast(self, facts: NDArray[np.float32]) -> NDArray[np.float32]:
+        minutes = facts[:, F["estimate_min"]] + 1
+        chance = facts[:, F["agent_success"]]
+        return np.stack([chance, minutes, 3 * minutes, minutes / 50, chance / 0.5], axis=1)
+
+
+class Same:
+    """Forecasts given row by row."""
+
+    version = "v2-0123abcd"
+
+    def __init__(self, *rows: tuple[float, ...]) -> None:
+        self.rows = np.array(rows, dtype=np.float32)
+
+    def forecast(self, facts: NDArray[np.float32]) -> NDArray[np.float32]:
+        return self.rows
+
+
+def board(policy: Policy | None = None) -> Scenario:
+    scenario = Scenario(LearnedScorer(ByEstimate()), policy)
+    scenario.given(a_project(), an_agent(skills=skills(rust=3)), an_agent(BOB))
+    for minutes in (90, 5, 30, 60):
+        scenario.new_task(f"{minutes} minutes", estimate_min=minutes)
+    return scenario
+
+
+def with_model(version: str) -> Scorer | None:
+    scorer = LearnedScorer(ByEstimate())
+    return scorer if scorer.version == version else None
+
+
+def without(version: str) -> Scorer | None:
+    return None
+
+
+def explained(given: TaskAssigned, models: ScorerOf) -> Explanation:
+    return explain(Event(9, START_US, 1, str(SYSTEM), "r", given), given, models)
+
+
+def test_the_shorter_of_equal_tasks_goes_first() -> None:
+    scenario = board(Policy(exploration=0.0, reserve=0.0))
+    titles = []
+    for _ in range(4):
+        given = scenario.assigned()
+        titles.append(scenario.task(given.task_id).title)
+        scenario.given(complete(given.task_id, given.lease_token))
+    assert titles == ["5 minutes", "30 minutes", "60 minutes", "90 minutes"]
+
+
+def test_a_record_recomputes_with_the_model_and_without() -> None:
+    scenario = board(Policy(exploration=1.0, near_tie=0.5, reserve=0.5))
+    for number in range(4):
+        given = scenario.assigned()
+        for models in (with_model, without):
+            assert differences(given.decision, given.task_id, models) == []
+        if number % 2:
+            scenario.given(release(given.task_id, given.lease_token, reason="failed"))
+        else:
+            scenario.given(complete(given.task_id, given.lease_token))
+    scenario.verify()
+
+
+def test_a_matching_by_forecasts_recomputes_too() -> None:
+    scenario = Scenario(LearnedScorer(ByEstimate()))
+    scenario.given(a_project(), an_agent(), an_agent(BOB))
+    until_us = START_US + 3_600_000_000
+    scenario.given(wait(ADA, until_us), wait(BOB, until_us))
+    scenario.when(an_import(TaskDraft(title="a"), TaskDraft(title="b", estimate_min=40)))
+    found = scenario.of_kind(TaskAssigned)
+    assert len(found) == 2
+    for given in found:
+        assert given.decision.matching is not None
+        for models in (with_model, without):
+            assert differences(given.decision, given.task_id, models) == []
+
+
+def test_an_explanation_says_whether_the_model_was_at_hand() -> None:
+    given = board().assigned()
+    told = explained(given, with_model)
+    assert (told.recomputed, told.rescored_by) == (True, "model")
+    assert explained(given, without).rescored_by == "stored forecasts"
+    assert told.version == f"{ARITHMETIC}.v1-0123abcd"
+    assert set(told.chosen.facts) == {*FACTS, *FORECAST_FACTS}
+    logs = {name: np.log2(value) for name, value in told.chosen.factors.items()}
+    weighed = sum(told.weights[name] * value for name, value in logs.items())
+    assert weighed == pytest.approx(told.chosen.score, abs=1e-4)
+
+
+def test_another_model_of_the_same_name_does_not_pass_for_it() -> None:
+    class Liar(ByEstimate):
+        def forecast(self, facts: NDArray[np.float32]) -> NDArray[np.float32]:
+            return super().forecast(facts) * 2
+
+    given = board().assigned()
+    assert differences(given.decision, given.task_id, lambda _: LearnedScorer(Liar())) != []
+
+
+@pytest.mark.parametrize("field", ["scores", "factors", "version"])
+def test_a_forged_record_is_found_out_without_the_model(field: str) -> None:
+    given = board().assigned()
+    record = given.decision
+    factors = record.factor_rows.copy()
+    factors[0, 0] *= 1.5
+    changes = {
+        "scores": packed(record.score_values + 1),
+        "factors": packed(factors),
+        "version": "learned-9.v1-0123abcd",
+    }
+    forged = msgspec.structs.replace(record, **{field: changes[field]})
+    assert differences(forged, given.task_id, without) != []
+
+
+@pytest.mark.parametrize(
+    "better",
+    [
+        (0.9, 30, 90, 1, 1),  # likelier
+        (0.5, 10, 90, 1, 1),  # shorter
+        (0.5, 30, 60, 1, 1),  # surer
+        (0.5, 30, 90, 0.5, 1),  # cheaper
+        (0.5, 30, 90, 1, 2),  # others would do worse
+    ],
+)
+def test_a_better_forecast_has_a_higher_score(better: tuple[float, ...]) -> None:
+    facts = np.ones((2, len(FACT_NAMES)), dtype=np.float32)
+    good, plain = LearnedScorer(Same(better, (0.5, 30, 90, 1, 1))).score(facts).values
+    assert good > plain
+
+
+@pytest.mark.parametrize("fact", ["priority", "age_h", "n_unblocks", "critical_path_h", "rarity"])
+def test_a_task_worth_more_or_that_few_can_do_has_a_higher_score(fact: str) -> None:
+    facts = np.ones((2, len(FACT_NAMES)), dtype=np.float32)
+    facts[0, F[fact]] = 2
+    first, second = (
+        LearnedScorer(Same((0.5, 30, 90, 1, 1), (0.5, 30, 90, 1, 1))).score(facts).values
+    )
+    assert first > second
+
+
+def test_a_forecast_of_nothing_is_still_a_score() -> None:
+    facts = np.zeros((1, len(FACT_NAMES)), dtype=np.float32)
+    assert np.isfinite(LearnedScorer(Same((0, 0, 0, 0, 0))).score(facts).values).all()
+
+
+def test_rarity_follows_the_agents_and_their_skills() -> None:
+    scenario = Scenario(LearnedScorer(ByEstimate()))
+    scenario.given(a_project(), an_agent(skills=skills(rust=3)), an_agent(BOB))
+    scenario.new_task("rare", skills=skills(rust=2))
+    assert rarity(scenario) == 2.0
+    scenario.given(an_agent(BOB, skills=skills(rust=4)))
+    scenario.new_task("rare no more", skills=skills(rust=2))
+    assert rarity(scenario) == 1.0
+
+
+def rarity(scenario: Scenario) -> float:
+    given = scenario.assigned()
+    scenario.given(complete(given.task_id, given.lease_token))
+    return float(given.decision.fact_rows[0, F["rarity"]])
+
+
+def test_a_record_of_rules_is_none_of_a_model() -> None:
+    rows = np.ones((2, len(EXPONENTS)), dtype=np.float32)
+    assert of_record("factors-1", rows) is None
+    assert of_record(f"{ARITHMETIC}.v3-ab", rows[:, :3]) is None
+    assert of_record(f"{ARITHMETIC}.v3-ab", rows) is not None
