@@ -62,7 +62,7 @@ class HostActor:
         coordinator = RemoteCoordinator(self._settings.workspace)
         host = Host(
             coordinator,
-            build_effect_runner(coordinator) if self._is_main else None,
+            build_effect_runner(coordinator, self._settings) if self._is_main else None,
             partial(PortfolioManager, coordinator) if self._is_main else None,
         )
         await host.start()

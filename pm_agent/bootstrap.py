@@ -16,6 +16,7 @@ from pm_agent.adapters.issuer_oauth import OutsideIssuer
 from pm_agent.adapters.journal_sqlite import SQLiteJournal
 from pm_agent.adapters.kek_local import LocalKeys, parse_keys, read_key_file
 from pm_agent.adapters.llm_rules import RuleBasedWriter
+from pm_agent.adapters.notify_webhook import WebhookNotifier
 from pm_agent.adapters.process_group import minimal_environment
 from pm_agent.adapters.secrets_file import SecretsFile
 from pm_agent.adapters.tokens_jwt import ShortTokens
@@ -35,6 +36,7 @@ from pm_agent.ports import (
     Journal,
     KeyEncryption,
     LanguageModel,
+    Notifier,
     Scorer,
     StoredSnapshot,
 )
@@ -197,9 +199,9 @@ def key_encryption(settings: Settings) -> KeyEncryption:
     return read_key_file(settings.kek_path)
 
 
-def build_effect_runner(coordinator: Coordinator) -> EffectRunner:
+def build_effect_runner(coordinator: Coordinator, settings: Settings) -> EffectRunner:
     """Runner of the effects that the configured adapters perform."""
-    return EffectRunner(coordinator, language_model(), gate_runner())
+    return EffectRunner(coordinator, language_model(), gate_runner(), notifier(settings))
 
 
 def language_model() -> LanguageModel:
@@ -210,6 +212,12 @@ def language_model() -> LanguageModel:
 def gate_runner() -> GateRunner:
     """Who runs the gates: the project's fixed command as a subprocess."""
     return CommandGate()
+
+
+def notifier(settings: Settings) -> Notifier:
+    """Who brings tasks to webhooks: signed requests over HTTP."""
+    may_be_private = settings.webhooks_to_private_addresses
+    return WebhookNotifier(SystemClock(), may_be_private=may_be_private)
 
 
 def build_executor(spec: ShellSpec | PythonSpec) -> Executor:

@@ -14,6 +14,7 @@ from pm_agent.domain import (
     instruction,
     message,
     project,
+    subscription,
     task,
 )
 from pm_agent.domain.envelope import Command, EventData
@@ -37,8 +38,11 @@ from pm_agent.features.planning import decide as planning_decide
 from pm_agent.features.progress import decide as progress_decide
 from pm_agent.features.quality import decide as quality_decide
 from pm_agent.features.quality import react as quality_react
+from pm_agent.features.subscriptions import decide as subscriptions_decide
+from pm_agent.features.subscriptions import react as subscriptions_react
+from pm_agent.features.subscriptions import view as subscriptions_view
 from pm_agent.features.team import decide as team_decide
-from pm_agent.kernel.effects import Alarm, AskForAdvice, Effect, WriteInstructions
+from pm_agent.kernel.effects import Alarm, AskForAdvice, Effect, PushTask, WriteInstructions
 from pm_agent.kernel.types import Catalog, Decider, Reactor
 from pm_agent.ports import Brief
 
@@ -86,6 +90,10 @@ DECIDERS: dict[type[Command], Decider] = {
     handoff.HandOffTask: collaboration_decide.offer_handoff,
     handoff.RespondToHandoff: collaboration_decide.respond_to_handoff,
     handoff.ExpireHandoff: collaboration_decide.expire_handoff,
+    # subscriptions
+    subscription.Subscribe: subscriptions_decide.subscribe,
+    subscription.Unsubscribe: subscriptions_decide.unsubscribe,
+    subscription.NotePush: subscriptions_decide.note_push,
     # instructions
     instruction.StoreInstructions: instructions_decide.store,
     instruction.AbandonEffect: instructions_decide.abandon,
@@ -125,6 +133,7 @@ def _reactors() -> dict[type[EventData], tuple[Reactor, ...]]:
         holds_react.REACTORS,
         instructions_react.REACTORS,
         quality_react.REACTORS,
+        subscriptions_react.REACTORS,
     )
     by_event: dict[type[EventData], tuple[Reactor, ...]] = {}
     for reactors in lists:
@@ -143,6 +152,7 @@ class Briefing(NamedTuple):
 BRIEFS: dict[type, Briefing] = {
     WriteInstructions: Briefing(instructions_view.body_refs, instructions_view.brief),
     AskForAdvice: Briefing(blockers_view.advice_refs, blockers_view.advice_brief),
+    PushTask: Briefing(subscriptions_view.body_refs, subscriptions_view.push),
 }
 
 CATALOG = Catalog(

@@ -155,6 +155,17 @@ class _Operations(Generic[Answer]):
     def leave_team(self, agent_id: str, *, request_id: str | None = None) -> Answer:
         return self._write("POST", f"/v1/agents/{agent_id}/leave", request_id)
 
+    def subscribe(self, agent_id: str, *, request_id: str | None = None, **wanted: Any) -> Answer:
+        """Be offered only tasks that match; ``webhook_url`` says where to post them.
+
+        Filters are ``skills``, ``labels``, ``project_ids``, ``paths`` and ``min_priority``.
+        """
+        path = f"/v1/agents/{agent_id}/subscriptions"
+        return self._write("POST", path, request_id, **wanted)
+
+    def unsubscribe(self, subscription_id: str, *, request_id: str | None = None) -> Answer:
+        return self._write("DELETE", f"/v1/subscriptions/{subscription_id}", request_id)
+
     # -- each other ---------------------------------------------------------------------------
 
     def read_messages(

@@ -248,7 +248,17 @@ class TaskBrief(msgspec.Struct, frozen=True, kw_only=True, tag=True):
     estimate_min: int = 0  # 0: none was given
 
 
-Brief = InstructionBrief | BlockerBrief | TaskBrief
+class Push(msgspec.Struct, frozen=True, kw_only=True, tag=True):
+    """Something for a webhook."""
+
+    url: str  # empty: there is no webhook any more
+    secret: str
+    delivery_id: str  # the same when it is sent again
+    subscription_id: str
+    payload: bytes
+
+
+Brief = InstructionBrief | BlockerBrief | TaskBrief | Push
 
 # What a model may say at most; whoever stores an answer holds it to these once more.
 MAX_LINES = 6
@@ -414,4 +424,26 @@ class Secrets(Protocol):
 
     def drop(self, name: str, version: int) -> None:
         """Forget a version."""
+        ...
+
+
+class DeliveryFailed(Exception):
+    """A push did not arrive; what is said has neither address nor secret in it."""
+
+    def __init__(self, reason: str, *, is_final: bool = False) -> None:
+        self.reason = reason
+        self.is_final = is_final  # trying again would not help
+        super().__init__(reason)
+
+
+class Notifier(Protocol):
+    """Brings pushes to the webhooks of subscriptions."""
+
+    async def deliver(self, push: Push) -> None:
+        """Bring one push, once.
+
+        Raises
+        ------
+        DeliveryFailed
+        """
         ...

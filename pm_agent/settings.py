@@ -165,6 +165,9 @@ class Settings(BaseSettings):
     )
     haproxy: bool = Field(default=True, description="Serve through HAProxy; 13 times cheaper")
     workers: Path | None = Field(default=None, description="TOML file of managed workers to run")
+    webhooks_to_private_addresses: bool = Field(
+        default=False, description="Webhooks may call this machine and private networks"
+    )
     seed: int | None = Field(default=None, description="Of random draws; None: from the clock")
     silence_s: float | None = Field(
         default=None,
@@ -203,7 +206,10 @@ class Settings(BaseSettings):
 
     @property
     def policy(self) -> Policy:
-        policy = Policy(exploration=self.exploration)
+        policy = Policy(
+            exploration=self.exploration,
+            webhooks_to_private_addresses=self.webhooks_to_private_addresses,
+        )
         if self.silence_s is None:
             return policy
         silence_us = round(self.silence_s * SECOND_US)

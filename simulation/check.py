@@ -124,7 +124,9 @@ class Run:
             backlog=backlog,
             pace_us=pace_us,
         )
-        self.effects = EffectRunner(self.around, self._random("effects"), self._pending)
+        self.effects = EffectRunner(
+            self.around, self._random("effects"), self._pending, self._board
+        )
         self.portfolio = Portfolio(self.around, self._random("portfolio"), self._board)
         self.site.signs = self._signs
         self._signing_since_us: dict[AgentId, int] = {}

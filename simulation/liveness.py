@@ -97,7 +97,9 @@ class Liveness:
         for other_id in board.ready:
             other = board.tasks[other_id]
             waited_us = got.created_at_us - other.created_at_us
-            if waited_us > AGING_US + NEAR_TIE_US and self._can_take(board, agent, other):
+            if waited_us <= AGING_US + NEAR_TIE_US or not self._is_wanted(board, agent, other):
+                continue
+            if self._can_take(board, agent, other):
                 detail = f"{data.agent_id} got {got.id} before {other.id}, {waited_us} us older"
                 self._overtaken.append((other.id, detail))
 
@@ -118,13 +120,25 @@ class Liveness:
             if len(agent.active) >= agent.capacity:
                 continue
             for task in open_tasks:
-                if offer.project_id in (None, task.project_id) and self._can_take(
-                    board, agent, task
+                if (
+                    offer.project_id in (None, task.project_id)
+                    and self._is_wanted(board, agent, task)
+                    and self._can_take(board, agent, task)
                 ):
                     since_us = before.get(agent.id, (now_us, ""))[0]
                     self._hungry[agent.id] = since_us, task.id
                     self._timeline.after(WITHIN_US + 1, self.stepped)
                     break
+
+    def _is_wanted(self, board: Board, agent: Registered, task: Task) -> bool:
+        """Whether one of the agent's subscriptions asks for it, if there are any."""
+        own = [s.filter for s in board.subscriptions.values() if s.agent_id == agent.id]
+        return not own or any(
+            task.priority >= one.min_priority
+            and (not one.labels or set(one.labels) & set(task.labels))
+            and (not one.skills or set(one.skills) & {s.name for s in task.skills})
+            for one in own
+        )
 
     def _can_take(self, board: Board, agent: Registered, task: Task) -> bool:
         project = board.projects[task.project_id]

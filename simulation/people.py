@@ -17,6 +17,7 @@ from pm_agent.domain.hold import LiftHold, PlaceHold
 from pm_agent.domain.instruction import AbandonEffect, StoreInstructions
 from pm_agent.domain.model_call import BY_RULES
 from pm_agent.domain.project import CreateProject, Gate, UpdateProject
+from pm_agent.domain.subscription import NotePush, Unsubscribe
 from pm_agent.domain.task import (
     CancelTask,
     CreateTask,
@@ -32,12 +33,13 @@ from pm_agent.domain.task import (
 from pm_agent.domain.time import DAY_US, HOUR_US, MINUTE_US, SECOND_US
 from pm_agent.domain.world import World as Board
 from pm_agent.features.planning.critical_path import critical_paths
-from pm_agent.kernel.effects import AskForAdvice, Effect, RunGate
+from pm_agent.kernel.effects import AskForAdvice, Effect, PushTask, RunGate
 from pm_agent.kernel.types import Reply
 from simulation.agents import SKILLS
 from simulation.clients import Client, World
 
 SWEEP_US = 30 * SECOND_US
+FAILED_PUSHES = 0.3
 GATE = Gate(argv=("make", "test"))
 
 
@@ -296,6 +298,8 @@ class Person(Client):
         for project in board.projects.values():
             if project.max_in_progress or project.token_cap or project.cost_cap_microusd:
                 self.say(self._command(UpdateProject, project_id=project.id, **no_limits))
+        for subscription_id in board.subscriptions:  # what nobody watches for must get done, too
+            self.say(self._command(Unsubscribe, subscription_id=subscription_id))
         for blocker in board.blockers.values():
             if blocker.is_open:
                 self.say(self._command(ResolveBlocker, blocker_id=blocker.id, resolution="go on"))
@@ -318,9 +322,16 @@ class EffectRunner(Client):
     LEASE_US = 120 * SECOND_US  # then an effect without an answer is handed out again
     LATE_US = (SECOND_US, HOUR_US)
 
-    def __init__(self, around: World, random: Random, pending: Callable[[], list[Effect]]) -> None:
+    def __init__(
+        self,
+        around: World,
+        random: Random,
+        pending: Callable[[], list[Effect]],
+        board: Callable[[], Board],
+    ) -> None:
         super().__init__(around, SYSTEM, random)
         self._pending = pending
+        self._board = board
         self._taken_us: dict[str, int] = {}
         self._polls_us: int | None = None
 
@@ -367,6 +378,11 @@ class EffectRunner(Client):
             "effect_id": effect.effect_id,
             "task_id": effect.task_id,
         }
+        if isinstance(effect.want, PushTask):
+            held = self._board().assignments.get(effect.task_id)
+            hook = self._board().watchlists.hooked.get(held.agent_id, "") if held else ""
+            failure = "it answered 500" if self.random.random() < FAILED_PUSHES else ""
+            return NotePush(**fields, subscription_id=hook, failure=failure)
         if not isinstance(effect.want, RunGate):
             if self.around.faults.strikes("effect_abandoned"):
                 return AbandonEffect(**fields, reason="no answer")

@@ -15,6 +15,7 @@ from pm_agent.domain.envelope import Command
 from pm_agent.domain.handoff import HandOffTask, RespondToHandoff
 from pm_agent.domain.ids import AgentId, MessageId
 from pm_agent.domain.message import AcknowledgeMessages, BroadcastUpdate, SendMessage
+from pm_agent.domain.subscription import Subscribe, TaskFilter, Unsubscribe
 from pm_agent.domain.world import World as Board
 from pm_agent.kernel.types import Reply
 
@@ -52,6 +53,8 @@ class Talk:
             *[self._hand_over] * 2,
             self._ask_for_help,
             self._broadcast,
+            self._subscribe,
+            self._unsubscribe,
         )
         command = self._random.choice(acts)()
         if command is not None:
@@ -115,6 +118,25 @@ class Talk:
             answer_within_s=self._random.randrange(*ANSWER_US),
             **fields,
         )
+
+    def _subscribe(self) -> Command:
+        wanted = self._random.choice(
+            (
+                TaskFilter(labels=(self._random.choice(("api", "web")),)),
+                TaskFilter(min_priority=self._random.randrange(3)),
+                TaskFilter(skills=(self._random.choice(("api", "sql")),)),
+            )
+        )
+        url = self._random.choice(("", "https://agents.example.org/", "http://10.0.0.1/"))
+        return self._command(
+            Subscribe, agent_id=self._agent.id, filter=wanted, url=url, secret="s" if url else ""
+        )
+
+    def _unsubscribe(self) -> Command | None:
+        own = self._board().watchlists.of_agent.get(self._agent.id)
+        if not own:
+            return None
+        return self._command(Unsubscribe, subscription_id=self._random.choice(list(own)))
 
     def _answer(self) -> Command | None:
         """Answer what is open, at times what is not one's own, or over."""

@@ -29,6 +29,7 @@ from pm_agent.domain.handoff import HandOffTask, RespondToHandoff
 from pm_agent.domain.hold import LiftHold, PlaceHold
 from pm_agent.domain.message import AcknowledgeMessages, SendMessage
 from pm_agent.domain.project import CreateProject, Gate
+from pm_agent.domain.subscription import Subscribe, TaskFilter, Unsubscribe
 from pm_agent.domain.task import CreateTask, ImportTasks, Skill, Task, TaskDraft
 from pm_agent.domain.time import DAY_US, HOUR_US, MINUTE_US, SECOND_US
 from pm_agent.features.assignment.scoring import PriorityScorer
@@ -280,6 +281,25 @@ def answer_help(
 def leave(agent_id: str) -> LeaveTeam:
     return LeaveTeam(
         request_id=request_id(), principal=agent_principal(agent_id), agent_id=agent_id
+    )
+
+
+def subscribe(agent_id: str = ADA, url: str = "", **wanted: Any) -> Subscribe:
+    return Subscribe(
+        request_id=request_id(),
+        principal=agent_principal(agent_id),
+        agent_id=agent_id,
+        filter=TaskFilter(**wanted),
+        url=url,
+        secret="whsec" if url else "",
+    )
+
+
+def unsubscribe(subscription_id: str, agent_id: str = ADA) -> Unsubscribe:
+    return Unsubscribe(
+        request_id=request_id(),
+        principal=agent_principal(agent_id),
+        subscription_id=subscription_id,
     )
 
 

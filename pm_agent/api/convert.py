@@ -25,6 +25,7 @@ from pm_agent.domain.ids import agent_id, project_id
 from pm_agent.domain.message import AcknowledgeMessages
 from pm_agent.domain.notice import Notice
 from pm_agent.domain.project import CreateProject
+from pm_agent.domain.subscription import Subscribe, TaskFilter
 from pm_agent.domain.task import PRIORITIES, CreateTask, TaskDraft
 from pm_agent.domain.time import SECOND_US, iso
 from pm_agent.kernel.types import Result
@@ -75,6 +76,10 @@ MAPPED: dict[str, Mapped] = {
 # The same for one command only; a gate's timeout_s is another matter than a wait's.
 MAPPED_IN: dict[type[Command], dict[str, Mapped]] = {
     WaitForTask: {"timeout_s": Mapped("until_us", _from_now)},
+    Subscribe: {
+        "min_priority": Mapped("min_priority", _priority),
+        "webhook_url": Mapped("url", _same),
+    },
     AcknowledgeMessages: {"acknowledge": Mapped("message_ids", _same)},
 }
 # Fields that the operation's handler reads and its command does not have.
@@ -89,10 +94,12 @@ DERIVED: dict[type[Command], dict[str, Callable[[Json], str]]] = {
 # Flat on the wire, one struct inside: callers need not nest what they say.
 NESTED: dict[type[Command], tuple[str, frozenset[str]]] = {
     CreateTask: ("draft", frozenset(TaskDraft.__struct_fields__)),
+    Subscribe: ("filter", frozenset(TaskFilter.__struct_fields__)),
 }
 # Fields that only the system sets.
 INTERNAL: dict[type[Command], frozenset[str]] = {
     ClaimTask: frozenset({"is_offered", "match"}),
+    Subscribe: frozenset({"secret"}),
     AcceptCompletion: frozenset({"effect_id", "lease_token"}),
     RejectCompletion: frozenset({"effect_id", "lease_token"}),
 }

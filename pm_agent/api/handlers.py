@@ -37,10 +37,11 @@ from pm_agent.domain.errors import (
 )
 from pm_agent.domain.handoff import RespondToHandoff
 from pm_agent.domain.hold import LiftHold
-from pm_agent.domain.ids import TaskId
+from pm_agent.domain.ids import AgentId, TaskId
 from pm_agent.domain.ids import agent_id as agent_id_of
-from pm_agent.domain.message import AcknowledgeMessages
+from pm_agent.domain.message import AcknowledgeMessages, MessageSent
 from pm_agent.domain.notice import Notice, notice_for
+from pm_agent.domain.subscription import Subscribe
 from pm_agent.domain.time import DAY_US, HOUR_US, SECOND_US, iso
 from pm_agent.domain.world import World
 from pm_agent.features.access.decide import KeyResult, TokenResult, key_result
@@ -54,6 +55,7 @@ from pm_agent.features.collaboration import view as collaboration_view
 from pm_agent.features.collaboration.decide import CollaborationResult, HandoffResult
 from pm_agent.features.instructions import view as instructions_view
 from pm_agent.features.quality.decide import CompletionResult
+from pm_agent.features.subscriptions.decide import SubscriptionResult
 from pm_agent.features.team import view as team_view
 from pm_agent.features.team.decide import RegisterResult
 from pm_agent.kernel.fencing import (
@@ -99,6 +101,12 @@ class HandoffAnswer(HandoffResult, frozen=True, kw_only=True):
     """Where the handoff stands; with 'accepted' comes the task that is yours now."""
 
     task: backlog_view.TaskBrief | None = None
+
+
+class SubscribeAnswer(SubscriptionResult, frozen=True, kw_only=True):
+    """A new subscription, with the secret of its webhook when it has one."""
+
+    secret: str = ""  # signs what is posted; shown once
 
 
 class RegisterAnswer(RegisterResult, frozen=True, kw_only=True):
@@ -513,6 +521,17 @@ async def read_messages(call: Call, given: schemas.ReadMessagesInput) -> Answer:
     return call.read(collaboration_view.page(call.world, given.agent_id, found, texts))
 
 
+async def subscribe(call: Call, given: schemas.SubscribeInput) -> Answer:
+    """Keep a filter; the secret of a webhook leaves in this answer alone."""
+    command = call.command(Subscribe, _own(call, given))
+    if not command.url:
+        return call.reply(await call.submit(command))
+    secret = call.ingress.secrets.of((str(call.principal), call.request_id))
+    reply = await call.submit(msgspec.structs.replace(command, secret=secret))
+    result = msgspec.json.decode(reply.result, type=SubscribeAnswer)
+    return call.reply(reply, msgspec.structs.replace(result, secret=secret))
+
+
 async def leave_team(call: Call, given: schemas.LeaveTeamInput) -> Answer:
     """Take an agent off the team."""
     return call.reply(await call.submit(call.command(agent.LeaveTeam, _own(call, given))))
@@ -704,22 +723,29 @@ async def stream_events(call: Call, given: schemas.StreamEventsInput) -> Answer:
 
 
 async def stream_agent_events(call: Call, given: schemas.StreamAgentEventsInput) -> Answer:
-    """Follow what concerns one agent: what it does, and what becomes of the tasks it holds."""
+    """Follow what concerns one agent: what it does, what is said to it, and its tasks.
+
+    While it listens, an agent with subscriptions waits for tasks, too.
+    """
     require_agent(call.world, given.agent_id)
     require_self(call.principal, given.agent_id)
 
     def is_wanted(event: Event) -> bool:
         data = event.data
-        if getattr(data, "agent_id", None) == given.agent_id:
+        if given.agent_id in (getattr(data, "agent_id", None), getattr(data, "to", None)):
             return True
+        if isinstance(data, MessageSent):
+            return given.agent_id in data.recipients
         held = call.world.assignments.get(getattr(data, "task_id", ""))
         return held is not None and held.agent_id == given.agent_id
 
-    return await _streamed(call, given.after, is_wanted)
+    return await _streamed(call, given.after, is_wanted, given.agent_id)
 
 
-async def _streamed(call: Call, after: int | None, wanted: Wanted) -> Answer:
-    stream = EventStream(call.ingress, call.grant, after, wanted)
+async def _streamed(
+    call: Call, after: int | None, wanted: Wanted, waiting_id: AgentId | None = None
+) -> Answer:
+    stream = EventStream(call.ingress, call.grant, after, wanted, waiting_id)
     await stream.begin()
     call.ingress.hear(call.principal)
     return Answer(b"", stream.position, stream=stream)

@@ -21,6 +21,7 @@ from pm_agent.domain import (
     hold,
     message,
     project,
+    subscription,
     task,
 )
 from pm_agent.domain.access import Scope
@@ -44,6 +45,7 @@ from pm_agent.features.collaboration.decide import CollaborationResult, HandoffR
 from pm_agent.features.holds.decide import HoldResult
 from pm_agent.features.progress.decide import ProgressResult
 from pm_agent.features.quality.decide import CompletionResult
+from pm_agent.features.subscriptions.decide import SubscriptionResult
 from pm_agent.features.team import view as team_view
 from pm_agent.features.team.decide import HeartbeatResult, LeaveResult
 from pm_agent.kernel.types import Result
@@ -443,6 +445,37 @@ OPERATIONS: tuple[Operation, ...] = (
         handler=handlers.respond_to_handoff,
         help="Call this to answer a message of the kind handoff. With accept=true the task is "
         "yours, with a lease_token of its own; with false it stays where it is.",
+    ),
+    Operation(
+        name="subscribe",
+        kind="command",
+        tier="wider",
+        work="progress",
+        method="POST",
+        path="/v1/agents/{agent_id}/subscriptions",
+        scope="pm:work",
+        input=schemas.SubscribeInput,
+        result=handlers.SubscribeAnswer,
+        command=subscription.Subscribe,
+        handler=handlers.subscribe,
+        status=201,
+        help="Call this to be offered only tasks of a kind: by skill, label, project, path or "
+        "priority; every field you give must match. They come by wait_for_task, the event stream "
+        "or a webhook, reserved for you for a minute.",
+    ),
+    Operation(
+        name="unsubscribe",
+        kind="command",
+        tier="wider",
+        work="progress",
+        method="DELETE",
+        path="/v1/subscriptions/{subscription_id}",
+        scope="pm:work",
+        input=schemas.UnsubscribeInput,
+        result=SubscriptionResult,
+        command=subscription.Unsubscribe,
+        handler=handlers.sends(subscription.Unsubscribe),
+        help="Call this to drop a subscription; without any you are offered every task you can do.",
     ),
     Operation(
         name="leave_team",

@@ -538,6 +538,41 @@ class RespondToHandoffInput(Write):
     note: Words = ""
 
 
+class SubscribeInput(Write):
+    """Input of subscribe."""
+
+    agent_id: AgentId = None
+    skills: list[Label] = Field(
+        default_factory=list, max_length=MAX_LIST, description="Tasks that require one of these."
+    )
+    labels: list[Label] = Field(
+        default_factory=list, max_length=MAX_LIST, description="Tasks with one of these labels."
+    )
+    project_ids: list[ItemId] = Field(
+        default_factory=list, max_length=MAX_LIST, description="Tasks of one of these projects."
+    )
+    paths: list[Annotated[str, Field(min_length=1, max_length=500)]] = Field(
+        default_factory=list,
+        max_length=MAX_LIST,
+        description="Tasks about files or folders that begin with one of these, as in 'src/api/'.",
+    )
+    min_priority: PriorityWord = Field("low", description="Tasks of this priority or a higher one.")
+    webhook_url: str = Field(
+        "",
+        max_length=2_000,
+        description="A public http(s) address to which matching tasks are posted, signed with the "
+        "secret that this answers. Left out: wait_for_task and the event stream bring them.",
+    )
+
+
+class UnsubscribeInput(Write):
+    """Input of unsubscribe."""
+
+    subscription_id: str = Field(
+        min_length=1, max_length=64, description="Id of the subscription, such as 'S-9'."
+    )
+
+
 class LeaveTeamInput(Write):
     """Input of leave_team."""
 

@@ -22,7 +22,7 @@ from starlette.types import Receive, Send
 from pm_agent.domain import access
 from pm_agent.domain.envelope import Event, EventData
 from pm_agent.domain.errors import InvalidInput
-from pm_agent.domain.ids import ProjectId
+from pm_agent.domain.ids import AgentId, ProjectId
 from pm_agent.domain.time import iso
 from pm_agent.domain.world import World
 from pm_agent.kernel.chain import unseal
@@ -65,10 +65,20 @@ class EventStream:
         Position after which to begin; None: with what comes now.
     wanted
         Which events it is about.
+    waiting_id
+        An agent that waits for tasks as long as it listens, if it has subscriptions.
     """
 
-    def __init__(self, ingress: Ingress, grant: Grant, after: int | None, wanted: Wanted) -> None:
+    def __init__(
+        self,
+        ingress: Ingress,
+        grant: Grant,
+        after: int | None,
+        wanted: Wanted,
+        waiting_id: AgentId | None = None,
+    ) -> None:
         self._ingress = ingress
+        self._waiting_id = waiting_id
         self._grant = grant
         self._wanted = wanted
         self.position = ingress.world.position if after is None else after
@@ -110,6 +120,9 @@ class EventStream:
         await send({"type": "http.response.start", "status": 200, "headers": start})
         gone = asyncio.create_task(_until_gone(receive))
         sending = asyncio.create_task(self._send_all(send))
+        tasks = [gone, sending]
+        if self._waiting_id is not None:
+            tasks.append(asyncio.create_task(self._ingress.stand_for(self._waiting_id)))
         try:
             await asyncio.wait((gone, sending), return_when=asyncio.FIRST_COMPLETED)
             if sending.done():  # whatever ended it: the client comes back and goes on
@@ -117,9 +130,9 @@ class EventStream:
                 if (error := sending.exception()) is not None:
                     log.info("a stream ended early", exc_info=error)
         finally:
-            for task in (gone, sending):
+            for task in tasks:
                 task.cancel()
-            await asyncio.gather(gone, sending, return_exceptions=True)
+            await asyncio.gather(*tasks, return_exceptions=True)
 
     async def _send_all(self, send: Send) -> None:
         async def push(text: str) -> None:

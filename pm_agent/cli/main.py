@@ -15,6 +15,7 @@ from pm_agent.cli import (
     models,
     secrets,
     serve,
+    timeline,
     token,
     transfer,
 )
@@ -34,6 +35,7 @@ app.command("status")(board.status)
 app.command("tasks")(board.tasks)
 app.command("agents")(board.agents)
 app.command("blockers")(blockers.blockers)
+app.command("timeline")(timeline.timeline)
 app.command("why")(audit.why)
 app.command("verify")(audit.verify)
 app.command("replay")(audit.replay)

@@ -190,7 +190,7 @@ async def running_bare(settings: Settings) -> AsyncIterator[tuple[Any, Ingress]]
     await admit_admin(coordinator, secret)
     host = Host(
         coordinator,
-        build_effect_runner(coordinator),
+        build_effect_runner(coordinator, settings),
         partial(PortfolioManager, coordinator),
     )
     await host.start()

@@ -98,6 +98,8 @@ def _left(world: "World", event: Event, data: AgentLeft) -> None:
     inbox = world.inboxes.get(data.agent_id)
     if inbox is not None:
         take_from_inbox(world, data.agent_id, inbox.unread)
+    for subscription_id in list(world.watchlists.of_agent.get(data.agent_id, ())):
+        world.drop_subscription(subscription_id)
 
 
 APPLY = {AgentRegistered: _registered, AgentLeft: _left}

@@ -371,6 +371,8 @@ def _expired(world: "World", event: Event, data: AssignmentExpired) -> None:
     # A waiting agent that never answered did not fail at the task.
     outcome: AttemptOutcome = "released" if data.reason == "unconfirmed" else "expired"
     world.end_attempt(event, data.task_id, outcome)
+    if data.reason == "unconfirmed":
+        world.note_unanswered(data.agent_id, event.at_us)
 
 
 APPLY = {

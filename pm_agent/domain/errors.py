@@ -4,6 +4,7 @@
 
     PMError
     ├── InvalidInput            invalid_input
+    │   ├── AddressRefused      address_refused
     │   ├── UnknownDependency   unknown_dependency
     │   └── DependencyCycle     dependency_cycle
     ├── NotFound                not_found
@@ -14,6 +15,7 @@
     │   ├── UnknownMessage      unknown_message
     │   ├── UnknownHandoff      unknown_handoff
     │   ├── UnknownCollaboration unknown_collaboration
+    │   ├── UnknownSubscription unknown_subscription
     │   └── DepartedAgent       departed_agent
     ├── Unauthenticated         unauthenticated
     ├── Forbidden               forbidden
@@ -30,6 +32,7 @@
     │   ├── CapacityExceeded    capacity_exceeded
     │   ├── NotCapable          not_capable
     │   ├── InboxFull           inbox_full
+    │   ├── TooManySubscriptions too_many_subscriptions
     │   ├── WorkspaceNotEmpty   workspace_not_empty
     │   ├── OnHold              on_hold
     │   ├── TooManyKeys         too_many_keys
@@ -78,6 +81,16 @@ class InvalidInput(PMError):
 
     code = "invalid_input"
     default_next_step = "Correct the named field and send the request again."
+
+
+class AddressRefused(InvalidInput):
+    """Pushes do not go to this address."""
+
+    code = "address_refused"
+    default_next_step = (
+        "Give a public http(s) address, or let an operator set "
+        "PM_AGENT_WEBHOOKS_TO_PRIVATE_ADDRESSES=1 for a closed network."
+    )
 
 
 class UnknownDependency(InvalidInput):
@@ -148,6 +161,13 @@ class UnknownCollaboration(NotFound):
 
     code = "unknown_collaboration"
     default_next_step = "Nothing to answer any more; go on with your own work."
+
+
+class UnknownSubscription(NotFound):
+    """There is no such subscription, or it is over."""
+
+    code = "unknown_subscription"
+    default_next_step = "See get_agent_status for your subscriptions."
 
 
 class DepartedAgent(NotFound):
@@ -262,6 +282,13 @@ class InboxFull(Conflict):
 
     code = "inbox_full"
     default_next_step = "It does not read its messages now; ask another agent, or try again later."
+
+
+class TooManySubscriptions(Conflict):
+    """There are as many subscriptions as there may be."""
+
+    code = "too_many_subscriptions"
+    default_next_step = "Drop one with unsubscribe, or name several values in one filter."
 
 
 class WorkspaceNotEmpty(Conflict):

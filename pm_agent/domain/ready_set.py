@@ -170,6 +170,11 @@ class ReadySet:
         self._where[task.id] = (owner, entry)
         self.fresh[key] = None
 
+    def place_of(self, task_id: TaskId) -> tuple[ClassKey, Entry]:
+        """Where a ready task lies: its class, and its entry there."""
+        owner, entry = self._where[task_id]
+        return owner.key, entry
+
     def remove(self, task_id: TaskId) -> None:
         """Take a task out; nothing happens when it is not in."""
         known = self._where.pop(task_id, None)

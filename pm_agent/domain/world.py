@@ -23,6 +23,7 @@ from pm_agent.domain import (
     instruction,
     message,
     project,
+    subscription,
     task,
 )
 from pm_agent.domain.access import AccessToken, ApiKey
@@ -42,6 +43,7 @@ from pm_agent.domain.ids import (
     HandoffId,
     MessageId,
     ProjectId,
+    SubscriptionId,
     TaskId,
 )
 from pm_agent.domain.inheritance import Inheritance
@@ -49,6 +51,7 @@ from pm_agent.domain.instruction import Instruction
 from pm_agent.domain.message import Inbox, Message
 from pm_agent.domain.project import Project
 from pm_agent.domain.ready_set import ReadySet
+from pm_agent.domain.subscription import Subscription, Watchlist, Watchlists
 from pm_agent.domain.task import (
     FAILED_OUTCOMES,
     LEASED,
@@ -74,6 +77,7 @@ NOUNS = (
     message,
     handoff,
     collaboration,
+    subscription,
 )
 APPLIERS: dict[type[EventData], Any] = {
     kind: applier for noun in NOUNS for kind, applier in noun.APPLY.items()
@@ -92,6 +96,7 @@ class Tables(msgspec.Struct, kw_only=True):
     messages_sent: int = 0
     handoffs_offered: int = 0
     collaborations_requested: int = 0
+    subscriptions_made: int = 0
     tasks_created: int = 0
     tasks: dict[TaskId, Task] = {}
     tombstones: Tombstones = msgspec.field(default_factory=Tombstones)
@@ -111,6 +116,7 @@ class Tables(msgspec.Struct, kw_only=True):
     inboxes: dict[AgentId, Inbox] = {}  # those that are not empty
     handoffs: dict[HandoffId, Handoff] = {}  # that wait for an answer
     collaborations: dict[CollaborationId, Collaboration] = {}  # that nobody has taken up yet
+    subscriptions: dict[SubscriptionId, Subscription] = {}
 
 
 # Tables that came after the first release: an empty one is no part of the fingerprint, so that
@@ -123,10 +129,12 @@ LATER_TABLES = frozenset(
         "messages_sent",
         "handoffs_offered",
         "collaborations_requested",
+        "subscriptions_made",
         "messages",
         "inboxes",
         "handoffs",
         "collaborations",
+        "subscriptions",
     }
 )
 
@@ -152,6 +160,7 @@ class World:
         self.inboxes = t.inboxes
         self.handoffs = t.handoffs
         self.collaborations = t.collaborations
+        self.subscriptions = t.subscriptions
         # Indexes, derived.
         self.ready = ReadySet()
         self.inheritance = Inheritance(self.tasks, self.tombstones)
@@ -169,6 +178,7 @@ class World:
         self.task_blockers: dict[TaskId, list[BlockerId]] = {}
         self.task_handoffs: dict[TaskId, HandoffId] = {}
         self.awaited: dict[TaskId, dict[BlockerId, None]] = {}  # by open blockers
+        self.watchlists = Watchlists()
         self.task_keys: dict[tuple[ProjectId, str], TaskId] = {}
         self.kind_numbers: dict[str, int] = {}
         self.agent_numbers: dict[AgentId, int] = {}
@@ -238,6 +248,8 @@ class World:
             self._put_ready(new)
         elif old is not None:
             self.ready.remove(new.id)
+            if self.watchlists.by_filter:
+                self.watchlists.remove(new.id)
 
     def bury_task(self, task_id: TaskId) -> None:
         """Keep only a tombstone of a terminal task."""
@@ -255,6 +267,8 @@ class World:
     def put_agent(self, new: Agent) -> None:
         old = self.agents.get(new.id)
         self.agents[new.id] = new
+        if new.id in self.watchlists.hooked:
+            self.watchlists.idle[new.id] = None
         if old is None:
             self.agent_numbers[new.id] = len(self.agent_numbers) + 1
         elif old.skills == new.skills and old.project_ids == new.project_ids:
@@ -310,6 +324,47 @@ class World:
         known = self.task_handoffs.pop(task_id, None)
         if known is not None:
             del self.handoffs[known]
+
+    def put_subscription(self, new: Subscription) -> None:
+        is_new = new.id not in self.subscriptions
+        self.subscriptions[new.id] = new
+        if new.webhook is not None:
+            self.watchlists.idle[new.agent_id] = None
+        if not is_new:
+            return
+        lists = self.watchlists
+        lists.of_agent.setdefault(new.agent_id, {})[new.id] = new.filter
+        if new.webhook is not None:
+            lists.hooked[new.agent_id] = new.id
+        if new.filter not in lists.by_filter:
+            watchlist = lists.by_filter[new.filter] = Watchlist(new.filter)
+            for task_id in self.ready:
+                watchlist.put(self.tasks[task_id], *self.ready.place_of(task_id))
+        self.ready.refresh_project(None)
+
+    def drop_subscription(self, identifier: SubscriptionId) -> None:
+        old = self.subscriptions.pop(identifier)
+        lists = self.watchlists
+        own = lists.of_agent[old.agent_id]
+        del own[identifier]
+        if not own:
+            del lists.of_agent[old.agent_id]
+        if not any(old.filter in filters.values() for filters in lists.of_agent.values()):
+            del lists.by_filter[old.filter]
+        hooks = [s for s in own if self.subscriptions[s].webhook is not None]
+        if hooks:
+            lists.hooked[old.agent_id] = hooks[-1]
+        else:
+            lists.hooked.pop(old.agent_id, None)
+            lists.idle.pop(old.agent_id, None)
+        self.ready.refresh_project(None)  # without any filter the agent is offered everything
+
+    def note_unanswered(self, agent_id: AgentId, at_us: int) -> None:
+        """A task that was offered came back without a word."""
+        hook = self.watchlists.hooked.get(agent_id)
+        if hook is not None:
+            known = self.subscriptions[hook]
+            self.put_subscription(msgspec.structs.replace(known, unanswered_us=at_us))
 
     def put_holds(self, scope: Scope, target_id: str, holds: tuple[Hold, ...]) -> None:
         if scope == "workspace":
@@ -468,6 +523,10 @@ class World:
     def _put_ready(self, of: Task) -> None:
         urgency = self.inheritance.of(of)
         self.ready.put(of, self._row(of, urgency), self._failed_last(of), urgency)
+        if self.watchlists.by_filter:
+            key, entry = self.ready.place_of(of.id)
+            if self.watchlists.put(of, key, entry):
+                self.ready.fresh[key] = None
 
     def _row(self, of: Task, urgency: int) -> tuple[float, ...]:
         """One row of `ready_set.COLUMNS`."""
@@ -532,6 +591,9 @@ class World:
         for known_blocker in self.blockers.values():
             self.task_blockers.setdefault(known_blocker.task_id, []).append(known_blocker.id)
             self._count_awaited(known_blocker, is_open=known_blocker.is_open)
+        for known_subscription in list(self.subscriptions.values()):
+            del self.subscriptions[known_subscription.id]
+            self.put_subscription(known_subscription)
         for known_handoff in self.handoffs.values():
             self.task_handoffs[known_handoff.task_id] = known_handoff.id
         for known_project in self.projects.values():

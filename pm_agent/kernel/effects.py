@@ -30,7 +30,11 @@ class RunGate(msgspec.Struct, frozen=True, gc=False, tag=True):
     gate: Gate
 
 
-Want = WriteInstructions | AskForAdvice | RunGate
+class PushTask(msgspec.Struct, frozen=True, gc=False, tag=True):
+    """Tell the agent's webhook of the task that it was offered."""
+
+
+Want = WriteInstructions | AskForAdvice | RunGate | PushTask
 
 
 class Effect(msgspec.Struct, frozen=True, gc=False):

@@ -34,6 +34,8 @@ class Policy(msgspec.Struct, frozen=True, kw_only=True):
     budget_max_us: int = 4 * HOUR_US
     # A task given to a waiting agent must be answered: a waiter that vanished keeps it no longer.
     confirm_us: int = 60 * SECOND_US
+    # An agent may name the address of a webhook: by default none that only the server can reach.
+    webhooks_to_private_addresses: bool = False
     # Poison: a task that takes agents down or that they give up is not tried for ever. Two agents
     # lost on one task were hardly both unlucky; one agent may lose its connection twice. Judgement,
     # as of queues that park a message after 3 to 5 deliveries; see docs/job_lifecycle.md.

@@ -14,6 +14,7 @@ from pm_agent.domain.blocker import StoreAdvice
 from pm_agent.domain.envelope import SYSTEM, Command
 from pm_agent.domain.errors import Unavailable
 from pm_agent.domain.instruction import AbandonEffect, StoreInstructions
+from pm_agent.domain.subscription import NotePush
 from pm_agent.kernel.effects import Effect, RunGate
 from pm_agent.ports import (
     MAX_LINE,
@@ -21,10 +22,13 @@ from pm_agent.ports import (
     Advice,
     BlockerBrief,
     Brief,
+    DeliveryFailed,
     GateRequest,
     GateRunner,
     InstructionBrief,
     LanguageModel,
+    Notifier,
+    Push,
 )
 from pm_agent.runtime.backend import Coordinator, EffectJob
 from pm_agent.runtime.batcher import Batcher
@@ -37,6 +41,10 @@ TAKE_S = 30.0
 GATHER_S = 0.25
 MAX_WRITERS = 8  # instructions written at once
 MAX_GATES = 4  # gates at once; those of one folder run one after the other
+MAX_PUSHES = 32  # at once; each takes 5 s at most
+# Of a push, with pauses of 1, 2, 4 and 8 s: after a minute without a word of its agent the task
+# goes to another one anyway.
+PUSH_TRIES, PUSH_PAUSE_S = 5, 1.0
 N_TRIES = 3  # of a language model
 RETRY_FIRST_S, RETRY_MAX_S = 0.1, 5.0
 
@@ -52,19 +60,28 @@ class EffectRunner:
         Writes instructions.
     gate_runner
         Judges completions under the policy ``command``.
+    notifier
+        Brings tasks to webhooks.
     """
 
     def __init__(
-        self, coordinator: Coordinator, language_model: LanguageModel, gate_runner: GateRunner
+        self,
+        coordinator: Coordinator,
+        language_model: LanguageModel,
+        gate_runner: GateRunner,
+        notifier: Notifier,
     ) -> None:
         self._coordinator = coordinator
         self._batcher = Batcher(coordinator)
         self._language_model = language_model
         self._gate_runner = gate_runner
+        self._notifier = notifier
         self._running: dict[str, asyncio.Task[None]] = {}
         self._writers = asyncio.Semaphore(MAX_WRITERS)
         self._gates = asyncio.Semaphore(MAX_GATES)
+        self._pushes = asyncio.Semaphore(MAX_PUSHES)
         self._folders: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
+        self.push_pause_s = PUSH_PAUSE_S
         self.n_done = 0
         self.n_failed = 0
 
@@ -104,6 +121,8 @@ class EffectRunner:
         try:
             if job.gate_request is not None and isinstance(effect.want, RunGate):
                 command = await self._judge(effect, effect.want, job.gate_request)
+            elif isinstance(job.brief, Push):
+                command = await self._push(effect, job.brief)
             elif job.brief is not None:
                 command = await self._ask(effect, job.brief)
             else:
@@ -151,6 +170,33 @@ class EffectRunner:
             text=written.text,
             writer=written.call.writer,
             call=written.call,
+        )
+
+    async def _push(self, effect: Effect, push: Push) -> Command:
+        """Bring a task to a webhook, again and again while the agent may still answer."""
+        if not push.url:
+            return _abandon(effect, "The webhook is gone.")
+        failure = ""
+        for n_failures in range(PUSH_TRIES):
+            try:
+                async with self._pushes:  # not while it pauses: others would wait behind it
+                    await self._notifier.deliver(push)
+            except DeliveryFailed as error:
+                failure = error.reason
+                log.warning("push %s: %s", effect.effect_id, failure)
+                if error.is_final or n_failures == PUSH_TRIES - 1:
+                    break
+                await asyncio.sleep(self.push_pause_s * 2**n_failures)
+            else:
+                failure = ""
+                break
+        return NotePush(
+            request_id=_request_id(effect),
+            principal=SYSTEM,
+            effect_id=effect.effect_id,
+            subscription_id=push.subscription_id,
+            task_id=effect.task_id,
+            failure=failure,
         )
 
     async def _judge(self, effect: Effect, want: RunGate, request: GateRequest) -> Command:

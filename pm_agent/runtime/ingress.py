@@ -56,6 +56,7 @@ NOTE_S = 10.0  # between notes about access in the journal
 MAX_REFUSALS = (
     100  # different ones in a note; strangers must not make the journal grow as they like
 )
+STANDS_S = 30.0  # between two looks whether a listening agent still waits for tasks
 # Agents that came together go apart again: a wait ends up to a fifth early. Never late, for the
 # time that was asked for is the most that the caller's own client waits.
 WAIT_JITTER = 0.2
@@ -352,6 +353,43 @@ class Ingress:
         )
         return await self._send(fetch)  # also while handing over: it is leased already
 
+    async def stand_for(self, agent_id: AgentId) -> None:
+        """Wait for tasks in the name of an agent that listens to its events, until cancelled.
+
+        What it is offered it sees in its events, and confirms by its next call. Nothing here is a
+        sign of life: a listener that went without a word keeps no task and no lease.
+        """
+        n_asked, renew_us = 0, 0
+        stood: tuple[object, ...] | None = None
+        try:
+            while True:
+                position, now_us = self.events.position, self.clock.now_us()
+                stands = self._may_stand(agent_id)
+                if stands is not None and (stands != stood or now_us >= renew_us):
+                    n_asked += 1
+                    renew_us = now_us + round(STANDS_S * SECOND_US)
+                    wait = WaitForTask(
+                        request_id=f"system:listener:{agent_id}:{n_asked}",
+                        principal=SYSTEM,
+                        agent_id=agent_id,
+                        until_us=now_us + 2 * round(STANDS_S * SECOND_US),
+                    )
+                    with suppress(Unavailable):
+                        await self.submit(wait)
+                stood = stands
+                await self.events.wait(position, STANDS_S)
+        finally:
+            if n_asked and agent_id not in self._parked:
+                self._batcher.submit_soon(_withdrawal(agent_id, f"listener:{n_asked}"))
+
+    def _may_stand(self, agent_id: AgentId) -> tuple[object, ...] | None:
+        """What a standing offer of a listening agent depends on; None: it may not stand now."""
+        known = self.world.agents.get(agent_id)
+        filters = self.world.watchlists.of_agent.get(agent_id)
+        if known is None or filters is None or len(known.active) >= known.capacity:
+            return None
+        return known.active, tuple(filters)
+
     async def _stand(self, command: WaitForTask) -> tuple[Reply, Wake]:
         """Leave a standing offer and wait for what becomes of it."""
         agent_id = command.agent_id
@@ -369,11 +407,11 @@ class Ingress:
                 async with asyncio.timeout(max(left_s, 0)):
                     wake = await woken
                 if wake == "nothing":  # told to end early: the offer would stand on
-                    self._batcher.submit_soon(_withdrawal(command))
+                    self._batcher.submit_soon(_withdrawal(agent_id, command.request_id))
                 return reply, wake
         except asyncio.CancelledError:
             if self._parked.get(agent_id) is woken:  # else the offer is a newer wait's
-                self._batcher.submit_soon(_withdrawal(command))
+                self._batcher.submit_soon(_withdrawal(agent_id, command.request_id))
             raise
         finally:
             if self._parked.get(agent_id) is woken:
@@ -515,10 +553,8 @@ class Ingress:
             self._bodies.popitem(last=False)
 
 
-def _withdrawal(command: WaitForTask) -> Command:
-    return WithdrawOffer(
-        request_id=f"{command.request_id}:gone", principal=SYSTEM, agent_id=command.agent_id
-    )
+def _withdrawal(agent_id: AgentId, request_id: str) -> Command:
+    return WithdrawOffer(request_id=f"{request_id}:gone", principal=SYSTEM, agent_id=agent_id)
 
 
 def _require_token(buckets: TokenBuckets, key: str, message: str) -> None:

@@ -13,9 +13,17 @@ from pm_agent.domain.errors import Unavailable
 from pm_agent.domain.instruction import AbandonEffect, StoreInstructions
 from pm_agent.domain.model_call import ModelCall
 from pm_agent.domain.project import Gate
-from pm_agent.kernel.effects import Effect, RunGate, WriteInstructions
+from pm_agent.domain.subscription import NotePush
+from pm_agent.kernel.effects import Effect, PushTask, RunGate, WriteInstructions
 from pm_agent.kernel.types import ErrorInfo, Reply
-from pm_agent.ports import GateRequest, GateVerdict, InstructionBrief, Written
+from pm_agent.ports import (
+    DeliveryFailed,
+    GateRequest,
+    GateVerdict,
+    InstructionBrief,
+    Push,
+    Written,
+)
 from pm_agent.runtime import effects as effects_module
 from pm_agent.runtime.backend import EffectJob
 from pm_agent.runtime.effects import EffectRunner
@@ -126,11 +134,40 @@ def judging(n: int, cwd: str = "/a") -> EffectJob:
     return EffectJob(effect, gate_request=request)
 
 
+def pushing(n: int, url: str = "https://example.org") -> EffectJob:
+    effect = Effect(f"PushTask:{n}", f"T-{n}", 3, PushTask())
+    push = Push(
+        url=url,
+        secret="s",
+        delivery_id=effect.effect_id,
+        subscription_id="S-1",
+        payload=b"{}",
+    )
+    return EffectJob(effect, brief=push)
+
+
+class Hook:
+    """Takes pushes, after as many failures as it is told."""
+
+    def __init__(self, *failures: DeliveryFailed) -> None:
+        self.failures = list(failures)
+        self.taken: list[str] = []
+
+    async def deliver(self, push: Push) -> None:
+        self.taken.append(push.delivery_id)
+        if self.failures:
+            raise self.failures.pop(0)
+
+
 @asynccontextmanager
 async def running(
-    coordinator: Any, model: Model | None = None, gates: Gates | None = None
+    coordinator: Any,
+    model: Model | None = None,
+    gates: Gates | None = None,
+    hook: Hook | None = None,
 ) -> AsyncIterator[EffectRunner]:
-    runner = EffectRunner(coordinator, model or Model(), gates or Gates(YES))
+    runner = EffectRunner(coordinator, model or Model(), gates or Gates(YES), hook or Hook())
+    runner.push_pause_s = 0.001
     task = asyncio.create_task(runner.run())
     yield runner
     assert not task.done()
@@ -249,3 +286,31 @@ async def test_an_effect_of_which_nothing_is_known_is_abandoned() -> None:
     async with running(coordinator):
         await coordinator.until(1)
     assert isinstance(coordinator.answers["New:1"], AbandonEffect)
+
+
+async def test_a_push_is_tried_again_until_it_arrives() -> None:
+    coordinator, hook = Coordinator(pushing(4)), Hook(DeliveryFailed("it answered 503"))
+    async with running(coordinator, hook=hook):
+        await coordinator.until(1)
+    (noted,) = coordinator.answers.values()
+    assert isinstance(noted, NotePush)
+    assert (noted.effect_id, noted.subscription_id, noted.failure) == ("PushTask:4", "S-1", "")
+    assert hook.taken == ["PushTask:4"] * 2
+
+
+async def test_a_push_that_never_arrives_is_given_up_with_its_reason() -> None:
+    failures = [DeliveryFailed("ConnectError") for _ in range(9)]
+    coordinator, hook = Coordinator(pushing(4)), Hook(*failures)
+    async with running(coordinator, hook=hook):
+        await coordinator.until(1)
+    assert coordinator.answers["PushTask:4"].failure == "ConnectError"  # type: ignore[attr-defined]
+    assert len(hook.taken) == effects_module.PUSH_TRIES
+
+
+async def test_a_push_to_a_refused_address_is_not_tried_again() -> None:
+    coordinator = Coordinator(pushing(4))
+    hook = Hook(DeliveryFailed("url: private", is_final=True))
+    async with running(coordinator, hook=hook):
+        await coordinator.until(1)
+    assert coordinator.answers["PushTask:4"].failure == "url: private"  # type: ignore[attr-defined]
+    assert len(hook.taken) == 1

@@ -25,7 +25,7 @@ from pm_agent.domain.ids import AgentId, ProjectId
 from pm_agent.domain.project import Project
 from pm_agent.domain.ready_set import ClassKey, levels_of
 from pm_agent.domain.task import LEASED, TaskDeadLettered
-from pm_agent.domain.time import SECOND_US, iso
+from pm_agent.domain.time import DAY_US, SECOND_US, iso
 from pm_agent.domain.world import World
 from pm_agent.features.assignment.facts import Shortlist, predicted_usage, shortlist
 from pm_agent.features.assignment.matching import MAX_AGENTS, match
@@ -44,6 +44,7 @@ from pm_agent.kernel.retry import after_failure
 from pm_agent.kernel.types import Context, Decision, Result
 
 RETRY_JITTER = 0.2
+STANDS_US = 365 * DAY_US  # an agent with a webhook waits until its subscription ends
 # A wait that follows the last one within this time is the same wait.
 STILL_WAITING_US = 10 * SECOND_US
 
@@ -70,6 +71,18 @@ class ReleaseResult(Result, frozen=True, kw_only=True):
 
 def claim(world: World, command: ClaimTask, context: Context) -> Decision:
     """Give the agent its best task now, or say why there is none."""
+    return _claim(
+        world, command, context, is_pushed=command.is_offered, is_offered=command.is_offered
+    )
+
+
+def _claim(
+    world: World, command: ClaimTask, context: Context, *, is_pushed: bool, is_offered: bool
+) -> Decision:
+    """Give the agent a task.
+
+    What is pushed must be what the agent watches for; what is offered, it must confirm.
+    """
     require_self(command.principal, command.agent_id)
     agent = require_member(world, command.agent_id)
     given = _unanswered(world, agent)
@@ -82,7 +95,8 @@ def claim(world: World, command: ClaimTask, context: Context) -> Decision:
     _require_capacity(agent)
     if world.tables.workspace_holds or agent.holds:
         return Decision(result=_nothing(world, agent, "on_hold", context))
-    found = shortlist(world, agent, command.project_id, context)
+    wanted = world.watchlists.wanted_by(agent.id) if is_pushed else None
+    found = shortlist(world, agent, command.project_id, context, wanted)
     if found is None:
         return Decision(result=_nothing(world, agent, "no_ready_task", context))
     record = command.match if command.principal.kind == "system" else None
@@ -90,7 +104,7 @@ def claim(world: World, command: ClaimTask, context: Context) -> Decision:
         record = _picked(agent, found, context)
     elif record.chosen_number not in found.numbers:  # its project is full, or has no budget left
         return Decision(result=_nothing(world, agent, "match_not_possible", context))
-    event = _assign(world, agent, record, context, is_offered=command.is_offered)
+    event = _assign(world, agent, record, context, is_offered=is_offered)
     result = ClaimResult(
         outcome="assigned",
         task_id=event.task_id,
@@ -105,14 +119,18 @@ def claim(world: World, command: ClaimTask, context: Context) -> Decision:
 
 
 def wait(world: World, command: WaitForTask, context: Context) -> Decision:
-    """As a claim, but leave a standing offer when there is nothing."""
+    """As a claim of what the agent watches for, but leave a standing offer when there is nothing.
+
+    The system waits for agents that are reached by a stream or a webhook; they have yet to confirm.
+    """
     now = ClaimTask(
         request_id=command.request_id,
         principal=command.principal,
         agent_id=command.agent_id,
         project_id=command.project_id,
     )
-    decision = claim(world, now, context)
+    is_offered = command.principal.kind == "system"
+    decision = _claim(world, now, context, is_pushed=True, is_offered=is_offered)
     result = decision.result
     assert isinstance(result, ClaimResult)
     if result.outcome == "assigned":
@@ -121,7 +139,10 @@ def wait(world: World, command: WaitForTask, context: Context) -> Decision:
     before = context.presence.offers.get(command.agent_id)
     if before is not None and before.until_us > context.now_us - STILL_WAITING_US:
         since_us = before.since_us  # the next long poll of one and the same wait keeps its place
-    offer = Offer(command.agent_id, since_us, command.until_us, command.project_id)
+    until_us = command.until_us
+    if before is not None and command.agent_id in world.watchlists.hooked:
+        until_us = max(until_us, before.until_us)  # a poll that ends does not end the webhook
+    offer = Offer(command.agent_id, since_us, until_us, command.project_id)
     waiting = ClaimResult(
         outcome="waiting", reason=result.reason, retry_after_s=result.retry_after_s
     )
@@ -129,9 +150,11 @@ def wait(world: World, command: WaitForTask, context: Context) -> Decision:
 
 
 def withdraw(world: World, command: WithdrawOffer, context: Context) -> Decision:
-    """Drop the agent's standing offer."""
+    """Drop the agent's standing offer; one that stands for its webhook stays."""
     require_self(command.principal, command.agent_id)
-    return Decision(result=ClaimResult(outcome="none"), withdraw=command.agent_id)
+    stays = command.agent_id in world.watchlists.hooked
+    withdrawn = None if stays else command.agent_id
+    return Decision(result=ClaimResult(outcome="none"), withdraw=withdrawn)
 
 
 def settle(world: World, context: Context) -> Iterator[Command]:
@@ -144,6 +167,34 @@ def settle(world: World, context: Context) -> Iterator[Command]:
     that may not take the task (on hold, failed at it last) leaves it to the one that waits behind
     it. A claim that finds nothing leaves its offer standing.
     """
+    yield from _served(world, context)
+    yield from _hooked(world, context)
+
+
+def _hooked(world: World, context: Context) -> Iterator[WaitForTask]:
+    """Waits of agents that are reached by a webhook, and do not stand for a task now.
+
+    One whose last task came back without a word is not waited for before it was heard again.
+    """
+    lists, offers = world.watchlists, context.presence.offers
+    for agent_id in list(lists.idle):
+        hook = world.subscriptions[lists.hooked[agent_id]]
+        if context.presence.heard_at(agent_id) <= hook.unanswered_us:
+            continue
+        del lists.idle[agent_id]
+        standing = offers.get(agent_id)
+        is_short = standing is None or standing.until_us < context.now_us + STANDS_US // 2
+        if is_short and not _is_full(world.agents[agent_id]):
+            yield WaitForTask(
+                request_id=f"system:hook:{agent_id}:{context.now_us}",
+                principal=SYSTEM,
+                agent_id=agent_id,
+                until_us=context.now_us + STANDS_US,
+            )
+
+
+def _served(world: World, context: Context) -> Iterator[ClaimTask]:
+    """Claims for those who wait for what became ready."""
     if not world.ready.fresh:
         return
     fresh, world.ready.fresh = world.ready.fresh, {}
@@ -201,12 +252,23 @@ def _waiting(world: World, keys: Iterable[ClassKey], context: Context) -> Iterat
         levels, own = levels_of(signature), signature[1]
         projects = {c.key[0] for c in classes if c.is_open_to(levels, own)}
         if projects:
-            queues.append(_wants(projects, presence.queue(signature, context.now_us)))
+            queue = presence.queue(signature, context.now_us)
+            queues.append(_wants(world, keys, projects, queue))
     return merge(*queues, key=lambda offer: (offer.since_us, offer.agent_id))
 
 
-def _wants(projects: set[ProjectId], offers: Iterator[Offer]) -> Iterator[Offer]:
-    return (o for o in offers if o.project_id is None or o.project_id in projects)
+def _wants(
+    world: World, keys: Iterable[ClassKey], projects: set[ProjectId], offers: Iterator[Offer]
+) -> Iterator[Offer]:
+    watched = world.watchlists.of_agent
+    for offer in offers:
+        if offer.project_id is not None and offer.project_id not in projects:
+            continue
+        if offer.agent_id in watched:
+            wanted = world.watchlists.wanted_by(offer.agent_id) or ()
+            if not any(key in one.by_class for one in wanted for key in keys):
+                continue
+        yield offer
 
 
 def _may_take(world: World, agent_id: AgentId) -> bool:

@@ -4,6 +4,9 @@ Nothing here scans the board. Each ready class gives its head, about 100 tasks i
 it last changed; what concerns the agent is computed once a class or once a kind.
 """
 
+from collections.abc import Sequence
+from heapq import merge
+from itertools import islice
 from typing import NamedTuple
 
 import numpy as np
@@ -13,6 +16,7 @@ from pm_agent.domain.agent import Agent, Signature
 from pm_agent.domain.envelope import Usage
 from pm_agent.domain.ids import ProjectId, TaskId, task_id
 from pm_agent.domain.ready_set import COLUMNS, Eligible, ReadyClass, levels_of
+from pm_agent.domain.subscription import Watchlist
 from pm_agent.domain.time import HOUR_US, MINUTE_US
 from pm_agent.domain.world import World
 from pm_agent.features.assignment.forecast_facts import forecast_facts, rarity_of
@@ -59,22 +63,32 @@ class Shortlist(NamedTuple):
 
 
 def shortlist(
-    world: World, agent: Agent, project_id: ProjectId | None, context: Context
+    world: World,
+    agent: Agent,
+    project_id: ProjectId | None,
+    context: Context,
+    wanted: Sequence[Watchlist] | None = None,
 ) -> Shortlist | None:
-    """Candidates for one agent with their facts, or None when there are none."""
+    """Candidates for one agent with their facts, or None when there are none.
+
+    ``wanted`` is what the agent watches for, when only that may be given to it.
+    """
     ready = world.ready
     eligible = ready.eligible(agent.signature)
     classes = _open_classes(world, eligible, project_id)
+    if wanted is not None:
+        classes = [c for c in classes if any(c.key in one.by_class for one in wanted)]
     if not classes:
         return None
     n_eligible = sum([c.n for c in classes])
     if len(classes) > MAX_CLASSES:  # keep the classes whose first task goes first
         classes = sorted(classes, key=lambda c: c.entries[0])[:MAX_CLASSES]
     per_class = max(MIN_PER_CLASS, context.policy.shortlist // len(classes))
-    found = _of_heads(world, agent, eligible, classes, per_class, context)
+    found = _of_heads(world, agent, eligible, classes, per_class, context, wanted)
     n_failed = ready.failed_by[world.agent_numbers[agent.id]]
     if found is None and n_failed:  # perhaps it failed at all of the heads, and not behind them
-        found = _of_heads(world, agent, eligible, classes, per_class + n_failed, context)
+        deeper = per_class + n_failed
+        found = _of_heads(world, agent, eligible, classes, deeper, context, wanted)
     return found._replace(n_eligible=n_eligible) if found is not None else None
 
 
@@ -85,12 +99,17 @@ def _of_heads(  # noqa: PLR0917 - parts of one shortlist
     classes: list[ReadyClass],
     per_class: int,
     context: Context,
+    wanted: Sequence[Watchlist] | None,
 ) -> Shortlist | None:
     ready = world.ready
-    heads = [
-        (c.head if c.head and c.head.n_asked == per_class else ready.head(c, per_class)).slots
-        for c in classes
-    ]
+    heads = (
+        [_watched(c, wanted, per_class) for c in classes]
+        if wanted is not None
+        else [
+            (c.head if c.head and c.head.n_asked == per_class else ready.head(c, per_class)).slots
+            for c in classes
+        ]
+    )
     sizes = [len(head) for head in heads]
     slots = np.concatenate(heads)
     fits = _fits(eligible, agent.signature, classes, sizes)
@@ -107,6 +126,14 @@ def _of_heads(  # noqa: PLR0917 - parts of one shortlist
         facts = np.hstack([facts, forecast_facts(world, agent, rows, rarity)])
     first = int(ready.ranks.take(slots).argmin())
     return Shortlist(ready.numbers.take(slots), facts, len(slots), first)
+
+
+def _watched(ready_class: ReadyClass, wanted: Sequence[Watchlist], n: int) -> NDArray[np.intp]:
+    """Slots of the first tasks of a class that one of the watchlists holds."""
+    key = ready_class.key
+    queues = [one.by_class[key] for one in wanted if key in one.by_class]
+    first = dict.fromkeys(merge(*(islice(queue, n) for queue in queues)))  # each once
+    return np.array([entry.slot for entry in islice(first, n)], dtype=np.intp)
 
 
 def _open_classes(

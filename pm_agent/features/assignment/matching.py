@@ -207,7 +207,8 @@ def _rows(
     listed = []
     for offer in offers:
         agent = world.agents[offer.agent_id]
-        found = shortlist(world, agent, offer.project_id, context)
+        wanted = world.watchlists.wanted_by(agent.id)
+        found = shortlist(world, agent, offer.project_id, context, wanted)
         if found is not None:
             listed.append((offer, agent, found))
     if not listed:

@@ -8,7 +8,9 @@ from msgspec import field, structs
 from pm_agent.domain.agent import Agent
 from pm_agent.domain.errors import InvalidInput
 from pm_agent.domain.ids import AgentId, ProjectId, TaskId
-from pm_agent.domain.task import Skill
+from pm_agent.domain.message import EMPTY_INBOX
+from pm_agent.domain.subscription import Subscription
+from pm_agent.domain.task import PRIORITIES, Skill
 from pm_agent.domain.time import iso
 from pm_agent.domain.world import World
 from pm_agent.kernel.fencing import require_agent, require_project
@@ -63,6 +65,19 @@ class AgentPage(Result, frozen=True, kw_only=True):
     next_cursor: str = ""  # empty on the last page
 
 
+class SubscriptionView(Result, frozen=True, kw_only=True):
+    """A standing filter; empty fields filter nothing."""
+
+    subscription_id: str
+    skills: list[str] = field(default_factory=list)
+    labels: list[str] = field(default_factory=list)
+    project_ids: list[str] = field(default_factory=list)
+    paths: list[str] = field(default_factory=list)
+    min_priority: str = PRIORITIES[0]
+    webhook_host: str = ""
+    dead_pushes: list[str] = field(default_factory=list)  # the newest that were given up, and why
+
+
 class AgentStatus(AgentItem, frozen=True, kw_only=True):
     """One agent with its work and its record."""
 
@@ -72,6 +87,8 @@ class AgentStatus(AgentItem, frozen=True, kw_only=True):
     in_review: list[str] = field(default_factory=list)
     track_record: dict[str, TrackView] = field(default_factory=dict)
     holds: list[str] = field(default_factory=list)
+    subscriptions: list[SubscriptionView] = field(default_factory=list)
+    unread_messages: int = 0
     tokens: int = 0
     cost_usd: float = 0.0
 
@@ -105,6 +122,11 @@ def agent_status(world: World, agent_id: AgentId, signs: Signs | None = None) ->
             for kind, record in world.track_records.get(agent.id, {}).items()
         },
         holds=[hold.kind for hold in agent.holds],
+        subscriptions=[
+            _subscription(world.subscriptions[s])
+            for s in world.watchlists.of_agent.get(agent.id, ())
+        ],
+        unread_messages=len(world.inboxes.get(agent.id, EMPTY_INBOX).unread),
         tokens=agent.usage.tokens,
         cost_usd=agent.usage.cost_microusd / MICRO,
     )
@@ -165,6 +187,20 @@ def _fields(agent: Agent) -> dict[str, Any]:
         "project_ids": list(agent.project_ids),
         "active_tasks": list(agent.active),
     }
+
+
+def _subscription(known: Subscription) -> SubscriptionView:
+    wanted = known.filter
+    return SubscriptionView(
+        subscription_id=known.id,
+        skills=list(wanted.skills),
+        labels=list(wanted.labels),
+        project_ids=list(wanted.project_ids),
+        paths=list(wanted.paths),
+        min_priority=PRIORITIES[wanted.min_priority],
+        webhook_host=known.webhook.host if known.webhook is not None else "",
+        dead_pushes=[f"{d.task_id} at {iso(d.at_us)}: {d.reason}" for d in known.dead],
+    )
 
 
 def _state(agent: Agent) -> str:
