@@ -95,6 +95,21 @@ def footprint(
 
 
 @app.command()
+def push(
+    *,
+    json: Json = False,
+    runs: Runs = None,
+    quick: Quick = False,
+    data: Data = None,
+    no_ray: NoRay = False,
+) -> None:
+    """How soon a ready task reaches an agent that waits, with and without cut connections."""
+    from benchmarks import push as benchmark  # noqa: PLC0415 - as above
+
+    _print(benchmark.run(_plan(None, runs, is_quick=quick), data, no_ray=no_ray), is_json=json)
+
+
+@app.command()
 def chaos(
     *,
     minutes: Annotated[float, typer.Option(min=0.2, help="Length of the load.")] = 3.0,

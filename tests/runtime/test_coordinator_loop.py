@@ -17,7 +17,7 @@ from pm_agent.kernel import snapshot as snapshots
 from pm_agent.kernel.engine import Engine
 from pm_agent.kernel.invariants import check_world
 from pm_agent.kernel.types import Catalog, Context, Decision, Policy
-from pm_agent.ports import Batch, Head, StoredEvent, StoredSnapshot
+from pm_agent.ports import Batch, Head, InstructionBrief, StoredEvent, StoredSnapshot
 from pm_agent.runtime import coordinator_loop
 from pm_agent.runtime.coordinator_loop import CoordinatorLoop
 from tests.scenario import (
@@ -789,7 +789,7 @@ async def test_an_effect_is_handed_out_again_after_its_lease_until_it_is_answere
     async with running(clock=clock) as loop:
         await accepted(loop, a_project(), an_agent(), a_task(description="Words."), claim())
         (job,) = await loop.take_effects(0)
-        assert job.brief is not None
+        assert isinstance(job.brief, InstructionBrief)
         assert job.brief.description == "Words."
         assert await loop.take_effects(0) == []
         clock.us += coordinator_loop.EFFECT_LEASE_US

@@ -15,6 +15,12 @@ QUIET = frozenset(
         "CriticalPathsSet",
         "EffectAbandoned",
         "InstructionsWritten",
+        "KeyExpirySet",
+        "KeyIssued",
+        "KeyRevoked",
+        "KeysUsed",
+        "MessagesAcknowledged",
+        "TokenDenied",
         "TokenIssued",
         "TokenRevoked",
     }
@@ -26,6 +32,7 @@ _SAYS = {
     "AgentRegistered": "{agent_id} joins the team",
     "AgentLeft": "{agent_id} leaves the team",
     "ProjectCreated": "project {project_id} begins",
+    "ProjectUpdated": "project {project_id} is changed",
     "TaskCreated": "{task_id} is created: {title}",
     "TaskUpdated": "{task_id} is changed",
     "TaskCancelled": "{task_id} is cancelled",
@@ -36,12 +43,15 @@ _SAYS = {
     "CompletionSubmitted": "{agent_id} hands {task_id} in",
     "CompletionAccepted": "{task_id} by {agent_id} is accepted",
     "CompletionRejected": "{task_id} by {agent_id} is rejected",
-    "TaskReleased": "{agent_id} gives {task_id} back: {reason}",
     "LeaseSuspected": "{agent_id} has been silent about {task_id} for long",
     "AssignmentExpired": "{agent_id} loses {task_id}: {reason}",
     "LeaseRegranted": "{agent_id} comes late with {task_id}, and nobody else had it",
     "CandidateKept": "{agent_id} comes too late with {task_id}; its work is kept",
     "BlockerReported": "{agent_id} is stuck on {task_id} ({blocker_id})",
+    "BlockerStepTaken": "{blocker_id} of {task_id}, step {number}: {step}",
+    "BlockerStepEnded": "{blocker_id} of {task_id}, step {number}: {outcome}",
+    "BlockerAdvised": "advice on {blocker_id} of {task_id}",
+    "BlockerAcknowledged": "{blocker_id} of {task_id} is in a person's hands",
     "BlockerResolved": "{blocker_id} of {task_id} is resolved",
     "DecisionLogged": "a decision about {task_id}",
     "ArtifactLogged": "{task_id} has made {name}",
@@ -90,7 +100,12 @@ def _requested(data: Any) -> str:
     return f"{data.agent_id} asks {', '.join(data.invited)} for help with {data.task_id}"
 
 
+def _released(data: Any) -> str:
+    return f"{data.agent_id} gives {data.task_id} back: {data.reason.replace('_', ' ')}"
+
+
 _SAYERS: dict[str, Callable[[Any], str]] = {
+    "TaskReleased": _released,
     "TaskAssigned": _assigned,
     "MessageSent": _sent,
     "CollaborationRequested": _requested,

@@ -34,7 +34,7 @@ def test_a_story_is_told_line_by_line(team: Scenario) -> None:
         "help wanted to A-bob about T-1",
         "A-ada offers T-1 to A-bob (H-1)",
         "handoff to A-bob about T-1",
-        "A-ada gives T-1 back: handed_off",
+        "A-ada gives T-1 back: handed off",
         "A-bob takes T-1 over from A-ada",
         "handoff answer to A-ada about T-1",
     ]
@@ -44,7 +44,8 @@ def test_a_story_is_told_line_by_line(team: Scenario) -> None:
 
 
 def test_words_name_fields_that_their_events_have() -> None:
-    assert EVENT_TYPES.keys() >= {*_SAYS, *_SAYERS, *QUIET}
+    # Refusals of access come many at once, each with its own address: they are told as they are.
+    assert EVENT_TYPES.keys() - {"AccessRefused"} == {*_SAYS, *_SAYERS, *QUIET}
     for name, says in _SAYS.items():
         named = {part.split("}")[0] for part in says.split("{")[1:]}
         assert named <= set(EVENT_TYPES[name].__struct_fields__), name
