@@ -13,6 +13,7 @@ from simulation.scenario import Scenario
 from simulation.team import Worker, team_of
 
 SAMPLE = 2_000  # tasks
+OTHERS = range(7, 70, 7)  # agents beside each other in the list are of one kind
 MAX_ATTEMPTS = 5  # of the product: then a task is a dead letter
 STRATA, STRIDE = 1_999, 744  # a prime, and a step that visits all of it in no order
 NEARLY = 0.95  # utilisation from which waits explode
@@ -52,8 +53,7 @@ def utilisation(scenario: Scenario, seed: int = 0) -> dict[str, float]:
         if name not in able_to:
             able_to[name] = [worker for worker in team if _has(worker, required[0])]
         able = able_to[name]
-        worker = able[number % len(able)]
-        hours = _expected_h(scenario, worker, work, number)
+        hours = _expected_h(scenario, able, work, number)
         demand_h["the team"] += hours
         if required:
             demand_h[name] = demand_h.get(name, 0.0) + hours
@@ -71,16 +71,13 @@ def _has(worker: Worker, required: Skill) -> bool:
     )
 
 
-def _expected_h(scenario: Scenario, worker: Worker, work: Work, number: int) -> float:
+def _expected_h(scenario: Scenario, able: list[Worker], work: Work, number: int) -> float:
     behaviour, human_min = scenario.behaviour, work.human_min
-    if behaviour.success == "fitted":
-        chance = p_success(worker.ability[work.draft.kind], human_min)
-    else:
-        chance = behaviour.success
-    if all(project.completion == "auto" for project in scenario.projects):
-        attempts = 1 + (1 - chance) * behaviour.gives_up
-    else:
-        attempts = sum((1 - chance) ** n for n in range(MAX_ATTEMPTS))
+    worker = able[number % len(able)]
+    # The next attempt is another agent's: a few of them stand for all.
+    again = sum(_p_again(scenario, able[(number + k) % len(able)], work) for k in OTHERS)
+    again /= len(OTHERS)
+    attempts = sum(again**n for n in range(MAX_ATTEMPTS))
     # Evenly spread over the quantiles: a few very long tasks would decide the mean of a sample.
     share = (number * STRIDE % STRATA + 0.5) / STRATA
     if behaviour.duration == "fitted":
@@ -90,3 +87,16 @@ def _expected_h(scenario: Scenario, worker: Worker, work: Work, number: int) -> 
     else:
         seconds = 60 * behaviour.mean_min
     return attempts * seconds / 3600
+
+
+def _p_again(scenario: Scenario, worker: Worker, work: Work) -> float:
+    """Probability that an attempt is not the last: given up, or found to be wrong."""
+    behaviour, review = scenario.behaviour, scenario.review
+    if behaviour.success == "fitted":
+        right = p_success(worker.ability[work.draft.kind], work.human_min)
+    else:
+        right = behaviour.success
+    if all(project.completion == "auto" for project in scenario.projects):
+        return (1 - right) * behaviour.gives_up
+    found = behaviour.gives_up + (1 - behaviour.gives_up) * review.finds
+    return (1 - right) * found + right * review.false_alarms

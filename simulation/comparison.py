@@ -29,6 +29,7 @@ FIGURES = {
     "p95_lead_h": "95th percentile of lead times, hours",
     "mean_wait_s": "mean wait, seconds",
     "p95_wait_s": "95th percentile of waits, seconds",
+    "mean_urgent_wait_s": "mean wait of urgent tasks, seconds",
     "tasks_done": "tasks done",
     "utilisation": "utilisation, share of all places",
     "first_pass": "done at the first attempt, share",

@@ -31,9 +31,12 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from pm_agent.domain.task import PRIORITIES
 from pm_agent.domain.time import HOUR_US, SECOND_US
 from simulation.ledger import ENDS, NEVER, Ledger
 from simulation.scenario import Scenario
+
+HIGHEST = len(PRIORITIES) - 1
 
 Floats = NDArray[np.float64]
 
@@ -68,6 +71,7 @@ class Figures(msgspec.Struct, frozen=True):
     lead_h: Spread
     cycle_h: Spread
     wait_s: Spread
+    urgent_wait_s: Spread  # of tasks of the highest priority
     flow_efficiency: float
     utilisation: float
     throughput_per_h: float
@@ -138,6 +142,7 @@ def figures_of(scenario: Scenario, ledger: Ledger, end_us: int) -> Figures:
         lead_h=spread(lead_h),
         cycle_h=spread(cycle_h),
         wait_s=spread(tables.wait_s(counted)),
+        urgent_wait_s=spread(tables.wait_s(counted & (tables.priority == HIGHEST))),
         flow_efficiency=_rounded(float(worked_us[done].sum()) / total_lead_us if n_done else 0),
         utilisation=_rounded(float(held_us.sum()) / (places * max(end_us - warm_us, 1))),
         throughput_per_h=_rounded(float(tables.is_done[tables.ended_us >= warm_us].sum()) / span_h),

@@ -7,7 +7,7 @@ import pytest
 from numpy.typing import NDArray
 
 from simulation.charts import COLOURS
-from simulation.comparison import compare
+from simulation.comparison import FIGURES, compare
 from simulation.experiment import run
 from simulation.report import write, write_comparison
 from simulation.scenario import Scenario
@@ -67,7 +67,7 @@ def test_the_comparison_shows_an_interval_in_each_chart(comparison: Path, tmp_pa
     chromium = Chromium(tmp_path, (1400, 3000))
     picture = chromium.screenshot(comparison)
     charts = charts_of(chromium, comparison)
-    assert len(charts) == 8
+    assert len(charts) == len(FIGURES)
     assert all(share(picture, chart.box, COLOURS[0]) > 0.0003 for chart in charts)
 
 
