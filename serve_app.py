@@ -8,6 +8,7 @@ from typing import Any
 from ray import serve
 
 from actors.coordinator import RemoteCoordinator, launch
+from actors.exposure import keep_replica_private
 from pm_agent.api.http import build_app
 from pm_agent.bootstrap import build_ingress
 from pm_agent.settings import Settings
@@ -23,8 +24,15 @@ class IngressReplica:
         self._settings = Settings.model_validate_json(settings_json)
 
     def __serve_build_asgi_app__(self) -> Any:
+        if self._settings.ray_address == "local":
+            keep_replica_private()
         ingress = build_ingress(RemoteCoordinator(self._settings.workspace), self._settings)
-        return build_app(ingress, allowed_hosts=self._settings.allowed_hosts)
+        ingress.is_behind_haproxy = self._settings.haproxy and self._settings.ray_address == "local"
+        return build_app(
+            ingress,
+            allowed_hosts=self._settings.allowed_hosts,
+            require_if_match=self._settings.require_if_match,
+        )
 
 
 def application(settings: Settings) -> Any:

@@ -16,6 +16,7 @@ from contextlib import suppress
 from importlib.util import find_spec
 from pathlib import Path
 
+from actors.exposure import bind_privately
 from pm_agent.domain.errors import HAProxyMissing, RayNotAvailable
 from pm_agent.settings import Settings
 
@@ -83,10 +84,10 @@ def prepare_environment(settings: Settings) -> None:
             low = base + secrets.randbelow(900) * 10
             os.environ.setdefault(f"RAY_SERVE_DIRECT_INGRESS_MIN_{kind}_PORT", str(low))
             os.environ.setdefault(f"RAY_SERVE_DIRECT_INGRESS_MAX_{kind}_PORT", str(low + 9))
-        # Both are bound on all interfaces without authentication and cannot be told otherwise: give
-        # each workspace ports of its own, so that two on one machine do not clash.
+        # Each workspace gets ports of its own, so that two on one machine do not clash.
         for name in ("METRICS_PORT", "STATS_PORT"):
             os.environ.setdefault(f"RAY_SERVE_HAPROXY_{name}", str(free_port()))
+        bind_privately(settings, folder)
 
 
 def start(settings: Settings) -> None:

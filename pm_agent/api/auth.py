@@ -44,7 +44,7 @@ def bearer(authorization: str | None) -> str:
 
 
 async def authenticate(
-    ingress: "Ingress", credential: str, position: int = 0, address: str = ""
+    ingress: "Ingress", credential: str, position: int = 0, scope: AsgiScope | None = None
 ) -> Grant:
     """Return what the credential allows.
 
@@ -63,7 +63,7 @@ async def authenticate(
     try:
         grant = await _verified(ingress, credential)
     except Unauthenticated as error:
-        grant = await _verified_later(ingress, credential, position, address, error)
+        grant = await _verified_later(ingress, credential, position, scope or {}, error)
     ingress.require_requests(grant)
     return grant
 
@@ -76,7 +76,7 @@ async def _verified(ingress: "Ingress", credential: str) -> Grant:
 
 
 async def _verified_later(
-    ingress: "Ingress", credential: str, position: int, address: str, error: Unauthenticated
+    ingress: "Ingress", credential: str, position: int, scope: AsgiScope, error: Unauthenticated
 ) -> Grant:
     """Verify once more when there may be news; else refuse, and count it."""
     if credential and max(position, ingress.written) > ingress.world.position:
@@ -86,12 +86,22 @@ async def _verified_later(
     if credential and ingress.is_stale and ingress.world.position == 0:
         message = "This replica is starting and knows no tokens yet."
         raise Unavailable(message) from None
-    ingress.refuse_stranger(address, error.message)
+    ingress.refuse_stranger(
+        address_of(scope, is_forwarded=ingress.is_behind_haproxy), error.message
+    )
     raise error
 
 
-def address_of(scope: AsgiScope) -> str:
-    """Return the network address of a request's sender, or of the last proxy before us."""
+def address_of(scope: AsgiScope, *, is_forwarded: bool = False) -> str:
+    """Return the network address of a request's sender, or of the last proxy before us.
+
+    ``is_forwarded`` says that our own HAProxy has added it to the request: the last address of the
+    header is its word; those before it are the sender's, and worth nothing.
+    """
+    if is_forwarded:
+        given = [value for name, value in scope.get("headers", ()) if name == b"x-forwarded-for"]
+        if given:
+            return str(given[-1].decode("latin-1").rpartition(",")[2].strip()[:45])
     client = scope.get("client")
     return str(client[0]) if client else ""
 

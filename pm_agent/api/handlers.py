@@ -6,7 +6,7 @@ A handler decides nothing; the core does, and its refusals are raised as `Refuse
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from random import random
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, Literal, NamedTuple, TypeVar
 
 import msgspec
 from pydantic import BaseModel
@@ -14,7 +14,8 @@ from pydantic import BaseModel
 from pm_agent.adapters.tokens_jwt import TTL_S
 from pm_agent.api import schemas
 from pm_agent.api.convert import result_json, to_command
-from pm_agent.api.errors import Refused, retry_after_s
+from pm_agent.api.cursor import seal, unseal
+from pm_agent.api.errors import Problem, Refused, problem_from, retry_after_s
 from pm_agent.api.stream import EventStream, Wanted, project_of
 from pm_agent.domain import agent, task
 from pm_agent.domain.access import DenyToken, IssueKey, IssueToken, RotateKey
@@ -32,6 +33,7 @@ from pm_agent.domain.errors import (
     InvalidInput,
     NotAssigned,
     NotFound,
+    Unavailable,
     UnknownTask,
     WrongState,
 )
@@ -83,6 +85,8 @@ class Answer(NamedTuple):
     position: int  # a query that waits for it sees this answer's writes
     version: int | None = None  # of the task the answer is about
     stream: EventStream | None = None  # what to send in the body's place
+    status: int = 0  # other than the operation's own
+    location: str = ""  # where the rest will be
 
 
 class ClaimAnswer(ClaimResult, frozen=True, kw_only=True):
@@ -152,6 +156,16 @@ class ExchangeAnswer(Result, frozen=True, kw_only=True):
     scope: str
 
 
+class OperationAnswer(Result, frozen=True, kw_only=True):
+    """A slow request that goes on by itself."""
+
+    operation_id: str
+    operation: str
+    state: Literal["running", "done", "failed"]
+    result: dict[str, Any] | None = None  # of the operation, when it is done
+    problem: Problem | None = None  # why it failed
+
+
 class HandOverAnswer(Result, frozen=True, kw_only=True):
     """Where the journal stands that another server may take over."""
 
@@ -183,6 +197,10 @@ class Call:
     @property
     def world(self) -> World:
         return self.ingress.world
+
+    @property
+    def cursor_key(self) -> bytes:
+        return self.ingress.credentials.cursor_key(self.ingress.now_us())
 
     def new_key(self) -> NewKey:
         return self.ingress.credentials.new_key(self.ingress.now_us())
@@ -585,6 +603,30 @@ async def hand_over(call: Call, given: schemas.HandOverInput) -> Answer:
     return Answer(body, health.position)
 
 
+def begin(call: Call, operation: str, work: Callable[[], Awaitable[Answer]]) -> Answer:
+    """Let a slow operation go on by itself, and say where to ask after it."""
+    job = call.ingress.jobs.start(call.principal, operation, work)
+    result = OperationAnswer(operation_id=job.id, operation=operation, state="running")
+    body = result_json(result, call.ingress.now_us())
+    return Answer(body, call.world.position, status=202, location=f"/v1/operations/{job.id}")
+
+
+async def get_operation(call: Call, given: schemas.OperationInput) -> Answer:
+    """Read how far a slow operation is."""
+    job = call.ingress.jobs.find(call.principal, given.operation_id)
+    result = OperationAnswer(operation_id=job.id, operation=job.operation, state="running")
+    if job.task.done():
+        error = None if job.task.cancelled() else job.task.exception()
+        if job.task.cancelled() or error is not None:
+            cause = error if isinstance(error, Exception) else Unavailable()
+            failed = problem_from(cause, job.operation, call.ingress.admission.load)
+            result = msgspec.structs.replace(result, state="failed", problem=failed)
+        else:
+            found = msgspec.json.decode(job.task.result().body)
+            result = msgspec.structs.replace(result, state="done", result=found)
+    return call.read(result)
+
+
 # -- queries --------------------------------------------------------------------------------------
 
 
@@ -647,7 +689,11 @@ def _require_known(world: World, task_id: str) -> None:
 
 async def search(call: Call, given: schemas.SearchTasksInput) -> Answer:
     """Find tasks."""
-    page = backlog_view.search_tasks(call.world, **given.model_dump())
+    key = call.cursor_key
+    asked = given.model_dump() | {"cursor": unseal(key, "search_tasks", given)}
+    page = backlog_view.search_tasks(call.world, **asked)
+    after = seal(key, "search_tasks", given, page.next_cursor)
+    page = msgspec.structs.replace(page, next_cursor=after)
     signs = await call.ingress.signs(item.agent_id for item in page.tasks if item.agent_id)
     return call.read(backlog_view.with_lease_states(call.world, page, signs))
 
@@ -700,7 +746,11 @@ async def agent_status(call: Call, given: schemas.AgentStatusInput) -> Answer:
 
 async def list_agents(call: Call, given: schemas.ListAgentsInput) -> Answer:
     """Read all agents, by pages."""
-    page = team_view.list_agents(call.world, **given.model_dump())
+    key = call.cursor_key
+    asked = given.model_dump() | {"cursor": unseal(key, "list_agents", given)}
+    page = team_view.list_agents(call.world, **asked)
+    after = seal(key, "list_agents", given, page.next_cursor)
+    page = msgspec.structs.replace(page, next_cursor=after)
     signs = await call.ingress.signs(item.agent_id for item in page.agents if item.active_tasks)
     return call.read(team_view.with_lease_states(call.world, page, signs))
 

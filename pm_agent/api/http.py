@@ -26,7 +26,6 @@ from pm_agent.api import openapi
 from pm_agent.api.auth import (
     JWKS_PATH,
     METADATA_PATHS,
-    address_of,
     authenticate,
     authorise,
     bearer,
@@ -45,16 +44,17 @@ from pm_agent.api.errors import (
     problem_from,
     problem_of,
 )
-from pm_agent.api.handlers import Answer, Call
+from pm_agent.api.handlers import Answer, Call, begin
 from pm_agent.api.mcp import Door, McpEndpoint, build_server
 from pm_agent.api.metrics import Metrics
 from pm_agent.api.operations import OPERATIONS, Operation
-from pm_agent.domain.errors import InvalidInput, PMError, Unavailable
+from pm_agent.domain.errors import InvalidInput, PMError, PreconditionRequired, Unavailable
 from pm_agent.domain.time import SECOND_US
 from pm_agent.runtime.ingress import Ingress
 
 MAX_BODY = 4 * 1024 * 1024
 MAX_IMPORT_BODY = 32 * 1024 * 1024
+MAX_DEPTH = 16  # levels of JSON; no input has more than 5
 MAX_POSITION_DIGITS = 15
 # Nginx's code for "the client went away"; for the metrics, nobody receives it.
 GONE = "client_gone"
@@ -72,6 +72,7 @@ class Headers(NamedTuple):
     idempotency_key: str = ""
     if_match: str = ""
     last_event_id: str = ""
+    prefer: str = ""
     x_pm_position: str = ""
 
 
@@ -192,18 +193,34 @@ def fields_in(operation: Operation, body: bytes, content_type: str) -> Fields:
 
 def _json(raw: bytes, what: str) -> Any:
     try:
-        return pydantic_core.from_json(raw, allow_inf_nan=False)
+        parsed = pydantic_core.from_json(raw, allow_inf_nan=False)
     except ValueError as error:
         raise MalformedJson(f"{what} is not JSON: {error}.") from error
+    # Counting is much cheaper than walking, and most bodies have no more brackets than levels.
+    if raw.count(b"{") + raw.count(b"[") > MAX_DEPTH and _depth(parsed) > MAX_DEPTH:
+        raise MalformedJson(f"{what} is more than {MAX_DEPTH} levels deep.")
+    return parsed
 
 
-def merge_headers(operation: Operation, fields: Fields, headers: Headers) -> None:
+def _depth(value: Any) -> int:
+    """Levels of nesting; the parser itself refuses what would be too deep for this."""
+    inside = value.values() if isinstance(value, dict) else value
+    if not isinstance(value, dict | list):
+        return 0
+    return 1 + max(map(_depth, inside), default=0)
+
+
+def merge_headers(
+    operation: Operation, fields: Fields, headers: Headers, *, require_if_match: bool = False
+) -> None:
     """Take request id and version from headers, where the body does not say them.
 
     Raises
     ------
     InvalidInput
         Header and body contradict each other.
+    PreconditionRequired
+        The change does not say which version it is of, and has to here.
     """
     if operation.streams and headers.last_event_id:
         _merge(fields, "after", headers.last_event_id, "Last-Event-ID")
@@ -211,12 +228,15 @@ def merge_headers(operation: Operation, fields: Fields, headers: Headers) -> Non
         return
     if headers.idempotency_key:
         _merge(fields, "request_id", headers.idempotency_key, "Idempotency-Key")
-    if headers.if_match and headers.if_match != "*" and operation.name == "update_task":
+    if headers.if_match and headers.if_match != "*" and operation.has_version:
         tag = headers.if_match.removeprefix("W/").strip('"')
         if not tag.isdigit():
             message = f"If-Match: {headers.if_match[:40]} is not an ETag of ours."
             raise InvalidInput(message, "Send the ETag of get_task_context, unchanged.")
         _merge(fields, "expected_version", int(tag), "If-Match")
+    says_version = headers.if_match or fields.get("expected_version") is not None
+    if require_if_match and operation.has_version and not says_version:
+        raise PreconditionRequired
 
 
 def _merge(fields: Fields, name: str, value: str | int, where: str) -> None:
@@ -227,6 +247,7 @@ def _merge(fields: Fields, name: str, value: str | int, where: str) -> None:
 
 # -- responses ------------------------------------------------------------------------------------
 
+_GRANT = "pm_agent.grant"  # in a request's scope, once it is known who asks
 _JSON_TYPE = (b"content-type", b"application/json")
 _PROBLEM_TYPE = (b"content-type", PROBLEM_TYPE.encode())
 HeaderList = list[tuple[bytes, bytes]]
@@ -261,12 +282,20 @@ class HttpApp:
         Whether to serve MCP at ``/mcp`` too.
     allowed_hosts
         Host names under which MCP is served, beside the loopback ones.
+    require_if_match
+        Whether changes must say which version they are of.
     """
 
     def __init__(
-        self, ingress: Ingress | MakeIngress, *, mcp: bool, allowed_hosts: tuple[str, ...]
+        self,
+        ingress: Ingress | MakeIngress,
+        *,
+        mcp: bool,
+        allowed_hosts: tuple[str, ...],
+        require_if_match: bool,
     ) -> None:
         self._given = ingress
+        self._require_if_match = require_if_match
         self._ingress: Ingress | None = None
         self._routes = Routes(OPERATIONS)
         self.metrics = Metrics(lambda: self._ingress)
@@ -335,14 +364,18 @@ class HttpApp:
         except Exception as error:  # noqa: BLE001 - a crash becomes a 500 with an id, and is logged
             problem = problem_from(error, name, self._load())
             code = problem.code
-            await send_problem(send, problem, self._position_headers(), self._metadata_url())
+            more = self._position_headers() + self._rate_headers(scope)
+            await send_problem(send, problem, more, self._metadata_url())
         else:
             if answer.stream is not None:
                 return
             headers = [_JSON_TYPE, *self._position_headers(answer.position)]
+            headers += self._rate_headers(scope)
             if answer.version is not None:
                 headers.append((b"etag", b'"%d"' % answer.version))
-            await _send(send, operation.status, headers, answer.body)
+            if answer.location:
+                headers.append((b"location", answer.location.encode()))
+            await _send(send, answer.status or operation.status, headers, answer.body)
         finally:
             self.metrics.count(name, "http", code, time.perf_counter() - started)
 
@@ -354,7 +387,8 @@ class HttpApp:
         position = _position(headers.x_pm_position)
         # Who before what: nobody without a token gets 32 MiB read.
         secret = bearer(headers.authorization)
-        grant = await authenticate(ingress, secret, position, address_of(scope))
+        grant = await authenticate(ingress, secret, position, scope)
+        scope[_GRANT] = grant
         authorise(grant, operation)
         ingress.require_pace(grant.principal, operation.work)
         if operation.method in ("POST", "PATCH"):
@@ -365,9 +399,14 @@ class HttpApp:
             sent = dict(parse_qsl(scope["query_string"].decode("latin-1")))
         for name, value in fields.items():
             _merge(sent, name, value, "the path")
-        merge_headers(operation, sent, headers)
+        merge_headers(operation, sent, headers, require_if_match=self._require_if_match)
         given = operation.input.model_validate(sent)
         call = Call(ingress, grant, getattr(given, "request_id", None) or uuid4().hex)
+        if operation.is_slow and "respond-async" in headers.prefer.lower():
+            await ingress.catch_up(position)
+            require_objects(grant, operation, given, ingress.world)
+            ingress.admission.require(operation.work)
+            return begin(call, operation.name, lambda: operation.handler(call, given))
         if operation.parks:
             ingress.admission.require(operation.work)
             require_objects(grant, operation, given, ingress.world)
@@ -393,6 +432,17 @@ class HttpApp:
         if self._ingress.is_stale:
             headers.append((b"x-pm-stale", b"true"))
         return headers
+
+    def _rate_headers(self, scope: Scope) -> HeaderList:
+        """Say how many requests the key or token has left (IETF draft, httpapi)."""
+        grant = scope.get(_GRANT)
+        if grant is None or self._ingress is None:
+            return []
+        burst, left, full_in_s = self._ingress.rate_left(grant)
+        return [
+            (b"ratelimit-policy", b'"requests";q=%d;w=%d' % (burst, self._ingress.burst_s)),
+            (b"ratelimit", b'"requests";r=%d;t=%d' % (left, full_in_s)),
+        ]
 
     # -- beside the operations --------------------------------------------------------------------
 
@@ -454,10 +504,14 @@ class HttpApp:
 
 
 def build_app(
-    ingress: Ingress | MakeIngress, *, mcp: bool = True, allowed_hosts: tuple[str, ...] = ()
+    ingress: Ingress | MakeIngress,
+    *,
+    mcp: bool = True,
+    allowed_hosts: tuple[str, ...] = (),
+    require_if_match: bool = False,
 ) -> HttpApp:
     """Make the ASGI application of one replica; its lifespan starts and stops the ingress."""
-    return HttpApp(ingress, mcp=mcp, allowed_hosts=allowed_hosts)
+    return HttpApp(ingress, mcp=mcp, allowed_hosts=allowed_hosts, require_if_match=require_if_match)
 
 
 def _position(header: str) -> int:

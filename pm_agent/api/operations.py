@@ -79,6 +79,8 @@ class Operation:
     status: int = 200
     takes_ndjson: bool = False
 
+    has_version: bool = False  # a change that If-Match ties to the version that was read
+    is_slow: bool = False  # goes on by itself for who sends 'Prefer: respond-async'
     streams: bool = False  # answers with server-sent events, REST only
     is_for_all_projects: bool = False  # open to keys limited to some: it shows or does no more
     reads_first: bool = False  # a command whose handler looks at the world before it sends
@@ -525,6 +527,7 @@ OPERATIONS: tuple[Operation, ...] = (
         handler=handlers.update_task,
         destructive=True,
         idempotent=True,
+        has_version=True,
         help="Call this to change a task's title, text, priority, skills, estimate or "
         "dependencies. Fields left out stay as they are.",
     ),
@@ -662,6 +665,7 @@ OPERATIONS: tuple[Operation, ...] = (
         handler=handlers.sends(task.ImportTasks),
         status=201,
         takes_ndjson=True,
+        is_slow=True,
         help="Create up to 10,000 tasks at once, all of them or none. The body is an array of "
         "tasks, an object with 'tasks', or one task a line (application/x-ndjson).",
     ),
@@ -890,6 +894,7 @@ OPERATIONS: tuple[Operation, ...] = (
         parks=True,
         destructive=True,
         idempotent=True,
+        is_slow=True,
         help="Let another server take this workspace over: stop taking work on, finish what is "
         "under way, save a snapshot and write no more. Only a new server undoes it.",
     ),
@@ -921,6 +926,21 @@ OPERATIONS: tuple[Operation, ...] = (
         handler=handlers.task_history,
         idempotent=True,
         help="Call this to read what happened to a task, event by event.",
+    ),
+    Operation(
+        name="get_operation",
+        kind="query",
+        tier=None,
+        work="admin_read",
+        method="GET",
+        path="/v1/operations/{operation_id}",
+        scope="pm:read",
+        input=schemas.OperationInput,
+        result=handlers.OperationAnswer,
+        handler=handlers.get_operation,
+        idempotent=True,
+        is_for_all_projects=True,
+        help="Ask after a slow operation of yours that was answered with 202.",
     ),
     Operation(
         name="stream_events",

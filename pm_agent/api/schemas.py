@@ -92,6 +92,14 @@ OptionalLeaseToken = Annotated[
         description="The lease_token you got with the task. Agents must give it; people need not.",
     ),
 ]
+Cursor = Annotated[
+    str,
+    Field(
+        max_length=200,
+        pattern="^[A-Za-z0-9_-]*$",
+        description="next_cursor of the page before; good for the same filters.",
+    ),
+]
 Reason = Annotated[str, Field(max_length=2_000, description="Why, in a sentence.")]
 
 
@@ -290,7 +298,7 @@ class ListAgentsInput(Query):
         str | None,
         Field(max_length=64, description="Only agents that may work on this project."),
     ] = None
-    cursor: str = Field("", max_length=100, description="next_cursor of the page before.")
+    cursor: Cursor = ""
     limit: int = Field(20, ge=1, le=MAX_PAGE, description="Agents a page, 1 to 100.")
 
 
@@ -736,7 +744,7 @@ class SearchTasksInput(Query):
     agent_id: Annotated[
         str | None, Field(max_length=64, description="Only tasks that this agent holds.")
     ] = None
-    cursor: str = Field("", max_length=100, description="next_cursor of the page before.")
+    cursor: Cursor = ""
     limit: int = Field(20, ge=1, le=MAX_PAGE, description="Tasks a page, 1 to 100.")
 
 
@@ -800,6 +808,14 @@ class HandOverInput(Write):
         description="Seconds in which nothing new is taken on and reports still are, so that load "
         "balancers see that this server is not ready.",
     )
+
+
+class OperationInput(Query):
+    """Input of get_operation."""
+
+    operation_id: Annotated[
+        str, Field(pattern="^[0-9a-f]{32}$", description="Id from the answer with status 202.")
+    ]
 
 
 class StatusInput(Query):

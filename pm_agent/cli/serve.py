@@ -27,7 +27,7 @@ from pm_agent.bootstrap import (
     journal_place,
 )
 from pm_agent.cli.console import DataOption, out, refusals, settings_with
-from pm_agent.domain.errors import PortInUse
+from pm_agent.domain.errors import PortInUse, StartError
 from pm_agent.runtime.ingress import Ingress
 from pm_agent.settings import Settings, WorkerSpec, load_workers
 
@@ -46,11 +46,14 @@ def up(
     """Start PM Agent and serve until Ctrl-C."""
     settings = settings_with(data=data, host=host, port=port, workers=workers, scorer=scorer)
     with refusals():
+        require_tls_files(settings)
+        is_first = not settings.admin_token_path.exists()
         if no_ray:
-            asyncio.run(_run_bare(settings))
+            asyncio.run(_run_bare(settings, is_first=is_first))
         else:
             with running_on_ray(settings):
-                _announce(settings, "Ray Serve with HAProxy" if settings.haproxy else "Ray Serve")
+                how = "Ray Serve with HAProxy" if settings.haproxy else "Ray Serve"
+                _announce(settings, how, is_first=is_first)
                 _wait_for_signal()
             out.print("stopped")
 
@@ -76,6 +79,17 @@ def running_on_ray(settings: Settings) -> Iterator[list[Any]]:
         leaving.start()
         leaving.join(STOP_S)
         cluster.end_leftovers()
+
+
+def require_tls_files(settings: Settings) -> None:
+    """Refuse early and clearly when certificate or key cannot be read."""
+    for path in (settings.tls_cert, settings.tls_key):
+        if path is not None and not os.access(path, os.R_OK):
+            message = f"The TLS file {path} cannot be read."
+            raise StartError(message, "Correct PM_AGENT_TLS_CERT and PM_AGENT_TLS_KEY.")
+    if settings.tls_key is not None and settings.tls_cert is None:
+        message = "There is a TLS key without a certificate."
+        raise StartError(message, "Set PM_AGENT_TLS_CERT too.")
 
 
 def require_free_port(settings: Settings) -> None:
@@ -106,9 +120,8 @@ def _deploy(settings: Settings, specs: tuple[WorkerSpec, ...]) -> list[Any]:
         raise cause_of(error) from error
     quiet = LoggingConfig(enable_access_log=False, log_level="WARNING")
     logging.getLogger("ray.serve").setLevel(logging.WARNING)
-    serve.start(
-        http_options=HTTPOptions(host=settings.host, port=settings.port), logging_config=quiet
-    )
+    options = HTTPOptions(host=settings.host, port=settings.port, **_tls_of_serve(settings))
+    serve.start(http_options=options, logging_config=quiet)
     serve.run(
         serve_app.application(settings),
         name="pm-agent",
@@ -118,6 +131,14 @@ def _deploy(settings: Settings, specs: tuple[WorkerSpec, ...]) -> list[Any]:
     handles = host.launch(settings, specs)
     ray.get([h.ready.remote() for h in handles])
     return handles
+
+
+def _tls_of_serve(settings: Settings) -> dict[str, Any]:
+    """TLS of Serve's own proxy; HAProxy has its own (`actors.exposure`)."""
+    if settings.haproxy or settings.tls_cert is None:
+        return {}
+    key = settings.tls_key or settings.tls_cert
+    return {"ssl_certfile": str(settings.tls_cert), "ssl_keyfile": str(key)}
 
 
 def _undeploy(settings: Settings, specs: tuple[WorkerSpec, ...]) -> None:
@@ -156,7 +177,7 @@ class _Server(uvicorn.Server):
                 signal.signal(number, handler)
 
 
-async def _run_bare(settings: Settings) -> None:
+async def _run_bare(settings: Settings, *, is_first: bool) -> None:
     require_free_port(settings)
     async with running_bare(settings) as (app, ingress):
         config = uvicorn.Config(
@@ -166,8 +187,10 @@ async def _run_bare(settings: Settings) -> None:
             access_log=False,
             log_level="warning",
             timeout_graceful_shutdown=2,
+            ssl_certfile=settings.tls_cert,
+            ssl_keyfile=settings.tls_key,
         )
-        _announce(settings, "one process, without Ray")
+        _announce(settings, "one process, without Ray", is_first=is_first)
         await _Server(config, ingress).serve()
     out.print("stopped")
 
@@ -201,19 +224,30 @@ async def running_bare(settings: Settings) -> AsyncIterator[tuple[Any, Ingress]]
         )
     try:
         ingress = build_ingress(coordinator, settings)
-        yield build_app(ingress, allowed_hosts=settings.allowed_hosts), ingress
+        yield (
+            build_app(
+                ingress,
+                allowed_hosts=settings.allowed_hosts,
+                require_if_match=settings.require_if_match,
+            ),
+            ingress,
+        )
     finally:
         following.cancel()
         await host.stop()
         await coordinator.stop()
 
 
-def _announce(settings: Settings, how: str) -> None:
+def _announce(settings: Settings, how: str, *, is_first: bool) -> None:
     out.print(f"[bold green]PM Agent is up[/] ({how})")
     out.print(f"  HTTP     {settings.url}/v1   docs at {settings.url}/docs")
     out.print(f"  MCP      {settings.url}/mcp")
     out.print(f"  journal  {journal_place(settings)}")
     out.print(f"  token    {settings.admin_token_path} (administrator)")
+    if is_first:
+        secret = settings.admin_token_path.read_text().strip()
+        out.print(f"           {secret}", highlight=False, soft_wrap=True)
+        out.print("           It is shown this once, and lies in that file for commands here.")
     out.print("  agents   pm-agent token NAME makes a token and shows how to connect")
 
 

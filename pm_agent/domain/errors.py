@@ -3,6 +3,7 @@
 ::
 
     PMError
+    ├── PreconditionRequired    precondition_required
     ├── InvalidInput            invalid_input
     │   ├── AddressRefused      address_refused
     │   ├── UnknownDependency   unknown_dependency
@@ -74,6 +75,16 @@ class PMError(Exception):
 
     def __reduce__(self) -> tuple[type["PMError"], tuple[str, str]]:
         return type(self), (self.message, self.next_step)  # whole, when it crosses processes
+
+
+class PreconditionRequired(PMError):
+    """A change has to say which version it is of."""
+
+    code = "precondition_required"
+    default_next_step = (
+        "Read the task, then send its ETag as If-Match or its version as expected_version; "
+        "'If-Match: *' changes it whatever its version."
+    )
 
 
 class InvalidInput(PMError):

@@ -21,12 +21,12 @@ from pm_agent.domain.errors import Unauthenticated
 from pm_agent.domain.ids import ProjectId
 from pm_agent.domain.time import HOUR_US, SECOND_US
 from pm_agent.domain.world import World
-from pm_agent.ports import Secrets
+from pm_agent.ports import Secret, Secrets
 from pm_agent.runtime.secret import digest_of
 
 Json = dict[str, Any]
 
-PEPPER, PEPPER_BYTES = "pepper", 32
+PEPPER, CURSOR, RANDOM_BYTES = "pepper", "cursor", 32
 KEY_PREFIX = "pmk_"
 KEY_ID_BYTES, KEY_BYTES = 6, 32
 MAX_REMEMBERED = 20_000
@@ -216,12 +216,18 @@ class Credentials:
         """Make an API key; the world is told its id and MAC only."""
         key_id = random_secrets.token_hex(KEY_ID_BYTES)
         secret = f"{KEY_PREFIX}{key_id}_{random_secrets.token_urlsafe(KEY_BYTES)}"
-        fresh = random_secrets.token_bytes(PEPPER_BYTES)
-        held = self.secrets.read(PEPPER) or self.secrets.add(
-            PEPPER, fresh, now_us // SECOND_US, first=True
-        )
-        pepper = held[0]
+        pepper = self._newest(PEPPER, now_us)
         return NewKey(key_id, secret, _mac(pepper.value, secret), str(pepper.version))
+
+    def cursor_key(self, now_us: int) -> bytes:
+        """Key that seals the cursors of pages."""
+        return self._newest(CURSOR, now_us).value
+
+    def _newest(self, name: str, now_us: int) -> Secret:
+        held = self.secrets.read(name) or self.secrets.add(
+            name, random_secrets.token_bytes(RANDOM_BYTES), now_us // SECOND_US, first=True
+        )
+        return held[0]
 
     def _pepper(self, version: str) -> bytes:
         held = self.secrets.read(PEPPER)

@@ -10,8 +10,9 @@ import logging
 from collections import Counter, OrderedDict
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
+from math import ceil
 from random import Random
-from typing import Literal
+from typing import Any, Literal
 from uuid import uuid4
 
 import msgspec
@@ -40,6 +41,7 @@ from pm_agent.runtime.backend import Coordinator, Feed, Health
 from pm_agent.runtime.batcher import Batcher
 from pm_agent.runtime.credentials import Credentials, Grant
 from pm_agent.runtime.event_log import EventLog
+from pm_agent.runtime.jobs import Jobs
 from pm_agent.runtime.secret import RecentSecrets
 from pm_agent.runtime.token_bucket import TokenBuckets
 
@@ -105,11 +107,15 @@ class Ingress:
         self.can_write = True
         self.leaving: Literal["", "draining", "done"] = ""
         self.secrets = RecentSecrets()
+        self.jobs: Jobs[Any] = Jobs()
+        self.is_behind_haproxy = False  # of our own: its word on who connected counts
         self._random = random or Random()
         self._batcher = Batcher(coordinator)
         self._callers = TokenBuckets(limits.claims_per_s, limits.claims_burst)
         self._strangers = TokenBuckets(limits.strangers_per_s, limits.strangers_burst)
         self._requests = TokenBuckets(limits.requests_per_s, limits.requests_burst)
+        self._requests_burst = limits.requests_burst
+        self.burst_s = max(1, round(limits.requests_burst / limits.requests_per_s))
         self._refusals: Counter[tuple[str, str]] = Counter()
         self._streams: Counter[Principal] = Counter()
         self._max_streams = limits.streams
@@ -132,6 +138,7 @@ class Ingress:
         ]
 
     async def stop(self) -> None:
+        await self.jobs.stop()
         await self._batcher.stop()
         for task in self._tasks:
             task.cancel()
@@ -235,6 +242,11 @@ class Ingress:
         RateLimited
         """
         _require_token(self._requests, grant.credential, "This key or token asks too often.")
+
+    def rate_left(self, grant: Grant) -> tuple[int, int, int]:
+        """Requests in a full bucket of a key or token, those left now, and seconds until full."""
+        left, full_in_s = self._requests.left(grant.credential)
+        return self._requests_burst, left, ceil(full_in_s)
 
     @contextmanager
     def listening(self, grant: Grant) -> Iterator[None]:

@@ -54,6 +54,12 @@ class TokenBuckets:
             self._forget(now_s)
         return 0.0
 
+    def left(self, key: str) -> tuple[int, float]:
+        """Tokens that a key has left, and the seconds until its bucket is full again."""
+        now_s = self._clock_s()
+        used_s = max(self._full_at_s.get(key, now_s) - now_s, 0.0)
+        return max(0, int((self._depth_s - used_s) / self._interval_s + 1e-6)), used_s
+
     def __len__(self) -> int:
         return len(self._full_at_s)
 

@@ -13,12 +13,14 @@ from uuid import uuid4
 import pytest
 
 from actors import cluster
+from actors.exposure import LOOPBACK_FLAG
 from pm_agent.cli.serve import running_on_ray
 from pm_agent.client import AsyncClient
 from pm_agent.settings import Settings
 
 # Ray reads its flags when it is imported, which the test modules do.
 os.environ |= {**cluster.FLAGS, "RAY_AUTH_MODE": "token", "RAY_SERVE_ENABLE_HA_PROXY": "1"}
+os.environ |= {LOOPBACK_FLAG: "0"}
 
 Json = dict[str, Any]
 PATIENCE_S = 60.0

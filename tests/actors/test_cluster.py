@@ -4,7 +4,9 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import suppress
 
+import psutil
 import pytest
 
 from actors import cluster
@@ -12,6 +14,7 @@ from pm_agent.domain.errors import HAProxyMissing, RayNotAvailable
 from pm_agent.settings import Settings
 from tests.actors.conftest import Product, marked_processes
 
+LOOPBACK = ("127.0.0.1", "::1")
 WAITING = (sys.executable, "-c", "import sys; sys.stdin.read()")
 
 
@@ -37,6 +40,27 @@ def test_every_process_of_our_ray_carries_the_mark(product: Product) -> None:
     told = " ".join(marked_processes(os.environ[cluster.MARK]))
     for name in ("gcs_server", "raylet", "haproxy", "CoordinatorActor", "HostActor"):
         assert name in told
+
+
+def test_nothing_of_ours_listens_beyond_loopback(product: Product) -> None:
+    listening = {
+        (process.name(), socket.laddr.ip, socket.laddr.port)
+        for process in our_processes()
+        for socket in process.net_connections(kind="tcp")
+        if socket.status == psutil.CONN_LISTEN
+    }
+    assert {"haproxy", "gcs_server", "raylet"} <= {name for name, _, _ in listening}
+    assert any(port == product.settings.port for _, _, port in listening)
+    assert {one for one in listening if one[1].removeprefix("::ffff:") not in LOOPBACK} == set()
+
+
+def our_processes() -> Iterator[psutil.Process]:
+    """This process, and all that our Ray has started."""
+    for process in psutil.process_iter():
+        with suppress(psutil.Error):
+            marked = process.environ().get(cluster.MARK) == os.environ[cluster.MARK]
+            if marked or process.pid == os.getpid():
+                yield process
 
 
 def test_only_processes_with_our_mark_are_ended(monkeypatch: pytest.MonkeyPatch) -> None:

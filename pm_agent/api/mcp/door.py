@@ -9,7 +9,6 @@ from mcp.server.context import ServerRequestContext
 from starlette.types import Scope
 
 from pm_agent.api.auth import (
-    address_of,
     authenticate,
     authorise,
     bearer,
@@ -51,7 +50,7 @@ class Door:
         """Note whose token a request carries; or say why it is refused, and who makes tokens."""
         secret = bearer(_authorization(scope))
         try:
-            scope[_GRANT] = await authenticate(self._ingress(), secret, address=address_of(scope))
+            scope[_GRANT] = await authenticate(self._ingress(), secret, scope=scope)
         except PMError as error:
             return problem_from(error, "mcp", self.load()), self._metadata_url()
         return None

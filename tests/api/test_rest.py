@@ -1,0 +1,122 @@
+"""What REST promises beside the operations: versions, pages, limits, and slow work."""
+
+import asyncio
+from typing import Any
+
+import pytest
+
+from pm_agent.runtime.admission import Limits
+from tests.api.conftest import ADMIN, LEAD, Stack, running
+from tests.api.test_refusals import problem_in, refuses
+
+
+async def test_a_change_says_its_version_where_that_is_asked_for() -> None:
+    async with running(require_if_match=True, mcp=False) as stack:
+        await stack.project()
+        path = f"/v1/tasks/{await stack.task()}"
+        await refuses(stack, 428, "precondition_required", "PATCH", path, LEAD, json={"title": "B"})
+        tag = (await stack.call("GET", f"{path}/context", LEAD)).headers["etag"]
+        headers = {"If-Match": tag}
+        await stack.ok("PATCH", path, LEAD, json={"title": "B"}, headers=headers)
+        await refuses(
+            stack, 412, "version_mismatch", "PATCH", path, LEAD, json={"title": "C"},
+            headers=headers,
+        )  # fmt: skip
+        await stack.ok("PATCH", path, LEAD, json={"title": "C"}, headers={"If-Match": "*"})
+        version = (await stack.ok("GET", f"{path}/context", LEAD))["version"]
+        body = {"title": "D", "expected_version": version}
+        await stack.ok("PATCH", path, LEAD, json=body)
+        await stack.ok("PATCH", "/v1/projects/P-web", LEAD, json={"max_in_progress": 3})
+
+
+async def test_pages_follow_each_other_without_gaps(stack: Stack) -> None:
+    await stack.project()
+    made = {await stack.task(title=f"task {n}") for n in range(7)}
+    seen: list[str] = []
+    cursor = ""
+    while True:
+        query = {"project_id": "P-web", "limit": 3, "cursor": cursor}
+        page = await stack.ok("GET", "/v1/tasks", params=query)
+        seen += [one["task_id"] for one in page["tasks"]]
+        cursor = page.get("next_cursor", "")
+        if not cursor:
+            break
+        assert "T-" not in cursor
+    assert len(seen) == len(set(seen)) == 7
+    assert set(seen) == made
+
+
+async def test_a_cursor_is_good_for_its_question_alone(stack: Stack) -> None:
+    await stack.project()
+    for _ in range(3):
+        await stack.task()
+    page = await stack.ok("GET", "/v1/tasks", params={"project_id": "P-web", "limit": 1})
+    cursor = page["next_cursor"]
+    await stack.ok("GET", "/v1/tasks", params={"project_id": "P-web", "limit": 9, "cursor": cursor})
+    changed = ("A" if cursor[0] != "A" else "B") + cursor[1:]
+    for query in (
+        {"limit": 1, "cursor": cursor},
+        {"project_id": "P-web", "state": "open", "cursor": cursor},
+        {"project_id": "P-web", "cursor": changed},
+        {"project_id": "P-web", "cursor": cursor[:-1]},
+        {"project_id": "P-web", "cursor": "!"},
+    ):
+        await refuses(stack, 422, "invalid_input", "GET", "/v1/tasks", params=query)
+    await refuses(stack, 422, "invalid_input", "GET", "/v1/agents", params={"cursor": cursor})
+
+
+async def test_every_answer_says_how_many_requests_are_left() -> None:
+    limits = Limits(requests_per_s=0.01, requests_burst=3)
+    async with running(limits=limits, mcp=False) as stack:
+        left = []
+        for _ in range(3):
+            answer = await stack.call("GET", "/v1/projects", LEAD)
+            left.append(answer.headers["ratelimit"])
+            assert answer.headers["ratelimit-policy"] == '"requests";q=3;w=300'
+        assert [one.split(";")[1] for one in left] == ["r=2", "r=1", "r=0"]
+        refused = await stack.call("GET", "/v1/projects", LEAD)
+        problem_in(refused, 429, "rate_limited")
+        assert int(refused.headers["retry-after"]) > 0
+        await stack.ok("GET", "/v1/projects", ADMIN)
+
+
+async def ended(stack: Stack, where: str) -> dict[str, Any]:
+    """The answer about a slow operation when it has ended."""
+    async with asyncio.timeout(5):
+        while (answer := await stack.ok("GET", where, LEAD))["state"] == "running":  # noqa: ASYNC110 - asked for over HTTP, which has no event
+            await asyncio.sleep(0.001)
+    return answer
+
+
+async def test_slow_work_goes_on_by_itself_and_is_asked_after(stack: Stack) -> None:
+    await stack.project()
+    headers = {"Prefer": "respond-async", "Idempotency-Key": "import-1"}
+    body: Any = [{"title": f"task {n}"} for n in range(50)]
+    path = "/v1/projects/P-web/import"
+    begun = await stack.call("POST", path, LEAD, json=body, headers=headers)
+    assert begun.status_code == 202, begun.text
+    where = begun.headers["location"]
+    assert begun.json()["state"] == "running"
+    answer = await ended(stack, where)
+    assert answer["result"]["created"] == 50
+    await refuses(stack, 404, "not_found", "GET", where, ADMIN)
+    again = await stack.ok("POST", path, LEAD, json=body, headers={"Idempotency-Key": "import-1"})
+    assert again["task_ids"] == answer["result"]["task_ids"]
+
+
+async def test_slow_work_that_fails_says_why(stack: Stack) -> None:
+    await stack.project()
+    body: Any = [{"title": "a", "dependencies": ["nothing"]}]
+    begun = await stack.call(
+        "POST", "/v1/projects/P-web/import", LEAD, json=body, headers={"Prefer": "respond-async"}
+    )
+    answer = await ended(stack, begun.headers["location"])
+    assert (answer["state"], answer["problem"]["code"]) == ("failed", "unknown_dependency")
+
+
+@pytest.mark.parametrize("body", [b"[" * 40 + b"]" * 40, b'{"a":' * 40 + b"1" + b"}" * 40])
+async def test_a_deeply_nested_body_is_refused(stack: Stack, body: bytes) -> None:
+    await stack.project()
+    path = "/v1/projects/P-web/tasks"
+    problem = await refuses(stack, 400, "malformed_json", "POST", path, content=body)
+    assert "levels deep" in problem["detail"]
