@@ -5,6 +5,7 @@ They read the journal itself; the server need not run, and may.
 
 import asyncio
 import re
+from collections.abc import Sequence
 from typing import Annotated
 
 import msgspec
@@ -40,6 +41,7 @@ from pm_agent.ports import GENESIS, Journal
 from pm_agent.settings import Settings
 
 PAGE = 2_000
+NOTED = re.compile(r"[0-9a-f]{16,64}")  # a chain head, or its beginning as `verify` prints it
 REF = re.compile(r"([0-9a-f]+\.)?[0-9a-f]{64}")  # of a text: the instant, and its salted SHA-256
 
 
@@ -84,11 +86,24 @@ def why(
         raise typer.Exit(1)
 
 
-def verify(data: DataOption = None, as_json: JsonOption = False) -> None:
+def verify(
+    data: DataOption = None,
+    head: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="A chain head that an earlier verify printed, kept elsewhere: all or its first "
+            "16 digits or more. May be repeated. Shows whether the end was cut off since."
+        ),
+    ] = None,
+    as_json: JsonOption = False,
+) -> None:
     """Recompute chain, invariants, decisions and replay of the journal; exit 1 on a problem."""
     settings = settings_with(data=data)
+    noted = [one.lower().rstrip("…") for one in head or []]
+    if not all(NOTED.fullmatch(one) for one in noted):
+        raise typer.BadParameter("a head is 16 to 64 hexadecimal digits", param_hint="--head")
     with refusals():
-        report = asyncio.run(verify_journal(settings))
+        report = asyncio.run(verify_journal(settings, noted))
     if as_json:
         print_json(report)
     else:
@@ -137,10 +152,15 @@ def replay(
             out.print(f"{name:16} {value}")
 
 
-async def verify_journal(settings: Settings) -> Report:
-    """Check everything that the journal alone can prove."""
+async def verify_journal(settings: Settings, noted: Sequence[str] = ()) -> Report:
+    """Check everything that the journal alone can prove, and that it holds the heads noted before.
+
+    A chain of hashes shows what was changed inside, not that whole events are gone from its very
+    end: for that somebody outside has to remember a head.
+    """
     journal = open_journal_readonly(settings)
     report = Report(journal=journal_place(settings))
+    missing = set(noted)
     try:
         engine = _fresh_engine(settings)
         models = _models(settings)
@@ -157,6 +177,9 @@ async def verify_journal(settings: Settings) -> Report:
                         report.problems.append(f"chain broken at position {stored.position}")
                         return report
                     previous, expected = stored.hash, expected + 1
+                    if missing:
+                        hexed = stored.hash.hex()
+                        missing -= {one for one in missing if hexed.startswith(one)}
                     event = unseal(stored)
                     _note(report, watch.observe(event))
                     engine.replay([stored])
@@ -164,6 +187,11 @@ async def verify_journal(settings: Settings) -> Report:
                 tell(expected - 1, total)
         _note(report, watch.compare(engine.world))
         _note(report, check_world(engine.world))
+        report.problems += [
+            f"no event has the hash {one}…: events were cut off the end since it was noted, or "
+            "this is another journal"
+            for one in sorted(missing)
+        ]
         report.events = expected - 1
         report.head_sha256 = previous.hex()
         report.fingerprint = engine.world.fingerprint()

@@ -198,6 +198,20 @@ def test_verify_finds_a_removed_beginning(copy: Path) -> None:
     assert problem_of(copy) == "position 1 is missing"
 
 
+def test_verify_finds_a_cut_end_when_a_head_was_noted(copy: Path) -> None:
+    noted = run_json("verify", "--data", copy)["head_sha256"]
+    run("verify", "--data", copy, "--head", noted, "--head", noted[:16])
+    change(copy, "DELETE FROM events WHERE position = (SELECT max(position) FROM events)")
+    run("verify", "--data", copy)  # the chain alone cannot tell
+    report = run_json("verify", "--data", copy, "--head", noted, exit_code=1)
+    assert "cut off the end" in report["problems"][0]
+
+
+def test_a_head_that_is_none_is_refused(copy: Path) -> None:
+    result = run("verify", "--data", copy, "--head", "yesterday", exit_code=2)
+    assert "16 to 64" in result.output
+
+
 def test_verify_finds_a_changed_field_beside_the_payload(copy: Path) -> None:
     change(copy, "UPDATE events SET principal = 'person:eve' WHERE position = 4")
     assert problem_of(copy) == "chain broken at position 4"
