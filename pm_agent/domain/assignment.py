@@ -136,6 +136,7 @@ class TaskAssigned(EventData, frozen=True, kw_only=True):
     decision: DecisionRecord
     is_offered: bool = False
     reserved: Usage = NO_USAGE
+    is_earned: bool = False  # whether ``silence_us`` is more than any agent gets, by its own habit
 
 
 class ProgressReported(EventData, frozen=True, kw_only=True):
@@ -259,6 +260,10 @@ def _assigned(world: "World", event: Event, data: TaskAssigned) -> None:
             decided_at=event.position,
         )
     )
+    if data.is_earned:
+        world.earned_silences[data.agent_id] = data.silence_us
+    elif world.earned_silences:
+        world.earned_silences.pop(data.agent_id, None)
 
 
 def _suspected(world: "World", event: Event, data: LeaseSuspected) -> None:

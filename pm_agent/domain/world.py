@@ -117,6 +117,7 @@ class Tables(msgspec.Struct, kw_only=True):
     handoffs: dict[HandoffId, Handoff] = {}  # that wait for an answer
     collaborations: dict[CollaborationId, Collaboration] = {}  # that nobody has taken up yet
     subscriptions: dict[SubscriptionId, Subscription] = {}
+    earned_silences: dict[AgentId, int] = {}  # allowances granted by habit, above the common one
 
 
 # Tables that came after the first release: an empty one is no part of the fingerprint, so that
@@ -135,6 +136,7 @@ LATER_TABLES = frozenset(
         "handoffs",
         "collaborations",
         "subscriptions",
+        "earned_silences",
     }
 )
 
@@ -161,6 +163,7 @@ class World:
         self.handoffs = t.handoffs
         self.collaborations = t.collaborations
         self.subscriptions = t.subscriptions
+        self.earned_silences = t.earned_silences
         # Indexes, derived.
         self.ready = ReadySet()
         self.inheritance = Inheritance(self.tasks, self.tombstones)

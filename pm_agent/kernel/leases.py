@@ -82,18 +82,24 @@ def grace_us(allowance_us: int) -> int:
 
 
 def silence_allowance_us(
-    agent_id: AgentId, presence: Presence, policy: Policy, *, sends_heartbeats: bool
+    agent_id: AgentId,
+    presence: Presence,
+    policy: Policy,
+    *,
+    sends_heartbeats: bool,
+    earned_us: int = 0,
 ) -> int:
     """How long an agent may be silent, as granted with a new lease.
 
     One that heartbeats: four missed beats. One that only speaks when it has something to say: three
-    times the 95th percentile of its own gaps, between 20 and 120 minutes; the lower bound until
-    enough of them were seen.
+    times the 95th percentile of its own gaps, between 20 and 120 minutes. Gaps are presence, and
+    forgotten when the coordinator is replaced; until enough were seen anew, the agent keeps what it
+    was granted last (``earned_us``), which the journal tells, or gets the lower bound.
     """
     if sends_heartbeats:
         return policy.heartbeat_silence_us
     gap_us = presence.gap_us(agent_id, policy.gap_quantile)
-    wanted_us = policy.gap_factor * gap_us
+    wanted_us = policy.gap_factor * gap_us or earned_us
     return min(max(wanted_us, policy.request_silence_us), policy.request_silence_max_us)
 
 

@@ -1,7 +1,8 @@
 """Signs of life and standing offers: input to decisions, not truth. Never journaled.
 
 After a recovery nobody has been heard yet, so every lease gets one full silence allowance counted
-from the start of this process, and the habits of agents are learned anew.
+from the start of this process, and the habits of agents are learned anew: gaps are measured several
+times a minute, and only what came of them, an allowance granted with a lease, is in the journal.
 """
 
 from collections.abc import Iterable, Iterator

@@ -381,7 +381,11 @@ def _assign(
     policy = context.policy
     task = world.tasks[record.chosen_id]
     silence_us = silence_allowance_us(
-        agent.id, context.presence, policy, sends_heartbeats=agent.sends_heartbeats
+        agent.id,
+        context.presence,
+        policy,
+        sends_heartbeats=agent.sends_heartbeats,
+        earned_us=world.earned_silences.get(agent.id, 0),
     )
     return TaskAssigned(
         task_id=task.id,
@@ -393,6 +397,7 @@ def _assign(
         decision=record,
         is_offered=is_offered,
         reserved=predicted_usage(policy, task.estimate_min),
+        is_earned=not agent.sends_heartbeats and silence_us > policy.request_silence_us,
     )
 
 

@@ -476,6 +476,7 @@ def respond_to_handoff(world: World, command: RespondToHandoff, context: Context
             context.presence,
             context.policy,
             sends_heartbeats=receiver.sends_heartbeats,
+            earned_us=world.earned_silences.get(receiver.id, 0),
         ),
         budget_us=attempt_budget_us(context.policy, task.estimate_min),
         note=known.note,

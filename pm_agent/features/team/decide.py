@@ -84,6 +84,7 @@ def register(world: World, command: RegisterAgent, context: Context) -> Decision
         context.presence,
         context.policy,
         sends_heartbeats=command.sends_heartbeats,
+        earned_us=world.earned_silences.get(command.agent_id, 0),
     )
     result = RegisterResult(
         agent_id=command.agent_id,

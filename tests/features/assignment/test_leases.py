@@ -193,6 +193,31 @@ def test_an_agent_with_a_quick_habit_keeps_the_usual_allowance(team: Scenario) -
     assert team.assigned().silence_us == 20 * MINUTE_US
 
 
+@pytest.mark.parametrize("from_snapshot", [False, True])
+def test_an_earned_allowance_outlives_the_coordinator_until_another_habit_is_seen(
+    team: Scenario, *, from_snapshot: bool
+) -> None:
+    for _ in range(40):
+        team.after(minutes=15)
+        team.given(heartbeat())
+    team.new_task()
+    team.assigned()
+    team.given(complete("T-1", 1))
+    team.restart(snapshot_at=len(team.journal) if from_snapshot else None)
+    team.new_task()
+    assert team.assigned().silence_us == pytest.approx(45 * MINUTE_US, rel=0.1)
+    team.given(complete("T-2", 1))
+    for _ in range(40):
+        team.after(minutes=2)
+        team.given(heartbeat())
+    team.new_task()
+    assert team.assigned().silence_us == 20 * MINUTE_US
+    team.given(complete("T-3", 1))
+    team.restart()
+    team.new_task()
+    assert team.assigned().silence_us == 20 * MINUTE_US
+
+
 def test_nothing_is_lost_that_was_not_suspect_for_a_whole_grace(beating: Scenario) -> None:
     """A coordinator that was paused for an hour has heard nobody, and tells so first."""
     beating.now_us += HOUR_US
