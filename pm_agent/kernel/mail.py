@@ -33,6 +33,7 @@ def write_letter(
     task_id: TaskId = "",
     about_id: str = "",
     sender: str = "",
+    n_before: int = 0,
 ) -> Letter:
     """Make a message to agents of the team; those whose inbox is full miss it.
 
@@ -41,8 +42,9 @@ def write_letter(
     thread_id
         Of the conversation it belongs to; empty: it begins one.
     sender
-        On whose behalf it is sent; empty: on that of who sends the command. One decision makes one
-        message.
+        On whose behalf it is sent; empty: on that of who sends the command.
+    n_before
+        Messages of the same decision that come before it.
 
     Raises
     ------
@@ -53,7 +55,7 @@ def write_letter(
     if body is None:
         message = "text: a message needs words."
         raise InvalidInput(message)
-    number = world.tables.messages_sent + 1
+    number = world.tables.messages_sent + 1 + n_before
     reached: list[AgentId] = []
     missed: list[AgentId] = []
     for agent_id in recipients:

@@ -4,7 +4,7 @@ import pytest
 
 from pm_agent.domain.message import MAX_INBOX
 from tests.api.conftest import Stack
-from tests.api.injections import INJECTIONS
+from tests.injections import INJECTIONS
 
 
 @pytest.fixture

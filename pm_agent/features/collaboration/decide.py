@@ -313,19 +313,26 @@ def _help_declined(
         )
     ]
     bodies: list[Body] = []
+    n_letters = 0
+    if command.note.strip():
+        letter = _answer(world, context, known, known.asker_id, "", said=command.note)
+        events.append(letter.event)
+        bodies.append(letter.body)
+        n_letters = 1
     if next_one:
-        events.append(_invitation(world, known, next_one))
+        events.append(_invitation(world, known, next_one, n_letters))
     elif set(known.invited) <= {*known.declined, helper}:
-        ended = _help_expired(world, context, known, "Everybody who could help said no.")
+        why = "Everybody who could help said no."
+        ended = _help_expired(world, context, known, why, n_letters)
         events += ended.events
         bodies += ended.bodies
     result = msgspec.structs.replace(_help_result(known), state="declined")
     return Decision(events=events, bodies=bodies, result=result)
 
 
-def _invitation(world: World, known: Collaboration, to: AgentId) -> MessageSent:
+def _invitation(world: World, known: Collaboration, to: AgentId, n_before: int) -> MessageSent:
     """The asker's own words, to one more agent."""
-    number = world.tables.messages_sent + 1
+    number = world.tables.messages_sent + 1 + n_before
     return MessageSent(
         message_id=message_id(number),
         number=number,
@@ -347,7 +354,9 @@ def expire_help(world: World, command: ExpireCollaboration, context: Context) ->
     return _help_expired(world, context, known, "Nobody took it up in time.")
 
 
-def _help_expired(world: World, context: Context, known: Collaboration, why: str) -> Decision:
+def _help_expired(
+    world: World, context: Context, known: Collaboration, why: str, n_before: int = 0
+) -> Decision:
     expired = CollaborationExpired(
         collaboration_id=known.id, task_id=known.task_id, agent_id=known.asker_id
     )
@@ -355,7 +364,7 @@ def _help_expired(world: World, context: Context, known: Collaboration, why: str
     bodies: list[Body] = []
     if not world.agents[known.asker_id].left_at_us:
         words = f"No help for {known.task_id}: {why} report_blocker tells a person."
-        letter = _answer(world, context, known, known.asker_id, words)
+        letter = _answer(world, context, known, known.asker_id, words, n_before=n_before)
         events.append(letter.event)
         bodies.append(letter.body)
     return Decision(events=events, bodies=bodies, result=_help_result(known))
@@ -596,6 +605,7 @@ def _answer(
     words: str,
     *,
     said: str = "",
+    n_before: int = 0,
 ) -> Letter:
     """Tell who asked or gave what became of it: in the answerer's words, else in ours."""
     return write_letter(
@@ -608,4 +618,5 @@ def _answer(
         thread_id=known.thread_id,
         task_id=known.task_id,
         about_id=known.id,
+        n_before=n_before,
     )

@@ -68,6 +68,16 @@ def test_after_a_no_the_next_best_hears_the_askers_own_words(asking: Scenario) -
     asking.when(answer_help("C-1", accept=False)).then_refused("wrong_state")
 
 
+def test_a_no_with_words_reaches_the_asker_before_the_next_is_asked(asking: Scenario) -> None:
+    asking.given(ask_for_help("T-3", 1))
+    asking.when(answer_help("C-1", accept=False, note="on holiday")).then(
+        CollaborationDeclined, MessageSent, MessageSent
+    )
+    told = asking.world.messages[asking.world.inboxes[ADA].unread[0]]
+    assert (told.sender, asking.texts[told.text]) == ("agent:A-bob", "on holiday")
+    asking.verify()
+
+
 def test_when_everybody_says_no_the_asker_is_told_at_once(asking: Scenario) -> None:
     asking.given(ask_for_help("T-3", 1))
     for agent_id in (EVE, BOB, "A-kim"):
