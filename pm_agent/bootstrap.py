@@ -23,6 +23,7 @@ from pm_agent.adapters.tokens_jwt import ShortTokens
 from pm_agent.catalog import CATALOG
 from pm_agent.domain.access import IssueToken
 from pm_agent.domain.envelope import DEFAULT_WORKSPACE, SYSTEM, Principal
+from pm_agent.domain.errors import StartError
 from pm_agent.domain.ids import agent_id
 from pm_agent.domain.world import Tables, World
 from pm_agent.features.assignment.scoring import SCORERS
@@ -201,12 +202,43 @@ def key_encryption(settings: Settings) -> KeyEncryption:
 
 def build_effect_runner(coordinator: Coordinator, settings: Settings) -> EffectRunner:
     """Runner of the effects that the configured adapters perform."""
-    return EffectRunner(coordinator, language_model(), gate_runner(), notifier(settings))
+    return EffectRunner(coordinator, language_model(settings), gate_runner(), notifier(settings))
 
 
-def language_model() -> LanguageModel:
-    """Who writes instructions: rules, until a model is configured."""
-    return RuleBasedWriter()
+def language_model(settings: Settings) -> LanguageModel:
+    """Who writes, advises and judges: rules, until a model is configured.
+
+    Raises
+    ------
+    StartError
+        A model is configured and its key is missing.
+    """
+    if settings.llm == "rules":
+        return RuleBasedWriter()
+    if settings.llm_key is None:
+        message = "PM_AGENT_LLM=anthropic needs a key, and there is none."
+        raise StartError(message, "Set PM_AGENT_LLM_KEY, or PM_AGENT_LLM=rules.")
+    # The SDK takes time and memory to load, which rules do not pay.
+    from anthropic import AsyncAnthropic  # noqa: PLC0415
+
+    from pm_agent.adapters.llm_anthropic import AnthropicModel, Models  # noqa: PLC0415
+    from pm_agent.adapters.llm_batches import Batches  # noqa: PLC0415
+
+    client = AsyncAnthropic(
+        api_key=settings.llm_key.get_secret_value(),
+        base_url=settings.llm_base_url,
+        timeout=settings.llm_timeout_s,
+        max_retries=settings.llm_retries,
+    )
+    return AnthropicModel(
+        client,
+        Models(settings.llm_model, settings.llm_small_model),
+        microusd_a_day=round(settings.llm_daily_usd * 1_000_000),
+        now_us=SystemClock().now_us,
+        batches=Batches(client, gather_s=5, poll_s=30, timeout_s=3_600)
+        if settings.llm_batch
+        else None,
+    )
 
 
 def gate_runner() -> GateRunner:

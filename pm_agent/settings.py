@@ -176,12 +176,38 @@ class Settings(BaseSettings):
         " suspect, and again before they are lost; None: 120 s with heartbeats, else 20 min",
     )
 
-    @field_validator("database_url", "kek")
+    llm: Literal["rules", "anthropic"] = Field(
+        default="rules", description="Who writes instructions, advises and judges"
+    )
+    llm_key: SecretStr | None = Field(
+        default=None,
+        validation_alias=AliasChoices("PM_AGENT_LLM_KEY", "ANTHROPIC_API_KEY"),
+        description="Key of the language model",
+    )
+    llm_base_url: str | None = Field(default=None, description="Its address; None: Anthropic's")
+    llm_model: str = Field(
+        default="claude-sonnet-5-5", description="Model for instructions and advice"
+    )
+    llm_small_model: str = Field(
+        default="claude-haiku-5-5", description="Model for complexity and risks"
+    )
+    llm_daily_usd: float = Field(
+        default=5.0, ge=0, description="What it may cost a day (UTC); beyond it rules write"
+    )
+    llm_timeout_s: float = Field(default=30.0, gt=0, le=600, description="Of one call")
+    llm_retries: int = Field(
+        default=2, ge=0, le=10, description="Of a call that failed for a moment"
+    )
+    llm_batch: bool = Field(
+        default=False, description="Send complexity and risks as batches: half the price, minutes"
+    )
+
+    @field_validator("database_url", "kek", "llm_key")
     @classmethod
     def _none_when_empty(cls, value: SecretStr | None) -> SecretStr | None:
         return value if value is not None and value.get_secret_value() else None
 
-    @field_serializer("database_url", "kek")
+    @field_serializer("database_url", "kek", "llm_key")
     def _told_to_own_processes(
         self, value: SecretStr | None, info: SerializationInfo
     ) -> SecretStr | str | None:

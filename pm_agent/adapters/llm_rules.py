@@ -4,6 +4,8 @@ Titles, descriptions and notes come from people and other agents. They are quote
 data, and what could break out of a quotation or hide in it is taken away first (`quoting`).
 """
 
+from typing import NamedTuple
+
 from pm_agent.adapters.llm_rules_judge import advice, complexity, risks
 from pm_agent.adapters.quoting import one_line, quoted
 from pm_agent.domain.model_call import BY_RULES
@@ -19,6 +21,15 @@ from pm_agent.ports import (
 )
 
 MAX_ITEMS = 30  # of a list
+
+
+class Plan(NamedTuple):
+    """What a language model adds: bounded lines, quoted like everything that is not ours."""
+
+    approach: str
+    steps: tuple[str, ...]
+    pitfalls: tuple[str, ...]
+    checks: tuple[str, ...]
 
 
 class RuleBasedWriter:
@@ -40,10 +51,22 @@ class RuleBasedWriter:
         """Nothing is open."""
 
 
-def instructions(brief: InstructionBrief) -> str:
-    """Write Markdown instructions; at most ``MAX_TEXT`` characters."""
-    how = "\n".join([*_how_to_report(brief), "", *_signature()])
+def instructions(
+    brief: InstructionBrief, plan: Plan | None = None, *, writer: str = "", stands_in: str = ""
+) -> str:
+    """Write Markdown instructions; at most ``MAX_TEXT`` characters.
+
+    Parameters
+    ----------
+    plan, writer
+        How to go about it, and the language model that says so.
+    stands_in
+        Why there is none although a language model was asked.
+    """
+    how = "\n".join([*_how_to_report(brief), "", *_signature(writer, stands_in)])
     parts = [_goal(brief), _done(brief), _before(brief), _built_on(brief), _where(brief)]
+    if plan is not None:
+        parts.append(_plan(plan))
     what = "\n".join(line for part in parts if part for line in (*part, ""))
     room = MAX_TEXT - len(how) - 1
     if len(what) > room:
@@ -158,7 +181,21 @@ def _how_to_report(brief: InstructionBrief) -> list[str]:
     ]
 
 
-def _signature() -> list[str]:
+def _plan(plan: Plan) -> list[str]:
+    lines = ["## How to go about it", "", "A proposal; the goal above and the code decide.", ""]
+    lines.append(f"> {one_line(plan.approach)}")
+    for head, texts in (("Steps", plan.steps), ("Mind", plan.pitfalls), ("Check", plan.checks)):
+        if texts:
+            lines += [">", f"> {head}:", *_items(texts)]
+    return lines
+
+
+def _signature(writer: str, stands_in: str) -> list[str]:
+    if writer:
+        return [f"*The proposal is by {one_line(writer)}, the rest by rules.*"]
+    if stands_in:
+        why = f"standing in for the language model, which did not answer ({stands_in})"
+        return [f"*Written by rules, {why}.*"]
     return ["*Written by rules from the task's own fields, without a language model.*"]
 
 

@@ -43,7 +43,7 @@ def doctor(data: DataOption = None, as_json: JsonOption = False) -> None:
         _data_folder(settings),
         _journal(settings),
         _port(settings),
-        _language_model(),
+        _language_model(settings),
         *_flags(),
     ]
     failed = any(check.verdict == "fail" for check in checks)
@@ -164,8 +164,14 @@ def _port(settings: Settings) -> Check:
     return Check("port", "ok", f"{where} is free")
 
 
-def _language_model() -> Check:
-    return Check("instructions", "ok", "written by rules; no language model is configured")
+def _language_model(settings: Settings) -> Check:
+    if settings.llm == "rules":
+        return Check("instructions", "ok", "written by rules; no language model is configured")
+    if settings.llm_key is None:
+        step = "Set PM_AGENT_LLM_KEY, or PM_AGENT_LLM=rules."
+        return Check("instructions", "fail", "a language model without its key", step)
+    found = f"{settings.llm_model}, at most {settings.llm_daily_usd:g} USD a day"
+    return Check("instructions", "ok", found)
 
 
 def _flags() -> list[Check]:
