@@ -67,6 +67,8 @@ class Administrator:
     async def _send(self, raw: bytes) -> Reply:
         host, port = self._product.host, self._product.port
         for pause_s in (*PAUSES_S, None):
+            # Servers close connections that were idle for some seconds.
+            self._free = [connection for connection in self._free if connection.is_open]
             try:
                 connection = (
                     self._free.pop() if self._free else await Connection.connect(host, port)
