@@ -124,8 +124,9 @@ def chaos(
         Literal["pm-agent", "zpopmax", "zpopmax-aof"], typer.Option(help="Or a rival.")
     ] = "pm-agent",
     journal: Annotated[
-        Literal["sqlite", "postgres"], typer.Option(help="Where PM Agent keeps its journal.")
-    ] = "sqlite",
+        Literal["both", "sqlite", "postgres"],
+        typer.Option(help="Where PM Agent keeps its journal; both: one more minute on PostgreSQL."),
+    ] = "both",
     out: Annotated[
         Path | None, typer.Option(file_okay=False, help="Add this part to a folder of parts.")
     ] = None,
@@ -151,7 +152,12 @@ def chaos(
             kinds=tuple(kind or ()),
         )
         started = int(time.time())
-        found = benchmark.run(plan, data, system=system, journal=journal)
+        if journal != "both":
+            found = benchmark.run(plan, data, system=system, journal=journal)
+        elif kind or out or system != "pm-agent":  # a part is of one journal
+            found = benchmark.run(plan, data, system=system)
+        else:
+            found = benchmark.run_both(plan, data)
         if out is not None:
             chaos_report.write_part(found, out, started)
     if json:

@@ -17,18 +17,22 @@ from pathlib import Path
 from random import Random
 from typing import Literal
 
+import msgspec
+
+from benchmarks import chaos_database
 from benchmarks.chaos_check import Verdict, check
 from benchmarks.chaos_crew import ChaosPlan, ClientProcesses, client_plans, enrol
 from benchmarks.chaos_faults import Moment, Observer, Stage, play, schedule
 from benchmarks.chaos_history import OK, Line, read
 from benchmarks.chaos_product import LOST_S, ProductSubject, Subject
-from benchmarks.chaos_report import ChaosReport, conclude
+from benchmarks.chaos_report import ChaosReport, conclude, summed
 from benchmarks.chaos_zpopmax import ZpopmaxSubject
 from benchmarks.fault_proxy import FaultProxy
 from benchmarks.report import progress, rounded
 from benchmarks.scratch import scratch
 
 DISK_MIB = 512
+DATABASE_MINUTES = 1.0  # of the part on PostgreSQL
 DATA = "data"  # folder of the journal
 SystemName = Literal["pm-agent", "zpopmax", "zpopmax-aof"]
 JournalName = Literal["sqlite", "postgres"]
@@ -70,6 +74,18 @@ def run(
             subject.clear()
         conclude(report, kinds)
     return report
+
+
+def run_both(plan: ChaosPlan, parent: Path | None = None) -> ChaosReport:
+    """Every kind of fault on SQLite, then a shorter part on PostgreSQL, whose server is killed."""
+    if why_not := chaos_database.missing():
+        report = run(plan, parent)
+        report.not_possible["kill_database"] = why_not
+        return report
+    first = run(plan, parent)
+    kinds = ("kill_database", "kill_coordinator")
+    second = msgspec.structs.replace(plan, minutes=DATABASE_MINUTES, kinds=kinds)
+    return summed([first, run(second, parent, journal="postgres")])
 
 
 def _subject(system: SystemName, journal: JournalName, data: Path, log: Path) -> Subject:

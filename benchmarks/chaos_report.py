@@ -121,6 +121,10 @@ def sum_parts(folder: Path) -> ChaosReport:
     ValueError
         There is none, or they are of different systems.
     """
+    return summed(_parts_in(folder))
+
+
+def _parts_in(folder: Path) -> list[ChaosReport]:
     parts = [
         msgspec.json.decode(path.read_bytes(), type=ChaosReport)
         for path in sorted(folder.glob(PART.format(seed="*", started="*")))
@@ -129,10 +133,15 @@ def sum_parts(folder: Path) -> ChaosReport:
         raise ValueError(f"There are no parts in {folder}.")
     if len({(part.system, part.journal) for part in parts}) > 1:
         raise ValueError(f"The parts in {folder} are of different systems or journals.")
+    return parts
+
+
+def summed(parts: Sequence[ChaosReport]) -> ChaosReport:
+    """Sum parts, of one journal or of several; the sum passes if every part did."""
     last = parts[-1]
     total = ChaosReport(
         system=last.system,
-        journal=last.journal,
+        journal=" and ".join(dict.fromkeys(part.journal for part in parts)),
         agents=last.agents,
         rate_per_s=last.rate_per_s,
         open_tasks=last.open_tasks,
@@ -159,7 +168,9 @@ def sum_parts(folder: Path) -> ChaosReport:
             total.samples.setdefault(kind, []).extend(pairs)
     conclude(total, ())
     total.failures = [
-        f"part of seed {part.seeds[0]}: {failure}" for part in parts for failure in part.failures
+        f"part of seed {part.seeds[0]} on {part.journal}: {failure}"
+        for part in parts
+        for failure in part.failures
     ]
     return total
 

@@ -14,7 +14,7 @@ from pm_agent.kernel import snapshot as snapshots
 from pm_agent.kernel.chain import unseal
 from pm_agent.kernel.engine import Engine
 from pm_agent.kernel.invariants import REPLAY, Violation, Watch, check_replay, check_world
-from pm_agent.ports import StoredSnapshot
+from pm_agent.ports import GENESIS, StoredSnapshot
 
 
 class Witness:
@@ -46,16 +46,21 @@ class Witness:
             self.world.apply(event)
             self._on_event(event)
         self.world.ready.fresh.clear()  # offers are the coordinator's matter
-        if engine is not None and engine.world.position == len(self.events):
+        if engine is not None and self._is_at_head(engine):
             found += self._watch.compare(engine.world)
         return found
+
+    def _is_at_head(self, engine: Engine) -> bool:
+        """Whether it holds the journal's last event. A failed one may be as far, with others."""
+        last = self._store.events[-1].hash if self._store.events else GENESIS
+        return engine.head_hash == last
 
     def scan(self, engine: Engine | None) -> list[Violation]:
         """Compare a coordinator's whole world with the replay, and scan it.
 
         The snapshot of the last scan and the events since must lead to the same world, too.
         """
-        if engine is None or engine.world.position != len(self.events):
+        if engine is not None and not self._is_at_head(engine):
             engine = None
         world = engine.world if engine else self.world
         live = world.fingerprint()

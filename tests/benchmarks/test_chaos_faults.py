@@ -8,7 +8,7 @@ import pytest
 
 from benchmarks.chaos_faults import GAP_S, PLAYS, TAIL_S, schedule
 from benchmarks.chaos_product import PRODUCT_KINDS
-from benchmarks.chaos_report import ChaosReport, conclude, sum_parts, write_part
+from benchmarks.chaos_report import ChaosReport, conclude, sum_parts, summed, write_part
 from benchmarks.chaos_zpopmax import ZpopmaxSubject
 
 
@@ -79,6 +79,14 @@ def test_parts_add_up_and_keep_their_failures(tmp_path: Path) -> None:
     total = sum_parts(tmp_path)
     assert (total.passed, total.acked_lost) == (False, 1)
     assert "part of seed 3" in total.failures[0]
+
+
+def test_a_run_on_two_journals_says_so_and_has_the_faults_of_both() -> None:
+    killed = a_report(journal="postgres", faults={"kill_database": 2}, acked_lost=1)
+    total = summed([a_report(journal="sqlite"), killed])
+    assert total.journal == "sqlite and postgres"
+    assert total.faults == {"kill_database": 2, "reset": 1}
+    assert "on postgres" in total.failures[0]
 
 
 def test_parts_of_different_systems_do_not_add_up(tmp_path: Path) -> None:
