@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from time import monotonic
-from typing import Annotated
+from typing import Annotated, Literal
 
 import msgspec
 import typer
@@ -246,13 +246,16 @@ def load_command(
     agents: Annotated[int, typer.Option(min=1, max=20_000)] = 1_000,
     minutes: Annotated[float, typer.Option(min=0.05, help="Of real time.")] = 3.0,
     no_ray: Annotated[bool, typer.Option("--no-ray", help="Start it without Ray.")] = False,
+    over: Annotated[
+        Literal["http", "mcp"], typer.Option("--over", help="How agents speak.")
+    ] = "http",
     seed: Seed = 0,
     json: Json = False,
 ) -> None:
     """Drive a live server with simulated agents, faster than real time."""
     from simulation import load  # noqa: PLC0415 - httpx takes a moment to load
 
-    plan = load.Plan(tasks_per_day, speed, agents, minutes, seed)
+    plan = load.Plan(tasks_per_day, speed, agents, minutes, seed, over)
     try:
         with bar(f"load, {agents:,} agents") as progress:
             found = load.run(plan, url=url, token=token, no_ray=no_ray, on_second=progress)

@@ -1,11 +1,12 @@
-"""Drives a live server with simulated agents over HTTP, faster than real time.
+"""Drives a live server with simulated agents over HTTP or MCP, faster than real time.
 
 Tasks come as a Poisson process, agents wait by long polls, work for as long as the fitted model
 says, divided by the speed, and hand in. The assignment latency runs from the moment a task was
 acknowledged, or an agent asked if that was later, to the moment the agent has it. Beside it stands
 what the simulator says of the same load.
 
-Speaks through `pm_agent.client` alone, to a server that runs or to a `pm-agent up` of its own.
+Speaks through `pm_agent.client`, or MCP's own client, to a server that runs or to a `pm-agent up`
+of its own.
 """
 
 import asyncio
@@ -22,7 +23,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from random import Random
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import httpx
 import msgspec
@@ -34,6 +35,9 @@ from simulation.experiment import run as simulate
 from simulation.metrics import Spread, spread
 from simulation.scenario import Scenario
 
+if TYPE_CHECKING:
+    from simulation.load_mcp import McpClient
+
 MODEL = "o1"
 HUMAN_MIN = 30.0
 DAY_S = 86_400
@@ -43,6 +47,9 @@ PATIENCE_S = 5.0  # of who makes tasks: a server that is not there should be tol
 LONGEST_POLL_S = 50
 FIRST_S, FIRST_EACH_S = 0.5, 0.005  # until all agents wait: before that it is their start we see
 LAST_S = 5.0  # for what is under way, after the last task
+
+
+Protocol = Literal["http", "mcp"]
 
 
 class LoadError(RuntimeError):
@@ -57,6 +64,7 @@ class Plan(NamedTuple):
     agents: int
     minutes: float
     seed: int
+    over: Protocol = "http"  # how agents speak; tasks are always made over HTTP
 
     @property
     def rate_per_s(self) -> float:
@@ -75,6 +83,7 @@ class Found(msgspec.Struct):
         Tasks that a second agent was given, or an agent twice under different lease tokens.
     """
 
+    over: Protocol
     tasks_per_day: float
     speed: float
     agents: int
@@ -208,11 +217,17 @@ class _Load:
     async def _live(self, agent: tuple[str, str]) -> None:
         agent_id, token = agent
         random = Random(f"{self._plan.seed} {agent_id[-6:]}")
-        client = AsyncClient(self._url, token, transport=self._new_transport())
-        async with client:
+        async with self._client_of(token) as client:
             await self._work(agent_id, client, random)
 
-    async def _work(self, agent_id: str, client: AsyncClient, random: Random) -> None:
+    def _client_of(self, token: str) -> "AsyncClient | McpClient":
+        if self._plan.over == "http":
+            return AsyncClient(self._url, token, transport=self._new_transport())
+        from simulation.load_mcp import McpClient  # noqa: PLC0415 - the SDK takes a second to load
+
+        return McpClient(self._url, token, self._trust)
+
+    async def _work(self, agent_id: str, client: "AsyncClient | McpClient", random: Random) -> None:
         while True:
             asked_s = time.monotonic()
             try:
@@ -256,6 +271,7 @@ class _Load:
         plan = self._plan
         simulated = simulate(_scenario(plan), plan.seed).figures
         return Found(
+            over=plan.over,
             tasks_per_day=plan.tasks_per_day,
             speed=plan.speed,
             agents=plan.agents,

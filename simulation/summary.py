@@ -146,8 +146,9 @@ def show_load(found: "Found") -> None:
     """Print what a live server did under load."""
     console = Console(highlight=False)
     console.print(
-        f"[bold]{found.agents:,} agents, {found.tasks_per_day:,.0f} tasks a day x{found.speed:g}"
-        f"[/bold], {found.minutes:.2f} minutes"
+        f"[bold]{found.agents:,} agents over {found.over.upper()}, "
+        f"{found.tasks_per_day:,.0f} tasks a day x{found.speed:g}[/bold], "
+        f"{found.minutes:.2f} minutes"
     )
     table = Table("", box=None, pad_edge=False)
     for name in ("mean", "p50", "p95", "p99", "max"):

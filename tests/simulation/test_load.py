@@ -17,6 +17,15 @@ def test_a_live_server_gives_out_what_the_simulator_says_it_will() -> None:
     assert found.done_per_min == pytest.approx(found.simulated_per_min, rel=0.25)
 
 
+@pytest.mark.timeout(180)
+def test_agents_that_speak_mcp_get_and_hand_in_their_tasks() -> None:
+    plan = Plan(tasks_per_day=2_000, speed=600, agents=20, minutes=0.05, seed=3, over="mcp")
+    found = run(plan, no_ray=True)
+    assert (found.errors, found.doubles) == (0, 0), found.error_codes
+    assert found.assigned == found.created > 10
+    assert found.done > 0
+
+
 def test_a_server_that_is_not_there_is_said_to_be_so() -> None:
     words = ["load", "--url", "http://127.0.0.1:9", "--agents", "1", "--minutes", "0.05"]
     answer = CliRunner().invoke(app, words)
