@@ -225,3 +225,10 @@ def launch(settings: Settings) -> Any:
         max_concurrency=MAX_CONCURRENCY,
         num_cpus=0,
     ).remote(settings.model_dump_json())
+
+
+def running(settings: Settings) -> list[Any]:
+    """Handle of the workspace's coordinator; none when there is none."""
+    with suppress(ValueError):
+        return [ray.get_actor(actor_name(settings.workspace), namespace=NAMESPACE)]
+    return []

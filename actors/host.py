@@ -5,6 +5,7 @@ cost next to nothing. ``isolation="process"`` gives a worker a host of its own.
 """
 
 import asyncio
+from contextlib import suppress
 from functools import partial
 from typing import Any
 
@@ -76,14 +77,31 @@ class HostActor:
 
 def launch(settings: Settings, workers: tuple[WorkerSpec, ...]) -> list[Any]:
     """Create the main host, and one more for every worker that wants a process of its own."""
-    shared = [spec for spec in workers if spec.isolation == "host"]
-    own = [spec for spec in workers if spec.isolation == "process"]
-    handles = [_create(settings, f"host:{settings.workspace}", shared, is_main=True)]
-    handles += [
-        _create(settings, f"host:{settings.workspace}:{spec.name}", [spec], is_main=False)
-        for spec in own
+    main = _main_name(settings)
+    return [
+        _create(settings, name, specs, is_main=name == main)
+        for name, specs in _by_host(settings, workers).items()
     ]
-    return handles
+
+
+def running(settings: Settings, workers: tuple[WorkerSpec, ...]) -> list[Any]:
+    """Handles of those hosts that there are."""
+    found = []
+    for name in _by_host(settings, workers):
+        with suppress(ValueError):
+            found.append(ray.get_actor(name, namespace=NAMESPACE))
+    return found
+
+
+def _by_host(settings: Settings, workers: tuple[WorkerSpec, ...]) -> dict[str, list[WorkerSpec]]:
+    """Workers by the name of the host that runs them."""
+    main = _main_name(settings)
+    own = {f"{main}:{spec.name}": [spec] for spec in workers if spec.isolation == "process"}
+    return {main: [spec for spec in workers if spec.isolation == "host"], **own}
+
+
+def _main_name(settings: Settings) -> str:
+    return f"host:{settings.workspace}"
 
 
 def _create(settings: Settings, name: str, specs: list[WorkerSpec], *, is_main: bool) -> Any:

@@ -8,7 +8,7 @@ import socket
 import threading
 import time
 from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager, contextmanager, suppress
 from functools import partial
 from pathlib import Path
 from types import FrameType
@@ -27,7 +27,7 @@ from pm_agent.bootstrap import (
     journal_place,
 )
 from pm_agent.cli.console import DataOption, out, refusals, settings_with
-from pm_agent.domain.errors import PortInUse, StartError
+from pm_agent.domain.errors import PortInUse, RayNotAvailable, StartError
 from pm_agent.runtime.ingress import Ingress
 from pm_agent.settings import Settings, WorkerSpec, load_workers
 
@@ -70,11 +70,11 @@ def running_on_ray(settings: Settings) -> Iterator[list[Any]]:
     cluster.start(settings)
     try:
         yield _deploy(settings, specs)
+    finally:
         # Ctrl-C reaches Ray's own processes too, so an orderly end may find nobody to talk to.
         undeploying = threading.Thread(target=_undeploy, args=(settings, specs), daemon=True)
         undeploying.start()
         undeploying.join(STOP_S)
-    finally:
         leaving = threading.Thread(target=cluster.stop, daemon=True)
         leaving.start()
         leaving.join(STOP_S)
@@ -128,6 +128,7 @@ def _deploy(settings: Settings, specs: tuple[WorkerSpec, ...]) -> list[Any]:
         route_prefix="/",
         logging_config=quiet,
     )
+    _require_served(settings)
     handles = host.launch(settings, specs)
     ray.get([h.ready.remote() for h in handles])
     return handles
@@ -141,17 +142,51 @@ def _tls_of_serve(settings: Settings) -> dict[str, Any]:
     return {"ssl_certfile": str(settings.tls_cert), "ssl_keyfile": str(key)}
 
 
+def _require_served(settings: Settings) -> None:
+    """Refuse to go on when a Serve that was there before us listens somewhere else."""
+    give_up_at = time.monotonic() + STOP_S
+    while True:
+        with suppress(OSError), socket.create_connection((settings.host, settings.port), 1):
+            return
+        if time.monotonic() > give_up_at:
+            message = (
+                f"Nothing listens on {settings.host}:{settings.port}. Ray Serve ran on this "
+                "cluster already and keeps the address it was started with."
+            )
+            raise RayNotAvailable(
+                message, "Give 'pm-agent up' that address, or end that Serve with 'serve shutdown'."
+            )
+        time.sleep(0.1)
+
+
 def _undeploy(settings: Settings, specs: tuple[WorkerSpec, ...]) -> None:
+    """Stop what runs of ours. An embedded Ray ends as a whole after that, and faster."""
     import ray
     from ray import serve
+    from ray.serve.exceptions import RayServeException
 
     from actors import coordinator, host
 
-    hosts = [h.stop.remote() for h in host.launch(settings, specs)]
-    ray.wait(hosts, num_returns=len(hosts), timeout=STOP_S)
-    if settings.ray_address != "local":  # an embedded Ray ends as a whole, and faster
-        serve.delete("pm-agent")
-    ray.wait([coordinator.launch(settings).stop.remote()], timeout=STOP_S)
+    is_joined = settings.ray_address != "local"
+    hosts = host.running(settings, specs)
+    _stop(hosts)
+    if is_joined:
+        with suppress(RayServeException):  # it was not up yet
+            serve.delete("pm-agent")
+            if not serve.status().applications:
+                serve.shutdown()  # type: ignore[no-untyped-call]  # Ray says nothing of it
+    writers = coordinator.running(settings)
+    _stop(writers)
+    if is_joined:
+        for actor in (*hosts, *writers):  # else who comes next finds these, which are over
+            ray.kill(actor, no_restart=True)
+
+
+def _stop(actors: list[Any]) -> None:
+    import ray
+
+    if actors:
+        ray.wait([a.stop.remote() for a in actors], num_returns=len(actors), timeout=STOP_S)
 
 
 class _Server(uvicorn.Server):
