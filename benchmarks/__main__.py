@@ -110,6 +110,14 @@ def push(
 
 
 @app.command()
+def scoring(*, json: Json = False, quick: Quick = False) -> None:
+    """Cost of a learned score: of the scorer alone, in a claim beside rules, and of training."""
+    from benchmarks import scoring as benchmark  # noqa: PLC0415 - as above
+
+    _print(benchmark.run(is_quick=quick), is_json=json)
+
+
+@app.command()
 def chaos(
     *,
     minutes: Annotated[float, typer.Option(min=0.2, help="Length of the load.")] = 3.0,

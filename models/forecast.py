@@ -12,7 +12,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.errors import NothingToLearn
-from models.grid import GRID, Prior, grid_codes, grid_keys, grid_values, typical_codes
+from models.grid import (
+    GRID,
+    Prior,
+    grid_codes,
+    grid_keys,
+    grid_values,
+    likely_codes,
+    typical_codes,
+)
 from models.registry import Stored
 from models.tobit import Boosted
 
@@ -22,6 +30,7 @@ Codes = NDArray[np.int64]
 KIND = "forecast-1"  # names the grid, and what the boosters predict
 LEVELS = (0.1, 0.5, 0.9)  # of the quantiles of an amount
 KEPT = 100_000  # forecasts; a new cache is begun when it is full
+N_AGENTS, N_TASKS = 200, 100  # kinds of both, of which all pairs are forecast beforehand: 0.2 s
 
 
 class Amount(NamedTuple):
@@ -131,14 +140,18 @@ class CachedForecaster:
 
     @classmethod
     def of(cls, stored: Stored) -> Self:
-        """Forecaster of a stored version.
+        """Forecaster of a stored version, that knows the likely places already.
 
         Raises
         ------
         NothingToLearn
             As `forecast_model`.
         """
-        return cls(forecast_model(stored), f"{stored.version}-{stored.digest}")
+        model = forecast_model(stored)
+        forecaster = cls(model, f"{stored.version}-{stored.digest}")
+        likely = likely_codes(model.sample, N_AGENTS, N_TASKS)
+        forecaster._learn(likely, grid_keys(likely).tolist())
+        return forecaster
 
     def __init__(self, model: ForecastModel, version: str) -> None:
         self.version = version

@@ -3,6 +3,7 @@
 The same functions serve training and scoring, so what was learned is what is asked.
 """
 
+from math import log2
 from typing import NamedTuple
 
 import numpy as np
@@ -42,6 +43,13 @@ FACT_NAMES: dict[str, tuple[str, ...]] = {
 _F = {name: i for i, name in enumerate(FORECAST_FACTS)}
 
 
+_SUCCESS, _AGENT_SUCCESS, _PACE = _F["success"], _F["agent_success"], _F["agent_pace_min"]
+_KIND_N, _AGENT_N = _F["kind_outcomes"], _F["agent_outcomes"]
+_COUNTED = [_F["estimate_min"], _F["n_dependencies"]]
+_FITS = [_F["skill_use"], _F["skill_margin"], _F["agent_level"]]
+_TASK = [_F["level"], _F["failures"]]
+
+
 class Prior(NamedTuple):
     """What is believed of an agent that nobody knows: what held for all agents together."""
 
@@ -60,7 +68,7 @@ class Step(NamedTuple):
 # What the assignment model reads. Coarse on purpose: a forecast that differs by less than a step
 # says nothing, and agents and tasks that look alike share one, so that it is computed once.
 GRID: dict[str, Step] = {
-    "ability": Step(0.25, -16, 16),  # logit of the agent's share of accepted attempts
+    "ability": Step(0.5, -14, 14),  # log2 of the odds that an attempt of the agent is accepted
     "pace": Step(0.5, -8, 24),  # log2 of its minutes for one
     "skill_use": Step(0.25, 0, 4),
     "skill_margin": Step(0.25, 0, 4),
@@ -70,10 +78,12 @@ GRID: dict[str, Step] = {
     "failures": Step(1.0, 0, 5),
     "dependencies": Step(1.0, 0, 5),  # log2 of 1 + accepted ones
 }
+N_OF_AGENT = 5  # the leading columns, which follow from agent and required skills
 ABILITY, PACE = 0, 1  # the columns that tell one agent from another of the same skills
 _SIZES = np.array([step.size for step in GRID.values()])
 _LOWS = np.array([step.low for step in GRID.values()])
 _HIGHS = np.array([step.high for step in GRID.values()])
+_PER_STEP = (1 / _SIZES).astype(np.float32)[:, None]
 _RADIX = np.concatenate([[1], np.cumprod(_HIGHS - _LOWS + 1)[:-1]])
 # Outcomes that the wider group counts for: an agent is taken for the mean of all until it has shown
 # as many, and its record at one kind of work for its record at all kinds.
@@ -96,41 +106,58 @@ def grid_codes(facts: NDArray[np.float32], prior: Prior) -> NDArray[np.int64]:
     """
     if facts.ndim != 2 or facts.shape[1] != len(FORECAST_FACTS):  # noqa: PLR2004 - rows and columns
         raise ValueError(f"Facts of shape {facts.shape} do not fit {len(FORECAST_FACTS)} names.")
-    # What means nothing must not stop a decision: no count is beyond these bounds.
-    column = np.clip(np.nan_to_num(facts.T.astype(np.float64)), 0.0, 1e6)
-    agent_n, kind_n = column[_F["agent_outcomes"]], column[_F["kind_outcomes"]]
+    # What means nothing must not stop a decision: `fmax` takes NaN for 0.
+    column = np.fmin(np.fmax(facts.T, 0.0), 1e6)  # (n_facts, n_candidates)
+    agent_n, kind_n = column[_AGENT_N], column[_KIND_N]
     # Laplace's rule undone: what the smoothed shares were computed from.
-    accepted = column[_F["agent_success"]] * (agent_n + 2) - 1
-    at_kind = column[_F["success"]] * (kind_n + 2) - 1
+    accepted = column[_AGENT_SUCCESS] * (agent_n + 2) - 1
     share = (accepted + AGENT_PRIOR * prior.success) / (agent_n + AGENT_PRIOR)
-    share = (at_kind + KIND_PRIOR * share) / (kind_n + KIND_PRIOR)
-    share = np.clip(share, 0.01, 0.99)
-    known = np.maximum(accepted, 0.0)  # but for rounding
-    pace = np.log2(np.maximum(column[_F["agent_pace_min"]], 0.01))
-    pace = (known * pace + AGENT_PRIOR * np.log2(prior.pace_min)) / (known + AGENT_PRIOR)
-    values = np.stack(
-        [
-            np.log(share / (1 - share)),
-            pace,
-            column[_F["skill_use"]],
-            column[_F["skill_margin"]],
-            column[_F["agent_level"]],
-            np.log2(1 + column[_F["estimate_min"]]),
-            column[_F["level"]],
-            column[_F["failures"]],
-            np.log2(1 + column[_F["n_dependencies"]]),
-        ],
-        axis=1,
-    )
-    return np.asarray(np.clip(np.rint(values / _SIZES), _LOWS, _HIGHS), dtype=np.int64)
+    share *= KIND_PRIOR
+    share += column[_SUCCESS] * (kind_n + 2) - 1
+    share /= kind_n + KIND_PRIOR
+    share = np.fmin(np.fmax(share, 0.01), 0.99)
+    logs = np.empty((4, len(facts)), dtype=np.float32)
+    logs[0] = share / (1 - share)
+    logs[1] = np.fmax(column[_PACE], 0.01)
+    logs[2:] = column[_COUNTED] + 1
+    np.log2(logs, out=logs)
+    known = np.fmax(accepted, 0)  # but for rounding
+    logs[1] = (known * logs[1] + AGENT_PRIOR * log2(prior.pace_min)) / (known + AGENT_PRIOR)
+    values = np.concatenate([logs[:2], column[_FITS], logs[2:3], column[_TASK], logs[3:]])
+    values *= _PER_STEP
+    np.rint(values, out=values)
+    return np.asarray(np.minimum(np.maximum(values.T, _LOWS), _HIGHS), dtype=np.int64)
 
 
 def typical_codes(codes: NDArray[np.int64], prior: Prior) -> NDArray[np.int64]:
     """The same candidates with an agent of which nothing is known but its skills."""
     typical = codes.copy()
-    typical[:, ABILITY] = round(np.log(prior.success / (1 - prior.success)) / _SIZES[ABILITY])
-    typical[:, PACE] = round(np.log2(prior.pace_min) / _SIZES[PACE])
+    typical[:, ABILITY] = round(log2(prior.success / (1 - prior.success)) / _SIZES[ABILITY])
+    typical[:, PACE] = round(log2(prior.pace_min) / _SIZES[PACE])
     return np.asarray(np.clip(typical, _LOWS, _HIGHS))
+
+
+def likely_codes(sample: NDArray[np.float64], n_agents: int, n_tasks: int) -> NDArray[np.int64]:
+    """Places that decisions will ask for: the commonest agents of a sample at its commonest tasks.
+
+    Parameters
+    ----------
+    sample : array, shape (n_rows, n_columns)
+        As from `grid_values`.
+
+    Returns
+    -------
+    array, shape (at most n_agents x n_tasks, n_columns)
+    """
+    codes = np.rint(sample / _SIZES).astype(np.int64)
+    agents = _commonest(codes[:, :N_OF_AGENT], n_agents)
+    tasks = _commonest(codes[:, N_OF_AGENT:], n_tasks)
+    return np.hstack([np.repeat(agents, len(tasks), axis=0), np.tile(tasks, (len(agents), 1))])
+
+
+def _commonest(rows: NDArray[np.int64], n: int) -> NDArray[np.int64]:
+    found, counts = np.unique(rows, axis=0, return_counts=True)
+    return np.asarray(found[(-counts).argsort(kind="stable")[:n]])
 
 
 def grid_keys(codes: NDArray[np.int64]) -> NDArray[np.int64]:

@@ -151,6 +151,11 @@ class Settings(BaseSettings):
         default="factors",
         description="How assignments are scored; 'learned' goes by factors until there is a model",
     )
+    learn_every_h: float = Field(
+        default=0.0,
+        ge=0,
+        description="Hours between two trainings of the model, on Ray; 0: only when asked",
+    )
     exploration: float = Field(
         default=0.03, ge=0, le=0.5, description="Share of choices drawn among near-ties"
     )
@@ -217,6 +222,13 @@ class Settings(BaseSettings):
     @property
     def journal_path(self) -> Path:
         return self.data / f"{self.workspace}.journal.db"
+
+    @property
+    def history_place(self) -> str:
+        """The journal for those who read it alone: a path, or the URL of a database."""
+        if self.database_url is not None:
+            return self.database_url.get_secret_value()
+        return str(self.journal_path)
 
     @property
     def admin_token_path(self) -> Path:

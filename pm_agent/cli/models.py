@@ -236,10 +236,7 @@ def _history(journal: str, data: Path | None) -> "History":
     from models.dataset import load_history
 
     settings = settings_with(data=data)
-    place = journal or str(settings.journal_path)
-    if not journal and settings.database_url is not None:
-        place = settings.database_url.get_secret_value()
-    return load_history(place, settings.workspace)
+    return load_history(journal or settings.history_place, settings.workspace)
 
 
 def _registry(data: Path | None) -> "Registry":

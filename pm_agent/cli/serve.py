@@ -131,6 +131,10 @@ def _deploy(settings: Settings, specs: tuple[WorkerSpec, ...]) -> list[Any]:
     _require_served(settings)
     handles = host.launch(settings, specs)
     ray.get([h.ready.remote() for h in handles])
+    if settings.learn_every_h:
+        from actors import learner
+
+        learner.launch(settings)
     return handles
 
 
@@ -165,7 +169,7 @@ def _undeploy(settings: Settings, specs: tuple[WorkerSpec, ...]) -> None:
     from ray import serve
     from ray.serve.exceptions import RayServeException
 
-    from actors import coordinator, host
+    from actors import coordinator, host, learner
 
     is_joined = settings.ray_address != "local"
     hosts = host.running(settings, specs)
@@ -175,10 +179,10 @@ def _undeploy(settings: Settings, specs: tuple[WorkerSpec, ...]) -> None:
             serve.delete("pm-agent")
             if not serve.status().applications:
                 serve.shutdown()  # type: ignore[no-untyped-call]  # Ray says nothing of it
-    writers = coordinator.running(settings)
-    _stop(writers)
+    learners, writers = learner.running(settings), coordinator.running(settings)
+    _stop([*learners, *writers])
     if is_joined:
-        for actor in (*hosts, *writers):  # else who comes next finds these, which are over
+        for actor in (*hosts, *learners, *writers):  # else who comes next finds these, long over
             ray.kill(actor, no_restart=True)
 
 

@@ -30,7 +30,7 @@ def column(name: str, **given: float) -> float:
 
 
 def test_an_unknown_agent_is_taken_for_the_mean_of_all() -> None:
-    assert column("ability") == pytest.approx(np.log(0.7 / 0.3), abs=0.125)
+    assert column("ability") == pytest.approx(np.log2(0.7 / 0.3), abs=0.25)
     assert column("pace") == pytest.approx(np.log2(20.0), abs=0.25)
     codes = grid_codes(facts(), PRIOR)
     np.testing.assert_array_equal(codes, typical_codes(codes, PRIOR))

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from pm_agent.domain.agent import Agent
 from pm_agent.domain.ready_set import COLUMNS, ReadyClass
-from pm_agent.domain.track_record import NO_RECORD, TrackRecord, of_all_kinds
+from pm_agent.domain.track_record import TrackRecord, of_all_kinds
 from pm_agent.domain.world import World
 
 FORECAST_FACTS = (
@@ -35,7 +35,7 @@ def forecast_facts(
     facts = np.empty((len(rows), len(FORECAST_FACTS)), dtype=np.float32)
     facts[:, 0] = rows[:, _ESTIMATE]
     # Kinds lie in the order of their numbers.
-    by_kind = [_outcomes(records.get(kind, NO_RECORD)) for kind in world.kind_numbers]
+    by_kind = [_outcomes(records[k]) if k in records else 0.0 for k in world.kind_numbers]
     facts[:, 1] = np.array(by_kind).take(rows[:, _KIND].astype(np.intp))
     facts[:, 2:5] = everything.success, _outcomes(everything), everything.duration_min
     facts[:, 5] = rarity

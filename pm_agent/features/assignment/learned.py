@@ -19,14 +19,14 @@ ARITHMETIC = "learned-1"  # names facts, factors and exponents: a new one when a
 # The exponent of each factor. Reward for time is the cµ rule: expected worth a minute, the order
 # that keeps the mean of weighted waits least. Chosen by simulations whose seeds no test shares.
 EXPONENTS: dict[str, float] = {
-    "accepted": 1.0,  # probability that the work will be accepted
-    "minutes_p50": -0.3,  # of work: the median
-    "minutes_p90": -0.3,  # and what nine of ten stay below, so that a doubtful task costs more
-    "cost_usd": -0.4,
+    "accepted": 2.0,  # probability that the work will be accepted
+    "minutes_p50": -0.5,  # of work: the median
+    "minutes_p90": -0.5,  # and what nine of ten stay below, so that a doubtful task costs more
+    "cost_usd": -0.5,
     # How much more a dollar's worth of this agent's work gets done here than a typical agent's.
-    "advantage": 1.0,
-    "scarcity": 0.5,  # how few of the agents could do it: 1 if all can
-    "worth": 1.0,  # from priority, waiting time, and the work that waits for it
+    "advantage": 2.0,
+    "scarcity": 1.0,  # how few of the agents could do it: 1 if all can
+    "worth": 0.5,  # from priority, waiting time, and the work that waits for it
 }
 FACTOR_NAMES = tuple(EXPONENTS)
 N_FORECASTS = FACTOR_NAMES.index("advantage") + 1  # the leading factors, which a model says
