@@ -71,6 +71,21 @@ def claim(
 
 
 @app.command()
+def mcp(
+    *,
+    json: Json = False,
+    seconds: Seconds = None,
+    runs: Runs = None,
+    quick: Quick = False,
+    data: Data = None,
+) -> None:
+    """Claims over MCP in both eras, CPU by process, next to the SDK's own server."""
+    from benchmarks import mcp as benchmark  # noqa: PLC0415 - as above
+
+    _print(benchmark.run(_plan(seconds, runs, is_quick=quick), data), is_json=json)
+
+
+@app.command()
 def simulation(*, json: Json = False, runs: Runs = None, quick: Quick = False) -> None:
     """Simulated days of 10,000 tasks and 1,000 agents; the timeline next to SimPy."""
     from benchmarks import simulation as benchmark  # noqa: PLC0415 - as above

@@ -12,7 +12,8 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import NamedTuple
@@ -28,6 +29,13 @@ HOST = "127.0.0.1"
 OK = 200
 TICKS_PER_S = os.sysconf("SC_CLK_TCK")
 KIB_PER_MIB = 1024
+# What is in the command lines of our processes; the rest of Ray counts as "other".
+_KINDS = {
+    "haproxy": "haproxy ",
+    "ingress": "ray::ServeReplica",
+    "coordinator": "ray::CoordinatorActor",
+    "host": "ray::HostActor",
+}
 PORTS = range(20_000, 30_000)
 PORTS_EACH = 50
 
@@ -62,8 +70,15 @@ def attach(url: str, token: str) -> Product:
 
 
 @contextmanager
-def running(folder: Path, *, no_ray: bool) -> Iterator[Product]:
+def running(
+    folder: Path, *, no_ray: bool, environment: Mapping[str, str] | None = None
+) -> Iterator[Product]:
     """Start the product with its data in ``folder``, wait until it is ready, and end it after.
+
+    Parameters
+    ----------
+    environment
+        More variables for it.
 
     Raises
     ------
@@ -76,11 +91,16 @@ def running(folder: Path, *, no_ray: bool) -> Iterator[Product]:
     folder.mkdir(parents=True, exist_ok=True)
     log = folder / "output.log"
     # An address in this process's environment is for the rivals: the product keeps to its folder.
-    environment = {**own_ports(), **os.environ, "PM_AGENT_DATABASE_URL": "", MARK: mark}
+    given = {**own_ports(), **os.environ}
+    given |= {"PM_AGENT_DATABASE_URL": "", **(environment or {}), MARK: mark}
     start = time.perf_counter()
     with log.open("wb") as output:
         child = subprocess.Popen(
-            argv, stdout=output, stderr=output, env=environment, start_new_session=True
+            argv,
+            stdout=output,
+            stderr=output,
+            env=given,
+            start_new_session=True,
         )
     try:
         wait_until_ready(child, port, log)
@@ -174,6 +194,23 @@ def _cpu_s(pid: int) -> float:
         return 0.0
     fields = stat.rpartition(")")[2].split()  # the name before it may hold blanks
     return (int(fields[11]) + int(fields[12])) / TICKS_PER_S
+
+
+def cpu_s_by_process(mark: str) -> Counter[str]:
+    """CPU seconds used by the living processes that carry a mark, by what each is."""
+    used: Counter[str] = Counter()
+    for pid in marked(mark):
+        used[_kind(pid)] += _cpu_s(pid)  # type: ignore[assignment]  # a Counter takes floats too
+    return used
+
+
+def _kind(pid: int) -> str:
+    with suppress(OSError):
+        command = Path(f"/proc/{pid}/cmdline").read_text().replace("\0", " ")
+        for kind, words in _KINDS.items():
+            if words in command:
+                return kind
+    return "other"
 
 
 def _pss_kib(pid: int) -> int:
