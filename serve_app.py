@@ -31,6 +31,7 @@ class IngressReplica:
         return build_app(
             ingress,
             allowed_hosts=self._settings.allowed_hosts,
+            mcp_fast_path=self._settings.mcp_fast_path,
             require_if_match=self._settings.require_if_match,
         )
 

@@ -50,6 +50,8 @@ DRAIN_CLIENTS = 32
 OPEN_S = 30.0  # for the peer to start
 # One client claims faster than one agent may.
 UNLIMITED = {"PM_AGENT_CLAIMS_PER_S": "100000"}
+# The two ways through the door.
+PATHS = {"default": {}, "fast": {"PM_AGENT_MCP_FAST_PATH": "1"}}
 
 
 class Load(NamedTuple):
@@ -77,36 +79,35 @@ def run(plan: Plan, parent: Path | None = None) -> Report:
     """Run the whole benchmark."""
     report = Report(benchmark="mcp")
     with scratch(parent) as folder:
-        progress("mcp: starting pm-agent up")
-        with running(folder / "product", no_ray=False, environment=UNLIMITED) as product:
-            population = uvloop.run(populate(product))
-            for era, clients in itertools.product(ERAS, CLIENTS):
-                report.cases.append(_ours(plan, population, era, clients))
+        for path, settings in PATHS.items():
+            progress(f"mcp: starting pm-agent up, {path}")
+            environment = UNLIMITED | settings
+            with running(folder / path, no_ray=False, environment=environment) as product:
+                population = uvloop.run(populate(product))
+                for era, clients in itertools.product(ERAS, CLIENTS):
+                    report.cases.append(_ours(plan, population, path, era, clients))
         with _plain() as (port, mark):
             for era, clients in itertools.product(ERAS, CLIENTS):
                 report.peers.append(_theirs(plan, port, mark, era, clients))
-    for era, clients in itertools.product(ERAS, CLIENTS):
-        ours = number(report.cases, _name(era, clients), "door_cpu_us_per_call")
-        theirs = number(report.peers, f"sdk_{_name(era, clients)}", "cpu_us_per_call")
-        add_ratio(report, f"{_name(era, clients)}_door_cpu_vs_sdk", ours, theirs)
+    for path, era, clients in itertools.product(PATHS, ERAS, CLIENTS):
+        ours = number(report.cases, f"{path}_{era}_{clients}", "door_cpu_us_per_call")
+        theirs = number(report.peers, f"sdk_{era}_{clients}", "cpu_us_per_call")
+        add_ratio(report, f"{path}_{era}_{clients}_door_cpu_vs_sdk", ours, theirs)
     return report
 
 
-def _name(era: Era, clients: int) -> str:
-    return f"{era}_{clients}"
-
-
-def _ours(plan: Plan, population: Population, era: Era, clients: int) -> Case:
+def _ours(plan: Plan, population: Population, path: str, era: Era, clients: int) -> Case:
     product = population.product
+    name = f"{path}_{era}_{clients}"
     cases = []
     for turn in range(plan.runs + 1):
-        progress(f"mcp: {_name(era, clients)}, " + (f"run {turn}" if turn else "warm-up"))
+        progress(f"mcp: {name}, " + (f"run {turn}" if turn else "warm-up"))
         limit = int(uvloop.run(refill(population)) * USED_SHARE)
         seconds = plan.seconds if turn else plan.warm_up_s
         load = Load(product.port, product.mark, population.agents, era, clients, seconds, limit)
         window = uvloop.run(_play(load))
         uvloop.run(_drain(product.port, window.held))
-        cases.append(_ours_of(window, _name(era, clients)))
+        cases.append(_ours_of(window, name))
     return middle(cases[1:])
 
 
@@ -122,14 +123,14 @@ def _ours_of(window: Window, name: str) -> Case:
 
 def _theirs(plan: Plan, port: int, mark: str, era: Era, clients: int) -> Case:
     nobody = [AgentKey("A-nobody", "none")]
+    name = f"sdk_{era}_{clients}"
     cases = []
     for turn in range(plan.runs + 1):
-        progress(f"mcp: sdk_{_name(era, clients)}, " + (f"run {turn}" if turn else "warm-up"))
+        progress(f"mcp: {name}, " + (f"run {turn}" if turn else "warm-up"))
         seconds = plan.seconds if turn else plan.warm_up_s
         window = uvloop.run(_play(Load(port, mark, nobody, era, clients, seconds)))
         used = window.cpu_s.total() / len(window.calls_s) * 1e6
-        seen = _seen(window, f"sdk_{_name(era, clients)}")
-        cases.append({**seen, "cpu_us_per_call": rounded(used)})
+        cases.append({**_seen(window, name), "cpu_us_per_call": rounded(used)})
     return middle(cases[1:])
 
 

@@ -147,6 +147,9 @@ class Settings(BaseSettings):
         gt=0,
         description="Requests with one key or token a second; four times as many at once",
     )
+    mcp_fast_path: bool = Field(
+        default=False, description="Serve plain MCP tool calls past the SDK, for bursts"
+    )
     scorer: ScorerName = Field(
         default="factors",
         description="How assignments are scored; 'learned' goes by factors until there is a model",

@@ -45,7 +45,7 @@ from pm_agent.api.errors import (
     problem_of,
 )
 from pm_agent.api.handlers import Answer, Call, begin
-from pm_agent.api.mcp import Door, McpEndpoint, build_server
+from pm_agent.api.mcp import Door, build_endpoint
 from pm_agent.api.metrics import Metrics
 from pm_agent.api.operations import OPERATIONS, Operation
 from pm_agent.domain.errors import InvalidInput, PMError, PreconditionRequired, Unavailable
@@ -282,6 +282,8 @@ class HttpApp:
         Whether to serve MCP at ``/mcp`` too.
     allowed_hosts
         Host names under which MCP is served, beside the loopback ones.
+    mcp_fast_path
+        Whether plain tool calls go past MCP's SDK.
     require_if_match
         Whether changes must say which version they are of.
     """
@@ -292,6 +294,7 @@ class HttpApp:
         *,
         mcp: bool,
         allowed_hosts: tuple[str, ...],
+        mcp_fast_path: bool,
         require_if_match: bool,
     ) -> None:
         self._given = ingress
@@ -300,7 +303,7 @@ class HttpApp:
         self._routes = Routes(OPERATIONS)
         self.metrics = Metrics(lambda: self._ingress)
         door = Door(self.ingress, self.metrics)
-        self._mcp = McpEndpoint(build_server(door), door.gate, allowed_hosts) if mcp else None
+        self._mcp = build_endpoint(door, allowed_hosts, fast_path=mcp_fast_path) if mcp else None
         self.shell = self._make_shell()
 
     def ingress(self) -> Ingress:
@@ -508,10 +511,17 @@ def build_app(
     *,
     mcp: bool = True,
     allowed_hosts: tuple[str, ...] = (),
+    mcp_fast_path: bool = False,
     require_if_match: bool = False,
 ) -> HttpApp:
     """Make the ASGI application of one replica; its lifespan starts and stops the ingress."""
-    return HttpApp(ingress, mcp=mcp, allowed_hosts=allowed_hosts, require_if_match=require_if_match)
+    return HttpApp(
+        ingress,
+        mcp=mcp,
+        allowed_hosts=allowed_hosts,
+        mcp_fast_path=mcp_fast_path,
+        require_if_match=require_if_match,
+    )
 
 
 def _position(header: str) -> int:

@@ -263,14 +263,13 @@ async def running_bare(settings: Settings) -> AsyncIterator[tuple[Any, Ingress]]
         )
     try:
         ingress = build_ingress(coordinator, settings)
-        yield (
-            build_app(
-                ingress,
-                allowed_hosts=settings.allowed_hosts,
-                require_if_match=settings.require_if_match,
-            ),
+        app = build_app(
             ingress,
+            allowed_hosts=settings.allowed_hosts,
+            mcp_fast_path=settings.mcp_fast_path,
+            require_if_match=settings.require_if_match,
         )
+        yield app, ingress
     finally:
         following.cancel()
         await host.stop()

@@ -1,7 +1,8 @@
 """A Serve application for the conformance runner, which can send no access token.
 
 Below its prefix, `/mcp` is the product's own endpoint with an administrator's token added to each
-request, and `/fixtures` serves the runner's fixtures through the same `McpEndpoint`.
+request, and `/fixtures` serves the runner's fixtures through the same `McpEndpoint`. Under `/fast`
+there is the product's again, with its fast path on.
 """
 
 from collections.abc import AsyncIterator
@@ -23,6 +24,7 @@ from tests.services.conformance_server import build_fixture_server
 PREFIX = "/conformance"
 PRODUCT = f"{PREFIX}/mcp"
 FIXTURES = f"{PREFIX}/fixtures"
+FAST = f"{PREFIX}/fast/mcp"
 
 
 class Replica:
@@ -34,13 +36,16 @@ class Replica:
     def __serve_build_asgi_app__(self) -> Any:
         settings = self._settings
         ingress = build_ingress(RemoteCoordinator(settings.workspace), settings)
-        product = build_app(ingress, allowed_hosts=settings.allowed_hosts)
-        fixtures = McpEndpoint(build_fixture_server(), _everybody, settings.allowed_hosts)
+        hosts = settings.allowed_hosts
+        product = build_app(ingress, allowed_hosts=hosts)
+        second = build_ingress(RemoteCoordinator(settings.workspace), settings)
+        fast = build_app(second, allowed_hosts=hosts, mcp_fast_path=True)
+        fixtures = McpEndpoint(build_fixture_server(), _everybody, hosts)
         token = settings.admin_token_path.read_text().strip().encode()
 
         @asynccontextmanager
         async def lifespan(_: FastAPI) -> AsyncIterator[None]:
-            async with product.lifespan(), fixtures.run():
+            async with product.lifespan(), fast.lifespan(), fixtures.run():
                 yield
 
         shell = FastAPI(lifespan=lifespan)
@@ -52,7 +57,10 @@ class Replica:
                 await fixtures(scope, receive, send)
             else:
                 headers = [*scope["headers"], (b"authorization", b"Bearer " + token)]
-                await product({**scope, "headers": headers}, receive, send)
+                path = scope["path"]
+                chosen = fast if "/fast/" in path else product
+                asked = {**scope, "headers": headers, "path": path.replace("/fast", "")}
+                await chosen(asked, receive, send)
 
         return app
 

@@ -53,6 +53,7 @@ def test_scenarios_that_the_revision_does_not_require_yet_pass_too(
     )
 
 
+@pytest.mark.parametrize("door", [conformance_app.PRODUCT, conformance_app.FAST])
 @pytest.mark.parametrize(
     ("scenario", "revision"),
     [
@@ -71,7 +72,7 @@ def test_scenarios_that_the_revision_does_not_require_yet_pass_too(
     ],
 )
 def test_the_product_itself_passes_what_needs_no_fixture(
-    address: str, tmp_path: Path, scenario: str, revision: str
+    address: str, tmp_path: Path, scenario: str, revision: str, door: str
 ) -> None:
     judge(
         address + conformance_app.PRODUCT,

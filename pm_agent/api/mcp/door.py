@@ -61,11 +61,16 @@ class Door:
         return ""
 
     @staticmethod
-    def grant(context: Context) -> Grant:
+    def grant_of(scope: Scope) -> Grant:
         """Return what the sender of a request that came through the gate may do."""
-        assert context.request is not None
-        found: Grant = context.request.scope[_GRANT]
+        found: Grant = scope[_GRANT]
         return found
+
+    @classmethod
+    def grant(cls, context: Context) -> Grant:
+        """Return the same inside the SDK."""
+        assert context.request is not None
+        return cls.grant_of(context.request.scope)
 
     @classmethod
     def principal(cls, context: Context) -> Principal:
@@ -89,10 +94,10 @@ class Door:
         self,
         operation: Operation,
         arguments: dict[str, Any],
-        context: Context,
+        grant: Grant,
         parked: AbstractAsyncContextManager[None] | None = None,
     ) -> Answer:
-        """Perform an operation for the sender of a request.
+        """Perform an operation for whoever has a grant.
 
         Parameters
         ----------
@@ -105,7 +110,6 @@ class Door:
             As `pm_agent.api.errors.problem_from` takes them.
         """
         ingress = self._ingress()
-        grant = self.grant(context)
         authorise(grant, operation)
         ingress.require_pace(grant.principal, operation.work)
         given = operation.input.model_validate(arguments)

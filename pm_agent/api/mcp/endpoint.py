@@ -16,6 +16,7 @@ from mcp.server.transport_security import TransportSecuritySettings
 from starlette.types import Receive, Scope, Send
 
 from pm_agent.api.errors import PROBLEM_TYPE, Problem, headers_of
+from pm_agent.api.mcp.fast_path import LOOPBACK, FastPath
 
 # Lets a request in, noting on its scope who asks, or says why not.
 Gate = Callable[[Scope], Awaitable[tuple[Problem, str] | None]]
@@ -32,10 +33,19 @@ class McpEndpoint:
         Asked before the protocol begins, so that nobody unknown has a body read.
     allowed_hosts
         Host names under which it is served, beside the loopback ones.
+    fast_path
+        Asked before the SDK, if given.
     """
 
-    def __init__(self, server: Server[Any], gate: Gate, allowed_hosts: tuple[str, ...]) -> None:
+    def __init__(
+        self,
+        server: Server[Any],
+        gate: Gate,
+        allowed_hosts: tuple[str, ...],
+        fast_path: FastPath | None = None,
+    ) -> None:
         self._gate = gate
+        self._fast_path = fast_path
         self._manager = StreamableHTTPSessionManager(
             app=server,
             stateless=True,
@@ -61,12 +71,18 @@ class McpEndpoint:
         # Blanks around a value are no part of it (RFC 9110, 5.5), but httptools leaves them there,
         # and the SDK would find that the header differs from the body.
         stripped = [(name, value.strip(b" \t")) for name, value in scope["headers"]]
-        await self._manager.handle_request({**scope, "headers": stripped}, receive, send)
+        scope = {**scope, "headers": stripped}
+        if self._fast_path is not None:
+            again = await self._fast_path.serve(scope, receive, send)
+            if again is None:
+                return
+            receive = again
+        await self._manager.handle_request(scope, receive, send)
 
 
 def _security(allowed_hosts: tuple[str, ...]) -> TransportSecuritySettings:
     """Loopback names and the configured ones; anything else may be DNS rebinding."""
-    names = ("127.0.0.1", "localhost", "[::1]", *allowed_hosts)
+    names = (*LOOPBACK, *allowed_hosts)
     hosts = [form for name in names for form in (name, f"{name}:*")]
     origins = [f"{scheme}://{host}" for scheme in ("http", "https") for host in hosts]
     return TransportSecuritySettings(

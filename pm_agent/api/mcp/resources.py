@@ -167,7 +167,7 @@ class Resources:
         self, context: Context, operation: Operation, arguments: dict[str, Any], uri: str
     ) -> str:
         try:
-            answer = await self._door.perform(operation, arguments, context)
+            answer = await self._door.perform(operation, arguments, self._door.grant(context))
         except Exception as error:
             problem = problem_from(error, operation.name, self._door.load())
             told = f"{problem.code}: {problem.detail} {problem.next_step}"

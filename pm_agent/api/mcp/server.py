@@ -9,6 +9,8 @@ from mcp_types import CancelledNotificationParams
 
 from pm_agent.api.mcp.completions import Completions
 from pm_agent.api.mcp.door import Door
+from pm_agent.api.mcp.endpoint import McpEndpoint
+from pm_agent.api.mcp.fast_path import FastPath
 from pm_agent.api.mcp.guide import INSTRUCTIONS
 from pm_agent.api.mcp.prompts import Prompts
 from pm_agent.api.mcp.resources import Resources
@@ -17,9 +19,25 @@ from pm_agent.api.mcp.tools import Tools
 MINUTE_MS = 60_000
 
 
-def build_server(door: Door) -> Server[Any]:
-    """Make the product's MCP server."""
+def build_endpoint(
+    door: Door, allowed_hosts: tuple[str, ...], *, fast_path: bool = False
+) -> McpEndpoint:
+    """Make the product's MCP endpoint.
+
+    Parameters
+    ----------
+    allowed_hosts
+        Host names under which it is served, beside the loopback ones.
+    fast_path
+        Whether plain tool calls go past the SDK.
+    """
     tools = Tools(door)
+    server = _server(door, tools)
+    fast = FastPath(tools, _identity(server), allowed_hosts) if fast_path else None
+    return McpEndpoint(server, door.gate, allowed_hosts, fast)
+
+
+def _server(door: Door, tools: Tools) -> Server[Any]:
     resources = Resources(door)
     prompts = Prompts(door, resources)
     server: Server[Any] = Server(
@@ -48,3 +66,9 @@ def build_server(door: Door) -> Server[Any]:
         "notifications/cancelled", CancelledNotificationParams, tools.cancelled
     )
     return server
+
+
+def _identity(server: Server[Any]) -> dict[str, Any]:
+    """Name and version, in the order in which the SDK tells them."""
+    told = {"name": server.name, "title": server.title, "version": server.version}
+    return {**told, "description": server.description}

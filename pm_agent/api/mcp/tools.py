@@ -3,8 +3,8 @@
 import asyncio
 import time
 from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager, suppress
-from typing import Any, get_args
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
+from typing import Any, NamedTuple, get_args
 
 import anyio
 import msgspec
@@ -27,6 +27,7 @@ from pm_agent.api.errors import Problem, problem_from
 from pm_agent.api.mcp.door import Context, Door
 from pm_agent.api.operations import BY_NAME, OPERATIONS, Operation, Tier
 from pm_agent.domain.envelope import Role
+from pm_agent.runtime.credentials import Grant
 
 PROGRESS_EVERY_S = 10.0  # keeps proxies from closing a silent stream
 TIERS: frozenset[Tier] = frozenset(get_args(Tier))
@@ -37,6 +38,14 @@ SHOWN: dict[Role, frozenset[Tier]] = {
     "admin": TIERS,
     "system": TIERS,
 }
+
+
+class Outcome(NamedTuple):
+    """What a tool's call led to."""
+
+    text: str
+    structured: bytes  # JSON object
+    is_error: bool = False
 
 
 class Tools:
@@ -66,12 +75,28 @@ class Tools:
 
     async def call(self, context: Context, params: CallToolRequestParams) -> CallToolResult:
         """Call a tool; a refusal is a result that says what to do next."""
-        started = time.perf_counter()
         operation = _operation(params.name)
+        parked = self._waiting(context) if operation.parks else None
+        grant = self._door.grant(context)
+        outcome = await self.perform(operation, params.arguments or {}, grant, parked)
+        return CallToolResult(
+            content=[TextContent(text=outcome.text)],
+            structured_content=msgspec.json.decode(outcome.structured),
+            is_error=outcome.is_error,
+        )
+
+    async def perform(
+        self,
+        operation: Operation,
+        arguments: dict[str, Any],
+        grant: Grant,
+        parked: AbstractAsyncContextManager[None] | None = None,
+    ) -> Outcome:
+        """Perform a tool's operation and count it; ``parked`` as `Door.perform` takes it."""
+        started = time.perf_counter()
         code = "ok"
         try:
-            waiting = self._waiting(context) if operation.parks else None
-            answer = await self._door.perform(operation, params.arguments or {}, context, waiting)
+            answer = await self._door.perform(operation, arguments, grant, parked)
         except MCPError:
             code = "cancelled"
             raise
@@ -80,10 +105,7 @@ class Tools:
             code = problem.code
             return _refusal(problem)
         else:
-            return CallToolResult(
-                content=[TextContent(type="text", text=answer.body.decode())],
-                structured_content=msgspec.json.decode(answer.body),
-            )
+            return Outcome(answer.body.decode(), answer.body)
         finally:
             self._door.metrics.count(operation.name, "mcp", code, time.perf_counter() - started)
 
@@ -188,16 +210,12 @@ def _slim(schema: Any, *, is_names: bool = False) -> Any:
     return slim
 
 
-def _refusal(problem: Problem) -> CallToolResult:
+def _refusal(problem: Problem) -> Outcome:
     """Make a result that the model can act on: what happened, and the next step."""
     text = f"{problem.code}: {problem.detail} {problem.next_step}"
     if problem.retry_after_s:
         text += f" retry_after_s: {problem.retry_after_s}."
-    return CallToolResult(
-        content=[TextContent(type="text", text=text)],
-        structured_content=msgspec.to_builtins(problem),
-        is_error=True,
-    )
+    return Outcome(text, msgspec.json.encode(problem), is_error=True)
 
 
 async def _tell(context: Context) -> None:
