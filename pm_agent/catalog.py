@@ -29,11 +29,14 @@ from pm_agent.features.blockers import react as blockers_react
 from pm_agent.features.blockers import view as blockers_view
 from pm_agent.features.collaboration import decide as collaboration_decide
 from pm_agent.features.collaboration import react as collaboration_react
+from pm_agent.features.handoff import decide as handoff_decide
+from pm_agent.features.handoff import react as handoff_react
 from pm_agent.features.holds import decide as holds_decide
 from pm_agent.features.holds import react as holds_react
 from pm_agent.features.instructions import decide as instructions_decide
 from pm_agent.features.instructions import react as instructions_react
 from pm_agent.features.instructions import view as instructions_view
+from pm_agent.features.messages import decide as messages_decide
 from pm_agent.features.planning import decide as planning_decide
 from pm_agent.features.progress import decide as progress_decide
 from pm_agent.features.quality import decide as quality_decide
@@ -80,16 +83,16 @@ DECIDERS: dict[type[Command], Decider] = {
     blocker.CheckBlocker: blockers_decide.check,
     blocker.SettleBlockers: blockers_decide.settle,
     blocker.StoreAdvice: blockers_decide.store_advice,
-    # collaboration
-    message.SendMessage: collaboration_decide.send,
-    message.BroadcastUpdate: collaboration_decide.broadcast,
-    message.AcknowledgeMessages: collaboration_decide.acknowledge,
-    collaboration.RequestCollaboration: collaboration_decide.request_help,
-    collaboration.RespondToCollaboration: collaboration_decide.respond_to_help,
-    collaboration.ExpireCollaboration: collaboration_decide.expire_help,
-    handoff.HandOffTask: collaboration_decide.offer_handoff,
-    handoff.RespondToHandoff: collaboration_decide.respond_to_handoff,
-    handoff.ExpireHandoff: collaboration_decide.expire_handoff,
+    # messages, collaboration, handoff
+    message.SendMessage: messages_decide.send,
+    message.BroadcastUpdate: messages_decide.broadcast,
+    message.AcknowledgeMessages: messages_decide.acknowledge,
+    collaboration.RequestCollaboration: collaboration_decide.request,
+    collaboration.RespondToCollaboration: collaboration_decide.respond,
+    collaboration.ExpireCollaboration: collaboration_decide.expire,
+    handoff.HandOffTask: handoff_decide.offer,
+    handoff.RespondToHandoff: handoff_decide.respond,
+    handoff.ExpireHandoff: handoff_decide.expire,
     # subscriptions
     subscription.Subscribe: subscriptions_decide.subscribe,
     subscription.Unsubscribe: subscriptions_decide.unsubscribe,
@@ -119,6 +122,7 @@ def _alarms(world: World) -> Iterator[Alarm]:
     yield from assignment_react.alarms(world)
     yield from backlog_react.alarms(world)
     yield from collaboration_react.alarms(world)
+    yield from handoff_react.alarms(world)
     yield from blockers_react.alarms(world)
     yield from holds_react.alarms(world)
 
@@ -128,6 +132,7 @@ def _reactors() -> dict[type[EventData], tuple[Reactor, ...]]:
         assignment_react.REACTORS,
         backlog_react.REACTORS,
         collaboration_react.REACTORS,
+        handoff_react.REACTORS,
         blockers_react.REACTORS,
         blockers_react.DEADLINES,
         holds_react.REACTORS,

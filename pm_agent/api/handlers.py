@@ -53,9 +53,10 @@ from pm_agent.features.backlog import history as backlog_history
 from pm_agent.features.backlog import status as backlog_status
 from pm_agent.features.backlog import view as backlog_view
 from pm_agent.features.blockers import view as blockers_view
-from pm_agent.features.collaboration import view as collaboration_view
-from pm_agent.features.collaboration.decide import CollaborationResult, HandoffResult
+from pm_agent.features.collaboration.decide import CollaborationResult
+from pm_agent.features.handoff.decide import HandoffResult
 from pm_agent.features.instructions import view as instructions_view
+from pm_agent.features.messages import view as messages_view
 from pm_agent.features.quality.decide import CompletionResult
 from pm_agent.features.subscriptions.decide import SubscriptionResult
 from pm_agent.features.team import view as team_view
@@ -532,11 +533,11 @@ async def read_messages(call: Call, given: schemas.ReadMessagesInput) -> Answer:
     require_member(call.world, given.agent_id)
     if given.thread_id:
         events = await call.ingress.history(given.thread_id, LOOKED_BACK)
-        found = collaboration_view.thread(events, given.thread_id, given.agent_id)[-given.limit :]
+        found = messages_view.thread(events, given.thread_id, given.agent_id)[-given.limit :]
     else:
-        found = collaboration_view.waiting(call.world, given.agent_id, given.limit)
+        found = messages_view.waiting(call.world, given.agent_id, given.limit)
     texts = await call.ingress.texts(one.text for one in found)
-    return call.read(collaboration_view.page(call.world, given.agent_id, found, texts))
+    return call.read(messages_view.page(call.world, given.agent_id, found, texts))
 
 
 async def subscribe(call: Call, given: schemas.SubscribeInput) -> Answer:

@@ -40,9 +40,11 @@ from pm_agent.features.backlog import view as backlog_view
 from pm_agent.features.backlog.decide import ImportResult, LogResult, ProjectResult, TaskResult
 from pm_agent.features.blockers import view as blockers_view
 from pm_agent.features.blockers.decide import BlockerResult
-from pm_agent.features.collaboration import view as collaboration_view
-from pm_agent.features.collaboration.decide import CollaborationResult, HandoffResult, SentResult
+from pm_agent.features.collaboration.decide import CollaborationResult
+from pm_agent.features.handoff.decide import HandoffResult
 from pm_agent.features.holds.decide import HoldResult
+from pm_agent.features.messages import view as messages_view
+from pm_agent.features.messages.decide import SentResult
 from pm_agent.features.progress.decide import ProgressResult
 from pm_agent.features.quality.decide import CompletionResult
 from pm_agent.features.subscriptions.decide import SubscriptionResult
@@ -345,7 +347,7 @@ OPERATIONS: tuple[Operation, ...] = (
         path="/v1/agents/{agent_id}/messages/read",
         scope="pm:talk",
         input=schemas.ReadMessagesInput,
-        result=collaboration_view.InboxPage,
+        result=messages_view.InboxPage,
         command=message.AcknowledgeMessages,
         handler=handlers.read_messages,
         reads_first=True,

@@ -17,10 +17,11 @@ from pm_agent.domain.errors import (
     UnknownAgent,
     UnknownProject,
     UnknownTask,
+    WrongState,
 )
 from pm_agent.domain.ids import AgentId, ProjectId, TaskId
 from pm_agent.domain.project import Project
-from pm_agent.domain.task import Attempt, Task
+from pm_agent.domain.task import LEASED, Attempt, Task
 from pm_agent.domain.world import World
 
 
@@ -90,6 +91,17 @@ def require_lease(
     if principal.kind == "agent" and principal.id != assignment.agent_id:
         message = f"Task {task_id} is assigned to {assignment.agent_id}, not to {principal.id}."
         raise NotAssignee(message)
+    return task, assignment
+
+
+def require_running(
+    world: World, principal: Principal, task_id: TaskId, lease_token: int
+) -> tuple[Task, Assignment]:
+    """As `require_lease`, and the work has not been handed in yet."""
+    task, assignment = require_lease(world, principal, task_id, lease_token)
+    if task.state not in LEASED:
+        message = f"Task {task.id} is {task.state}: its work was handed in already."
+        raise WrongState(message)
     return task, assignment
 
 

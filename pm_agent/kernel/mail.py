@@ -6,7 +6,7 @@ Every feature that has something to say to an agent says it by the same event.
 from collections.abc import Iterable
 from typing import NamedTuple
 
-from pm_agent.domain.envelope import Body, Principal
+from pm_agent.domain.envelope import SYSTEM, Body, Principal
 from pm_agent.domain.errors import InboxFull, InvalidInput
 from pm_agent.domain.ids import AgentId, MessageId, TaskId, message_id
 from pm_agent.domain.message import MAX_INBOX, MessageKind, MessageSent, Urgency
@@ -74,6 +74,34 @@ def write_letter(
         missed=tuple(missed),
     )
     return Letter(event, body)
+
+
+def write_answer(
+    world: World,
+    context: Context,
+    to: AgentId,
+    words: str,
+    *,
+    said: str,
+    kind: MessageKind,
+    thread_id: MessageId,
+    task_id: TaskId,
+    about_id: str,
+    n_before: int = 0,
+) -> Letter:
+    """Tell an agent what became of what it asked: in the answerer's own words, else in ours."""
+    return write_letter(
+        world,
+        context,
+        (to,),
+        said.strip() or words,
+        sender="" if said.strip() else str(SYSTEM),
+        kind=kind,
+        thread_id=thread_id,
+        task_id=task_id,
+        about_id=about_id,
+        n_before=n_before,
+    )
 
 
 def is_full(world: World, agent_id: AgentId) -> bool:

@@ -1,10 +1,7 @@
-"""Agents talk, help each other, and hand tasks over.
+"""Agents help each other.
 
-Messages: `SendMessage`, `BroadcastUpdate` and `AcknowledgeMessages` lead to `MessageSent` and
-`MessagesAcknowledged`. Help: `RequestCollaboration` asks the best of those who could help
-(`CollaborationRequested`); the first yes (`RespondToCollaboration`) gets it. Handoff: `HandOffTask`
-offers a running task to another agent (`HandoffOffered`), whose yes (`RespondToHandoff`) ends one
-attempt and begins the next in one step: `TaskReleased`, `HandoffAccepted`. Alarms bring
-`ExpireCollaboration` and `ExpireHandoff` when nobody answers. Whoever is concerned by any of this
-gets a message about it. No effects but instructions for the new attempt.
+`RequestCollaboration` asks the best of those who could help (`CollaborationRequested`); the first
+yes (`RespondToCollaboration`) gets it (`CollaborationAccepted`), a no asks the next
+(`CollaborationDeclined`), and an alarm brings `ExpireCollaboration` when nobody takes it up in time
+(`CollaborationExpired`). Whoever is concerned gets a message. No effects.
 """
