@@ -29,6 +29,7 @@ from pm_agent.ports import GENESIS, Scorer
 from simulation.agents import SKILLS, Agent, Habits
 from simulation.clients import Client, World
 from simulation.coordinator import Process, Site
+from simulation.doorkeeper import Doorkeeper
 from simulation.faults import Faults
 from simulation.history import Evidence, check_epochs, check_histories, check_messages
 from simulation.liveness import LIVENESS, Liveness
@@ -128,6 +129,7 @@ class Run:
             self.around, self._random("effects"), self._pending, self._board
         )
         self.portfolio = Portfolio(self.around, self._random("portfolio"), self._board)
+        self.doorkeeper = Doorkeeper(self.around, self._random("doorkeeper"))
         self.site.signs = self._signs
         self._signing_since_us: dict[AgentId, int] = {}
         self.liveness: Liveness | None = None
@@ -153,6 +155,7 @@ class Run:
         self.site.start()
         self.person.start()
         self.portfolio.start()
+        self.doorkeeper.start()
         for agent in self.agents.values():
             agent.start()
 
@@ -185,6 +188,7 @@ class Run:
             self.person,
             self.effects,
             self.portfolio,
+            self.doorkeeper,
             *self.agents.values(),
         ]
         histories = [asked for client in everybody for asked in client.history]

@@ -16,7 +16,7 @@ from typing import Any
 
 import msgspec
 
-from pm_agent.domain.access import IssueToken
+from pm_agent.domain.access import DenyToken, IssueKey, IssueToken, NoteKeysUsed, RotateKey
 from pm_agent.domain.agent import AgentLeft, HeartbeatAgent, LeaveTeam, RegisterAgent
 from pm_agent.domain.assignment import (
     AcceptCompletion,
@@ -64,11 +64,15 @@ MAY_CHANGE_NOTHING: frozenset[type[Command]] = frozenset(
         CancelTask,
         ClaimTask,
         CompleteTask,
+        DenyToken,
         HeartbeatAgent,
+        IssueKey,
         IssueToken,
         LeaveTeam,
+        NoteKeysUsed,
         RegisterAgent,
         RejectCompletion,
+        RotateKey,
         SetCriticalPaths,
         StoreAdvice,
         StoreInstructions,
@@ -213,8 +217,11 @@ def _ends(evidence: Evidence, key: Key) -> list[int]:
 
 
 def _one_effect(evidence: Evidence, key: Key) -> Iterator[Violation]:
-    """A request has one effect: its events stand together, unless a day lies between."""
-    events = evidence.of.get(key, [])
+    """A request has one effect: its events stand together, unless a day lies between.
+
+    A refusal that kept what came is none: a retry of it is decided anew, and may then be taken.
+    """
+    events = [e for e in evidence.of.get(key, ()) if not isinstance(e.data, CandidateKept)]
     for one, other in itertools.pairwise(events):
         if other.position != one.position + 1 and other.at_us - one.at_us < KEEP_US:
             detail = f"{key} had its effect at {one.position} and again at {other.position}"

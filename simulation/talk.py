@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from simulation.agents import Agent
 
 TALKS = 0.15  # of the times at which an agent thinks
+ANSWERS = 0.5  # who is asked something mostly answers before it runs out
 ANSWER_US = (60, 3_600)  # seconds that others have to answer
 _result: Any = msgspec.json.decode
 
@@ -45,7 +46,8 @@ class Talk:
     def think(self) -> None:
         """Read, and now and then say something."""
         self._read()
-        if self._agent.is_diligent or self._random.random() > TALKS:
+        is_asked = bool(self._handed() or self._invited())
+        if self._agent.is_diligent or self._random.random() > (ANSWERS if is_asked else TALKS):
             return
         acts = (
             *[self._write] * 4,
@@ -56,7 +58,7 @@ class Talk:
             self._subscribe,
             self._unsubscribe,
         )
-        command = self._random.choice(acts)()
+        command = self._answer() if is_asked else self._random.choice(acts)()
         if command is not None:
             self._agent.ask(command, lambda reply: self._told(command, reply))
         elif not self._agent.held and self._random.random() < 0.05:
@@ -105,7 +107,13 @@ class Talk:
         return self._about_own(RequestCollaboration, need="who knows this?")
 
     def _hand_over(self) -> Command | None:
-        return self._about_own(HandOffTask, to=self._other(), note="half of it", where="branch x")
+        return self._about_own(HandOffTask, to=self._taker(), note="half of it", where="branch x")
+
+    def _taker(self) -> AgentId:
+        """Mostly one that has room, else nearly every handoff would be refused or run out."""
+        agents = self._board().agents.values()
+        free = [a.id for a in agents if len(a.active) < a.capacity and a.id != self._agent.id]
+        return self._random.choice(free) if free and self._random.random() < 0.7 else self._other()
 
     def _about_own(self, kind: type[Command], /, **fields: Any) -> Command | None:
         if not self._agent.held:
@@ -140,19 +148,25 @@ class Talk:
 
     def _answer(self) -> Command | None:
         """Answer what is open, at times what is not one's own, or over."""
-        board, accept = self._board(), self._random.random() < 0.6
-        mine = [h.id for h in board.handoffs.values() if h.receiver_id == self._agent.id]
-        asked = [c.id for c in board.collaborations.values() if self._agent.id in c.invited]
-        if mine:
-            return self._command(RespondToHandoff, handoff_id=mine[0], accept=accept)
-        if asked:
+        accept = self._random.random() < 0.6
+        if handed := self._handed():
+            return self._command(RespondToHandoff, handoff_id=handed[0], accept=accept)
+        if invited := self._invited():
             return self._command(
-                RespondToCollaboration, collaboration_id=asked[0], accept=accept, note="from me"
+                RespondToCollaboration, collaboration_id=invited[0], accept=accept, note="from me"
             )
         if self._random.random() < 0.1:
             number = self._random.randrange(1, 9)
             return self._command(RespondToHandoff, handoff_id=f"H-{number}", accept=True)
         return None
+
+    def _handed(self) -> list[str]:
+        handoffs = self._board().handoffs.values()
+        return [h.id for h in handoffs if h.receiver_id == self._agent.id]
+
+    def _invited(self) -> list[str]:
+        calls = self._board().collaborations.values()
+        return [c.id for c in calls if self._agent.id in c.invited]
 
     # -- what came of it ----------------------------------------------------------------------
 

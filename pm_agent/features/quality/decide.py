@@ -1,5 +1,7 @@
 """Take completions and judge them."""
 
+import msgspec
+
 from pm_agent.domain.assignment import (
     AcceptCompletion,
     CandidateKept,
@@ -10,7 +12,7 @@ from pm_agent.domain.assignment import (
     LeaseRegranted,
     RejectCompletion,
 )
-from pm_agent.domain.envelope import Body, EventData, Principal
+from pm_agent.domain.envelope import NO_USAGE, Body, EventData, Principal
 from pm_agent.domain.errors import (
     AlreadyCompleted,
     Forbidden,
@@ -126,6 +128,8 @@ def _regranted(
         for hold in task.holds
         if hold.kind == "scheduled"  # the wait before another attempt: none is needed now
     ]
+    if any(kept.lease_token == lost.lease_token for kept in task.candidates):
+        command = msgspec.structs.replace(command, usage=NO_USAGE)  # counted when it was kept
     decision = _submitted(world, command, context, lost.agent_id, regranted.lease_token)
     decision.events = [*waits, regranted, *decision.events]
     return decision

@@ -234,6 +234,15 @@ def test_a_candidate_is_taken_when_it_comes_again_and_nobody_has_the_task(
     assert kept(taken_over) == []
 
 
+def test_use_of_a_candidate_counts_once_when_it_is_taken_after_all(taken_over: Scenario) -> None:
+    late = complete("T-1", 1, evidence=WORK, usage=Usage(100, 5))
+    taken_over.when(late)
+    taken_over.given(release("T-1", taken_over.task("T-1").lease_token, BOB))
+    taken_over.when(late)  # the very same request: its refusal was no answer to keep
+    assert taken_over.task("T-1").usage == Usage(100, 5)
+    assert taken_over.state("T-1") == "done"
+
+
 def test_late_work_waits_as_a_candidate_while_another_is_in_review(empty: Scenario) -> None:
     empty.given(a_project(completion="person"), an_agent(BOB))
     empty.new_task()
