@@ -93,6 +93,15 @@ async def test_tools_are_listed_by_the_role_of_the_token(era: str) -> None:
         assert tool.annotations.open_world_hint is False
 
 
+async def test_what_every_worker_carries_in_its_context_stays_small() -> None:
+    async with served() as server:
+        _, token = await server.stack.agent("Ada")
+        async with server.client(token) as client:
+            listed = (await client.list_tools()).tools
+    sent = [tool.model_dump_json(by_alias=True, exclude_none=True) for tool in listed]
+    assert sum(map(len, sent)) < 36_000  # about 9,000 tokens
+
+
 async def test_the_address_asks_for_other_tiers_of_what_the_role_may() -> None:
     async with served() as server:
         _, worker = await server.stack.agent("Ada")

@@ -170,12 +170,14 @@ def _operation(name: str) -> Operation:
 
 
 def _tool(operation: Operation) -> Tool:
+    given = _slim(operation.input.model_json_schema(), _NOT_IN_INPUT)
+    given.pop("description", None)  # the tool has its own
     return Tool(
         name=operation.name,
         title=operation.name.replace("_", " ").capitalize(),
         description=operation.help,
-        input_schema=_slim(operation.input.model_json_schema()),
-        output_schema=_slim(result_schema(operation.result)),
+        input_schema=given,
+        output_schema=_slim(result_schema(operation.result), _NOT_IN_OUTPUT),
         annotations=ToolAnnotations(
             read_only_hint=operation.read_only,
             destructive_hint=operation.destructive,
@@ -185,19 +187,22 @@ def _tool(operation: Operation) -> Tool:
     )
 
 
-def _slim(schema: Any, *, is_names: bool = False) -> Any:
-    """Return a schema without what no reader needs: titles, and null beside another type.
+# Every agent carries the tools' schemas in its context. Nobody needs titles, and a result's fields
+# are read when they come, with names that speak: this leaves out almost half.
+_NOT_IN_INPUT = frozenset({"title"})
+_NOT_IN_OUTPUT = frozenset({"title", "description", "default"})
 
-    Every agent carries the tools' schemas in its context; this saves a fifth of them.
-    """
+
+def _slim(schema: Any, without: frozenset[str], *, is_names: bool = False) -> Any:
+    """Return a schema without some words, and without null beside another type."""
     if isinstance(schema, list):
-        return [_slim(one) for one in schema]
+        return [_slim(one, without) for one in schema]
     if not isinstance(schema, dict):
         return schema
     slim = {
-        name: _slim(value, is_names=name in ("properties", "$defs"))
+        name: _slim(value, without, is_names=name in ("properties", "$defs"))
         for name, value in schema.items()
-        if is_names or name != "title"
+        if is_names or name not in without
     }
     if is_names:
         return slim
