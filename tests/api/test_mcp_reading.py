@@ -51,6 +51,11 @@ async def test_what_the_board_knows_can_be_read_by_uri(era: str) -> None:
             assert past["events"][0]["event"] == "TaskCreated"
             me = json.loads(await read(client, f"pm://agents/{agent_id}"))
             assert me["state"] == "free"
+            sent = f"/v1/agents/{agent_id}/messages"
+            await server.stack.ok("POST", sent, json={"text": "Well done."})
+            for _ in range(2):  # looking at it does not take it away
+                inbox = json.loads(await read(client, f"pm://agents/{agent_id}/inbox"))
+                assert [message["text"] for message in inbox["messages"]] == ["Well done."]
             templates = (await client.list_resource_templates()).resource_templates
             assert [t.uri_template for t in templates] == [view.uri for view in VIEWS]
 

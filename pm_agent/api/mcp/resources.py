@@ -93,6 +93,12 @@ VIEWS = (
         "get_agent_status",
         "What an agent can do, and which tasks it holds.",
     ),
+    _view(
+        "inbox",
+        "pm://agents/{agent_id}/inbox",
+        "read_messages",
+        "Messages that wait for you; reading them here leaves them there.",
+    ),
 )
 
 
