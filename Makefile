@@ -17,7 +17,7 @@ export UV_SYSTEM_CERTS ?= true
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test test-long test-services check bench lock clean
+.PHONY: help demo test test-long test-services audit check bench lock clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-13s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
@@ -38,7 +38,14 @@ test-services: $(INSTALLED) ## Run the tests that need other programs: a browser
 test-long: $(INSTALLED) ## Run what the usual tests have no time for
 	$(BIN)/python -m simulation check --seeds 200 --steps 5000
 	PM_AGENT_TEST_RULES=25000 $(BIN)/python -m pytest tests/kernel/test_engine_stateful.py --timeout 1800 $(ARGS)
+	PM_AGENT_TEST_REQUESTS=100000 PM_AGENT_TEST_EXAMPLES=30 $(BIN)/python -m pytest tests/api/test_fuzz.py tests/api/test_schemathesis.py --timeout 3600 $(ARGS)
 	PM_AGENT_TEST_KILLS=10 $(BIN)/python -m pytest tests/actors/test_chaos.py tests/benchmarks/test_chaos_database.py --timeout 1800 $(ARGS)
+
+# What in the code, the dependencies and the files could let somebody in. pip-audit asks the package index.
+audit: $(INSTALLED) ## Look for insecure code, known vulnerabilities and secrets in files
+	$(BIN)/bandit --quiet --configfile pyproject.toml --confidence-level medium --recursive pm_agent actors models simulation serve_app.py
+	git ls-files -z | xargs -0 $(BIN)/detect-secrets-hook --baseline .secrets.baseline
+	$(BIN)/pip-audit --strict --disable-pip --no-deps --requirement requirements.lock
 
 check: $(INSTALLED) ## Check format, lint, types and import contracts
 	$(BIN)/ruff format --check

@@ -28,6 +28,7 @@ from pm_agent.domain.assignment import (
 from pm_agent.domain.collaboration import RespondToCollaboration
 from pm_agent.domain.envelope import Command, Event, Principal
 from pm_agent.domain.errors import (
+    Conflict,
     Forbidden,
     InsufficientScope,
     InvalidInput,
@@ -336,7 +337,9 @@ async def issue_token(call: Call, given: schemas.IssueTokenInput) -> Answer:
 async def issue_key(call: Call, given: schemas.IssueKeyInput) -> Answer:
     """Make an API key; its secret leaves in this answer and is not stored."""
     owner = _owner(given.owner)
-    made = call.ingress.secrets.made_for((str(call.principal), call.request_id), call.new_key)
+    made = call.ingress.secrets.made_for(
+        (str(call.principal), f"{call.request_id}:key"), call.new_key
+    )
     command = IssueKey(
         request_id=call.request_id,
         principal=call.principal,
@@ -355,7 +358,9 @@ async def issue_key(call: Call, given: schemas.IssueKeyInput) -> Answer:
 
 async def rotate_key(call: Call, given: schemas.RotateKeyInput) -> Answer:
     """Make a key's successor."""
-    made = call.ingress.secrets.made_for((str(call.principal), call.request_id), call.new_key)
+    made = call.ingress.secrets.made_for(
+        (str(call.principal), f"{call.request_id}:key"), call.new_key
+    )
     command = RotateKey(
         request_id=call.request_id,
         principal=call.principal,
@@ -404,7 +409,7 @@ async def exchange(call: Call, given: schemas.ExchangeInput) -> Answer:
     scopes = frozenset(given.scopes) or grant.scopes
     now_us = call.ingress.now_us()
     token, ends_s = call.ingress.secrets.made_for(  # a retry gets the same one
-        (grant.credential, call.request_id),
+        (grant.credential, f"{call.request_id}:exchange"),
         lambda: call.ingress.credentials.exchange(grant, scopes, given.lasts_s, now_us),
     )
     result = ExchangeAnswer(
@@ -422,8 +427,8 @@ async def deny_token(call: Call, given: schemas.DenyTokenInput) -> Answer:
         kind, _, token_id = call.grant.credential.partition(":")
         until_us = call.grant.until_us
         if kind != "jwt":
-            message = "token_id: it is missing, and this is no short-lived token."
-            raise InvalidInput(message, "Say which one: the claim jti of it.")
+            message = "This request carries no short-lived token, and names none."
+            raise Conflict(message, "Say which one in token_id: the claim jti of it.")
     elif "pm:access" not in call.grant.scopes:
         message = "Only an administrator shuts out the token of somebody else."
         raise Forbidden(message, "Leave token_id out to end your own.")

@@ -240,7 +240,9 @@ def merge_headers(
 
 
 def _merge(fields: Fields, name: str, value: str | int, where: str) -> None:
-    if fields.setdefault(name, value) != value:
+    if fields.get(name) is None:  # null in a body says nothing
+        fields[name] = value
+    elif fields[name] != value:
         message = f"{name}: the body says something else than {where}."
         raise InvalidInput(message, "Say it in one place only.")
 
@@ -399,7 +401,7 @@ class HttpApp:
             body = await read_body(receive, limit, headers.content_length)
             sent = fields_in(operation, body, headers.content_type)
         else:
-            sent = dict(parse_qsl(scope["query_string"].decode("latin-1")))
+            sent = dict(parse_qsl(scope["query_string"].decode("latin-1"), keep_blank_values=True))
         for name, value in fields.items():
             _merge(sent, name, value, "the path")
         merge_headers(operation, sent, headers, require_if_match=self._require_if_match)
@@ -525,8 +527,12 @@ def build_app(
 
 
 def _position(header: str) -> int:
-    is_number = header.isascii() and header.isdigit() and len(header) <= MAX_POSITION_DIGITS
-    return int(header) if is_number else 0
+    if not header:
+        return 0
+    if not (header.isascii() and header.isdigit() and len(header) <= MAX_POSITION_DIGITS):
+        message = "X-PM-Position: it is not a position of ours."
+        raise InvalidInput(message, "Send the header of an answer unchanged, or leave it out.")
+    return int(header)
 
 
 async def _until_gone(answering: Awaitable[Answer], receive: Receive) -> Answer:

@@ -1,5 +1,6 @@
 """The OpenAPI 3.1 document, built from the table of operations; nothing in it is written twice."""
 
+import json
 from typing import Any
 
 import msgspec
@@ -13,9 +14,9 @@ Json = dict[str, Any]
 
 REFERENCE = "#/components/schemas/"
 # Refusals that any operation of a kind can meet; the body is a problem document.
-QUERY_ERRORS = (401, 403, 404, 409, 422, 429, 503)
+QUERY_ERRORS = (400, 401, 403, 404, 405, 409, 422, 429, 503)
 PASSING = (429, 503)  # come with a time to come back
-COMMAND_ERRORS = (400, 401, 403, 404, 409, 412, 413, 422, 429, 503)
+COMMAND_ERRORS = (400, 401, 403, 404, 405, 409, 412, 413, 422, 429, 503)
 
 
 def document(version: str) -> Json:
@@ -42,6 +43,11 @@ def document(version: str) -> Json:
             "securitySchemes": {"token": {"type": "http", "scheme": "bearer"}},
         },
     }
+
+
+def text() -> str:
+    """Return the document as the repository keeps it, without the version of a release."""
+    return json.dumps(document("1"), indent=1, sort_keys=True, ensure_ascii=False) + "\n"
 
 
 def path_fields(operation: Operation) -> list[str]:
@@ -72,35 +78,70 @@ def _results() -> Json:
 
 def _operation(operation: Operation, schema: Json) -> Json:
     errors = QUERY_ERRORS if operation.read_only else COMMAND_ERRORS
+    if operation.has_version:
+        errors = (*errors, 428)
+    responses = {str(operation.status): _success(operation)}
+    if operation.is_slow:
+        responses["202"] = _begun()
     entry: Json = {
         "operationId": operation.name,
         "summary": operation.name.replace("_", " ").capitalize(),
         "description": operation.help,
         "tags": [operation.path.split("/")[2]],
+        "security": [{"token": [operation.scope]}],
         "parameters": _parameters(operation, schema),
-        "responses": {
-            str(operation.status): {
-                "description": "Success.",
-                "headers": {
-                    "X-PM-Position": {
-                        "description": "Send it with a later query to read your own write.",
-                        "schema": {"type": "integer"},
-                    },
-                    "X-PM-Stale": {
-                        "description": "'true' while the journal cannot be reached.",
-                        "schema": {"type": "string"},
-                    },
-                },
-                "content": {
-                    "application/json": {"schema": {"$ref": REFERENCE + operation.result.__name__}}
-                },
-            },
-            **{str(status): _problem(status) for status in errors},
-        },
+        "responses": {**responses, **{str(status): _problem(status) for status in errors}},
     }
     if operation.method in ("POST", "PATCH"):
         entry["requestBody"] = _body(operation, schema)
     return entry
+
+
+def _success(operation: Operation) -> Json:
+    reference = {"schema": {"$ref": REFERENCE + operation.result.__name__}}
+    if operation.streams:
+        text = {"schema": {"type": "string"}, "x-event": reference["schema"]}
+        return {"description": "Events, until you leave.", "content": {"text/event-stream": text}}
+    return {
+        "description": "Success.",
+        "headers": _HEADERS | (_VERSION if operation.gives_version else {}),
+        "content": {"application/json": reference},
+    }
+
+
+def _begun() -> Json:
+    where = {"description": "Where to ask after it.", "schema": {"type": "string"}}
+    return {
+        "description": "It goes on by itself, as 'Prefer: respond-async' asked.",
+        "headers": {"Location": where},
+        "content": {"application/json": {"schema": {"$ref": REFERENCE + "OperationAnswer"}}},
+    }
+
+
+_HEADERS: Json = {
+    "X-PM-Position": {
+        "description": "Send it with a later query to read your own write.",
+        "schema": {"type": "integer"},
+    },
+    "X-PM-Stale": {
+        "description": "'true' while the journal cannot be reached.",
+        "schema": {"type": "string"},
+    },
+    "RateLimit": {
+        "description": "Requests left with this key or token, and seconds until all are back.",
+        "schema": {"type": "string"},
+    },
+    "RateLimit-Policy": {
+        "description": "Requests at once, and the seconds over which they come back.",
+        "schema": {"type": "string"},
+    },
+}
+_VERSION: Json = {
+    "ETag": {
+        "description": "Version of the task; send it as If-Match with a change.",
+        "schema": {"type": "string"},
+    }
+}
 
 
 def _parameters(operation: Operation, schema: Json) -> list[Json]:
@@ -114,15 +155,21 @@ def _parameters(operation: Operation, schema: Json) -> list[Json]:
             found.append(
                 {"name": name, "in": "query", "required": name in required, "schema": field}
             )
-    integer = {"type": "integer", "minimum": 0}
+    integer = {"type": "integer", "minimum": 0, "maximum": 10**15 - 1}
     found.append({"name": "X-PM-Position", "in": "header", "required": False, "schema": integer})
     if not operation.read_only:
         text = {"type": "string", "maxLength": 128}
         found.append({"name": "Idempotency-Key", "in": "header", "required": False, "schema": text})
-    if operation.name == "update_task":
+    if operation.has_version:
+        tag = {"type": "string", "pattern": r'^(\*|(W/)?"?[0-9]{1,15}"?)$'}
+        found.append({"name": "If-Match", "in": "header", "required": False, "schema": tag})
+    if operation.streams:
         found.append(
-            {"name": "If-Match", "in": "header", "required": False, "schema": {"type": "string"}}
+            {"name": "Last-Event-ID", "in": "header", "required": False, "schema": integer}
         )
+    if operation.is_slow:
+        wish = {"type": "string", "description": "'respond-async': answer with 202 and go on."}
+        found.append({"name": "Prefer", "in": "header", "required": False, "schema": wish})
     return found
 
 
@@ -160,3 +207,7 @@ def _problem(status: int) -> Json:
             "Retry-After": {"description": description, "schema": {"type": "integer"}}
         }
     return problem
+
+
+if __name__ == "__main__":  # writes docs/openapi.json
+    print(text(), end="")  # noqa: T201 - a program of one line

@@ -81,6 +81,7 @@ class Operation:
     status: int = 200
     takes_ndjson: bool = False
 
+    gives_version: bool = False  # the answer's ETag is the task's version
     has_version: bool = False  # a change that If-Match ties to the version that was read
     is_slow: bool = False  # goes on by itself for who sends 'Prefer: respond-async'
     streams: bool = False  # answers with server-sent events, REST only
@@ -303,6 +304,7 @@ OPERATIONS: tuple[Operation, ...] = (
         result=backlog_view.TaskContext,
         handler=handlers.task_context,
         idempotent=True,
+        gives_version=True,
         help="Call this to read everything about one task: description, criteria, what its "
         "dependencies handed over, blockers and their answers, instructions, present state.",
     ),
@@ -530,6 +532,7 @@ OPERATIONS: tuple[Operation, ...] = (
         destructive=True,
         idempotent=True,
         has_version=True,
+        gives_version=True,
         help="Call this to change a task's title, text, priority, skills, estimate or "
         "dependencies. Fields left out stay as they are.",
     ),

@@ -47,9 +47,12 @@ class Write(Input):
 
 # -- pieces -----------------------------------------------------------------------------------
 
+# Of texts that are trimmed and must not be empty then; only said, since trimming comes first.
+NOT_BLANK: dict[str, Any] = {"pattern": r"\S"}
+NAMED: dict[str, Any] = {"pattern": "[A-Za-z0-9]"}  # an id has to follow from it
 Trimmed = Annotated[str, StringConstraints(strip_whitespace=True)]
 ShortText = Annotated[str, Field(max_length=1_000)]
-Label = Annotated[Trimmed, Field(min_length=1, max_length=60)]
+Label = Annotated[Trimmed, Field(min_length=1, max_length=60, json_schema_extra=NOT_BLANK)]
 Link = Annotated[str, Field(min_length=1, max_length=2_000)]
 ItemId = Annotated[str, Field(min_length=1, max_length=100)]
 
@@ -110,22 +113,34 @@ def _named(value: Any) -> Any:
 class AgentSkill(Input):
     """A skill an agent has."""
 
-    name: Trimmed = Field(min_length=1, max_length=40, description="Such as 'python' or 'sql'.")
+    name: Trimmed = Field(
+        min_length=1,
+        json_schema_extra=NOT_BLANK,
+        max_length=40,
+        description="Such as 'python' or 'sql'.",
+    )
     level: int = Field(3, ge=1, le=5, description="1 novice to 5 expert.")
 
 
 class TaskSkill(Input):
     """A skill a task requires."""
 
-    name: Trimmed = Field(min_length=1, max_length=40, description="Such as 'python' or 'sql'.")
+    name: Trimmed = Field(
+        min_length=1,
+        json_schema_extra=NOT_BLANK,
+        max_length=40,
+        description="Such as 'python' or 'sql'.",
+    )
     level: int = Field(1, ge=1, le=5, description="Least level required, 1 to 5.")
 
 
+# A plain string for a skill's name; that only says what the name's own limits refuse.
+SkillName = Annotated[str, Field(json_schema_extra={"pattern": r"^\S(.{0,38}\S)?$"})]
 AgentSkills = list[
-    Annotated[AgentSkill, BeforeValidator(_named, json_schema_input_type=AgentSkill | str)]
+    Annotated[AgentSkill, BeforeValidator(_named, json_schema_input_type=AgentSkill | SkillName)]
 ]
 TaskSkills = list[
-    Annotated[TaskSkill, BeforeValidator(_named, json_schema_input_type=TaskSkill | str)]
+    Annotated[TaskSkill, BeforeValidator(_named, json_schema_input_type=TaskSkill | SkillName)]
 ]
 
 
@@ -182,7 +197,10 @@ class TaskFields(Input):
     """What a task is made of when it is created."""
 
     title: Trimmed = Field(
-        min_length=1, max_length=MAX_TITLE, description="What to do, in one line."
+        min_length=1,
+        json_schema_extra=NOT_BLANK,
+        max_length=MAX_TITLE,
+        description="What to do, in one line.",
     )
     key: Trimmed = Field(
         "",
@@ -227,7 +245,7 @@ class TaskFields(Input):
         description="Ids or keys of tasks that must be done first.",
     )
     needs_approval: bool = Field(
-        default=False, description="True: nobody gets it until a person approves it."
+        default=False, strict=True, description="True: nobody gets it until a person approves it."
     )
 
 
@@ -239,6 +257,7 @@ class RegisterAgentInput(Write):
 
     name: Trimmed = Field(
         min_length=1,
+        json_schema_extra=NAMED,
         max_length=100,
         description="Your name, such as 'Ada'. The id follows from it.",
     )
@@ -257,6 +276,7 @@ class RegisterAgentInput(Write):
     )
     sends_heartbeats: bool = Field(
         default=False,
+        strict=True,
         description="True only if a program calls heartbeat_agent every 30 s for you; your leases "
         "are then shorter.",
     )
@@ -351,6 +371,7 @@ class ReportBlockerInput(Write):
     severity: Literal["low", "medium", "high"] = Field("medium", description="How bad it is.")
     release: bool = Field(
         default=False,
+        strict=True,
         description="True: give the task back. False: keep it and wait for an answer.",
     )
     blocker_type: Literal[
@@ -605,7 +626,9 @@ class LogArtifactInput(Write):
 
     task_id: TaskId
     lease_token: OptionalLeaseToken = None
-    name: Trimmed = Field(min_length=1, max_length=MAX_TITLE, description="What it is.")
+    name: Trimmed = Field(
+        min_length=1, json_schema_extra=NOT_BLANK, max_length=MAX_TITLE, description="What it is."
+    )
     uri: str = Field(
         min_length=1, max_length=2_000, description="Where it lies: a path, branch or link."
     )
@@ -668,7 +691,11 @@ class UpdateTaskInput(Write):
         description="The version you read; the change is refused if the task changed since.",
     )
     title: Trimmed | None = Field(
-        None, min_length=1, max_length=MAX_TITLE, description="New title."
+        None,
+        min_length=1,
+        json_schema_extra=NOT_BLANK,
+        max_length=MAX_TITLE,
+        description="New title.",
     )
     description: str | None = Field(None, max_length=MAX_TEXT, description="New description.")
     priority: PriorityWord | None = Field(None, description="low, normal, high or urgent.")
@@ -752,7 +779,10 @@ class CreateProjectInput(Write):
     """Input of create_project."""
 
     name: Trimmed = Field(
-        min_length=1, max_length=100, description="Such as 'Web'. The id follows from it: 'P-web'."
+        min_length=1,
+        json_schema_extra=NAMED,
+        max_length=100,
+        description="Such as 'Web'. The id follows from it: 'P-web'.",
     )
     completion: Literal["auto", "command", "person"] = Field(
         "auto",

@@ -168,7 +168,7 @@ async def test_a_token_can_be_shut_out(stack: Stack) -> None:
     await stack.ok("POST", "/v1/token/deny", own, json={})
     jti = jwt.decode(named, options={"verify_signature": False})["jti"]
     await refuses(stack, 403, "forbidden", "POST", "/v1/token/deny", kept, json={"token_id": jti})
-    await refuses(stack, 422, "invalid_input", "POST", "/v1/token/deny", made, json={})
+    await refuses(stack, 409, "conflict", "POST", "/v1/token/deny", made, json={})
     await stack.ok("POST", "/v1/token/deny", json={"token_id": jti})
     for token in (own, named):
         problem_in(await stack.call("GET", "/v1/projects", token), 401, "unauthenticated")

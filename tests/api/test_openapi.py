@@ -1,10 +1,11 @@
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 from jsonschema import Draft202012Validator  # type: ignore[import-untyped]  # it has no stubs
 
-from pm_agent.api.openapi import REFERENCE, document
+from pm_agent.api.openapi import REFERENCE, document, text
 from pm_agent.api.operations import OPERATIONS
 from tests.api.conftest import Stack
 
@@ -70,3 +71,14 @@ async def test_the_document_and_the_page_that_shows_it_are_served(stack: Stack) 
     assert served.json()["openapi"] == "3.1.0"
     page = await stack.call("GET", "/docs", token="")
     assert page.status_code == 200
+
+
+def test_the_committed_document_is_the_one_that_is_served() -> None:
+    committed = (Path(__file__).parents[2] / "docs" / "openapi.json").read_text()
+    assert committed == text(), "python -m pm_agent.api.openapi > docs/openapi.json"
+
+
+async def test_the_scope_of_an_operation_stands_in_its_entry(described: dict[str, Any]) -> None:
+    for operation in OPERATIONS:
+        entry = described["paths"][operation.path][operation.method.lower()]
+        assert entry["security"] == [{"token": [operation.scope]}]

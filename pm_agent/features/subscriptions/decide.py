@@ -3,7 +3,11 @@
 from pm_agent.domain.address import require_public_url
 from pm_agent.domain.assignment import AssignmentExpired
 from pm_agent.domain.envelope import Body, EventData
-from pm_agent.domain.errors import InvalidInput, TooManySubscriptions, UnknownSubscription
+from pm_agent.domain.errors import (
+    AlreadyExists,
+    TooManySubscriptions,
+    UnknownSubscription,
+)
 from pm_agent.domain.ids import subscription_id
 from pm_agent.domain.subscription import (
     MAX_FILTERS,
@@ -42,7 +46,7 @@ def subscribe(world: World, command: Subscribe, context: Context) -> Decision:
     own = world.watchlists.of_agent.get(agent.id, {})
     if wanted in own.values() and not command.url:
         message = f"{agent.id} has this filter already."
-        raise InvalidInput(message, "See get_agent_status for your subscriptions.")
+        raise AlreadyExists(message, "See get_agent_status for your subscriptions.")
     if len(own) >= MAX_PER_AGENT:
         message = f"{agent.id} has {MAX_PER_AGENT} subscriptions."
         raise TooManySubscriptions(message)

@@ -283,7 +283,7 @@ def test_there_is_an_end_to_subscriptions(pair: Scenario) -> None:
     pair.when(subscribe(labels=("more",))).then_refused("too_many_subscriptions")
     pair.when(subscribe(BOB, project_ids=("P-no",))).then_refused("unknown_project")
     pair.given(subscribe(BOB, labels=("l1",)))
-    pair.when(subscribe(BOB, labels=("l1",))).then_refused("invalid_input")
+    pair.when(subscribe(BOB, labels=("l1",))).then_refused("already_exists")
     pair.when(of_person(subscribe(BOB), agent_principal(ADA))).then_refused("forbidden")
     pair.when(unsubscribe("S-1", BOB)).then_refused("forbidden")
     pair.when(claim()).then()
