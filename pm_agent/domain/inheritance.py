@@ -58,7 +58,7 @@ class Inheritance:
         todo = [(task_id, before, after) for task_id in task_ids]
         for task_id, old, new in todo:  # grows while it is read
             task = self._tasks.get(task_id)
-            if task_id in self._tombstones or (task is not None and task.is_terminal):
+            if task.is_terminal if task is not None else task_id in self._tombstones:
                 continue
             was = self.of(task) if task is not None else 0
             waiting = self._waiting.setdefault(task_id, [0] * len(PRIORITIES))

@@ -27,7 +27,7 @@ def notice_for(world: "World", agent_id: AgentId) -> Notice:
     directives = directives_for(world, agent_id)
     inbox = world.inboxes.get(agent_id)
     if inbox is None:
-        return Notice(directives)
+        return Notice(directives) if directives else NO_NOTICE
     if inbox.n_urgent:
         told = f"Read your {inbox.n_urgent} urgent message(s) first: call read_messages."
         directives = (*directives, told)

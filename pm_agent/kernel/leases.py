@@ -77,8 +77,11 @@ def grace_us(allowance_us: int) -> int:
 
     Never longer than the allowance itself, so that one made short for a test of failures ends soon.
     """
-    least_us = min(GRACE_MIN_US, allowance_us)
-    return min(max(allowance_us // GRACE_SHARE, least_us), GRACE_MAX_US)
+    if allowance_us >= GRACE_MAX_US * GRACE_SHARE:
+        return GRACE_MAX_US
+    if allowance_us >= GRACE_MIN_US * GRACE_SHARE:
+        return allowance_us // GRACE_SHARE
+    return min(GRACE_MIN_US, allowance_us)
 
 
 def silence_allowance_us(

@@ -84,12 +84,12 @@ def shortlist(
     if len(classes) > MAX_CLASSES:  # keep the classes whose first task goes first
         classes = sorted(classes, key=lambda c: c.entries[0])[:MAX_CLASSES]
     per_class = max(MIN_PER_CLASS, context.policy.shortlist // len(classes))
-    found = _of_heads(world, agent, eligible, classes, per_class, context, wanted)
+    found = _of_heads(world, agent, eligible, classes, n_eligible, per_class, context, wanted)
     n_failed = ready.failed_by[world.agent_numbers[agent.id]]
     if found is None and n_failed:  # perhaps it failed at all of the heads, and not behind them
         deeper = per_class + n_failed
-        found = _of_heads(world, agent, eligible, classes, deeper, context, wanted)
-    return found._replace(n_eligible=n_eligible) if found is not None else None
+        found = _of_heads(world, agent, eligible, classes, n_eligible, deeper, context, wanted)
+    return found
 
 
 def _of_heads(  # noqa: PLR0917 - parts of one shortlist
@@ -97,6 +97,7 @@ def _of_heads(  # noqa: PLR0917 - parts of one shortlist
     agent: Agent,
     eligible: Eligible,
     classes: list[ReadyClass],
+    n_eligible: int,
     per_class: int,
     context: Context,
     wanted: Sequence[Watchlist] | None,
@@ -125,7 +126,7 @@ def _of_heads(  # noqa: PLR0917 - parts of one shortlist
         rarity = rarity if keep is None else rarity[keep]
         facts = np.hstack([facts, forecast_facts(world, agent, rows, rarity)])
     first = int(ready.ranks.take(slots).argmin())
-    return Shortlist(ready.numbers.take(slots), facts, len(slots), first)
+    return Shortlist(ready.numbers.take(slots), facts, n_eligible, first)
 
 
 def _watched(ready_class: ReadyClass, wanted: Sequence[Watchlist], n: int) -> NDArray[np.intp]:

@@ -264,6 +264,8 @@ def _is_same_attempt(task: Task, command: CompleteTask) -> bool:
 
 def _is_buried_attempt(world: World, command: CompleteTask) -> bool:
     """Whether the attempt that completed the task is told again after the task was archived."""
+    if command.task_id in world.tasks:
+        return False
     buried = world.tombstones.get(command.task_id)
     return (
         buried is not None and buried.state == "done" and buried.lease_token == command.lease_token
