@@ -9,10 +9,19 @@ Imports nothing of the product: it can be copied into another program.
 """
 
 import asyncio
+import json
 import random
 import time
 import uuid
-from collections.abc import AsyncIterator, Coroutine, Iterable, Mapping
+from collections.abc import (
+    AsyncGenerator,
+    AsyncIterator,
+    Coroutine,
+    Generator,
+    Iterable,
+    Iterator,
+    Mapping,
+)
 from typing import Any, Generic, Literal, Self, TypeVar
 
 import httpx
@@ -27,6 +36,7 @@ BACKOFF_FIRST_S, BACKOFF_MAX_S = 0.1, 5.0
 REQUEST_S = 30.0
 LONG_POLL_S = 50  # proxies and load balancers commonly cut at 60 s
 POLL_SLACK_S = 15.0
+STREAM_S = 45.0  # a quiet stream gives a sign of life every 15 s
 POSITION_HEADER = "X-PM-Position"
 BUSY = frozenset({429, 502, 503, 504})  # come back later, whoever says so
 NOT_FOUND, SERVER_ERROR = 404, 500
@@ -693,6 +703,39 @@ class Client(_Operations[Json]):
     def close(self) -> None:
         self._http.close()
 
+    def tasks(
+        self, agent_id: str, *, project_id: str | None = None, timeout_s: int = LONG_POLL_S
+    ) -> Iterator[Json]:
+        """Every task that is given to an agent, as `AsyncClient.tasks`."""
+        while True:
+            try:
+                claimed = self.wait_for_task(agent_id, project_id=project_id, timeout_s=timeout_s)
+            except ApiError as error:
+                time.sleep(_pause_after(error))
+                continue
+            if claimed.get("outcome") == "assigned":
+                yield claimed
+            elif claimed.get("outcome") == "none":
+                time.sleep(float(claimed.get("retry_after_s") or BACKOFF_MAX_S))
+
+    def events(self, *, agent_id: str | None = None, after: int | None = None) -> Generator[Json]:
+        """Events as they happen, as `AsyncClient.events`."""
+        path, params = _stream_of(agent_id)
+        while True:
+            params |= {} if after is None else {"after": after}
+            try:
+                with self._http.stream("GET", path, params=params, timeout=STREAM_S) as response:
+                    if not response.is_success:
+                        response.read()
+                    _require_stream(response)
+                    for line in response.iter_lines():
+                        event = _event_in(line)
+                        if event is not None:
+                            after = int(event["position"])
+                            yield event
+            except (httpx.TransportError, ApiError) as error:
+                time.sleep(_pause_after(error))
+
     def _perform(self, call: _Call) -> Json:
         while True:
             try:
@@ -755,14 +798,38 @@ class AsyncClient(_Operations[Coroutine[Any, Any, Json]]):
                     agent_id, project_id=project_id, timeout_s=timeout_s
                 )
             except ApiError as error:
-                if error.status not in (0, *BUSY):
-                    raise
-                await asyncio.sleep(random.uniform(0, BACKOFF_MAX_S))
+                await asyncio.sleep(_pause_after(error))
                 continue
             if claimed.get("outcome") == "assigned":
                 yield claimed
             elif claimed.get("outcome") == "none":
                 await asyncio.sleep(float(claimed.get("retry_after_s") or BACKOFF_MAX_S))
+
+    async def events(
+        self, *, agent_id: str | None = None, after: int | None = None
+    ) -> AsyncGenerator[Json]:
+        """Events of the workspace, or of what concerns one agent; it never ends by itself.
+
+        ``after`` is a journal position to begin after; left out, it begins with what comes now.
+        A broken stream is taken up where it was, and nothing is missed; a refusal is raised.
+        """
+        path, params = _stream_of(agent_id)
+        while True:
+            params |= {} if after is None else {"after": after}
+            try:
+                async with self._http.stream(
+                    "GET", path, params=params, timeout=STREAM_S
+                ) as response:
+                    if not response.is_success:
+                        await response.aread()
+                    _require_stream(response)
+                    async for line in response.aiter_lines():
+                        event = _event_in(line)
+                        if event is not None:
+                            after = int(event["position"])
+                            yield event
+            except (httpx.TransportError, ApiError) as error:
+                await asyncio.sleep(_pause_after(error))
 
     async def _perform(self, call: _Call) -> Json:
         while True:
@@ -783,6 +850,36 @@ class AsyncClient(_Operations[Coroutine[Any, Any, Json]]):
                 if answer is not None:
                     return answer
             await asyncio.sleep(call.pause_s)
+
+
+def _pause_after(error: Exception) -> float:
+    """Seconds to wait before going on; a refusal that waiting does not change is raised."""
+    if isinstance(error, ApiError) and error.status not in (0, *BUSY):
+        raise error
+    return random.uniform(0, BACKOFF_MAX_S)
+
+
+def _stream_of(agent_id: str | None) -> tuple[str, Json]:
+    return (f"/v1/agents/{agent_id}/events" if agent_id else "/v1/events"), {}
+
+
+def _require_stream(response: httpx.Response) -> None:
+    """Refuse an answer that is no stream; one from a proxy passes."""
+    if response.is_success:
+        return
+    body = _json_of(response) or {}
+    error = _refusal(response.status_code, body if isinstance(body.get("code"), str) else {})
+    if error.code == "unreachable":
+        error.status = 0
+    raise error
+
+
+def _event_in(line: str) -> Json | None:
+    """Return the event of one line of a stream, if it holds one."""
+    if not line.startswith("data: "):
+        return None
+    event: Json = json.loads(line[len("data: ") :])
+    return event
 
 
 _UNREACHABLE_NEXT = (

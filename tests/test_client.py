@@ -1,12 +1,14 @@
 import asyncio
 import inspect
 import json
+from contextlib import aclosing
 from typing import Any
 
 import httpx
 import pytest
 
 from pm_agent import client as client_module
+from pm_agent.api.operations import OPERATIONS
 from pm_agent.client import ApiError, AsyncClient, Client
 
 STALE = {"code": "stale_lease", "detail": "Task T-1 went on.", "next_step": "Stop.", "status": 409}
@@ -168,8 +170,47 @@ def test_both_clients_have_the_same_operations() -> None:
     def names(kind: type) -> set[str]:
         return {n for n, f in inspect.getmembers(kind, callable) if not n.startswith("_")}
 
-    assert names(AsyncClient) - names(Client) == {"aclose", "tasks"}
+    assert names(AsyncClient) - names(Client) == {"aclose"}
     assert names(Client) - names(AsyncClient) == {"close"}
+    assert {o.name for o in OPERATIONS if not o.streams} - {"get_operation"} <= names(Client)
+
+
+STREAM = 'retry: 2000\n\nid: {0}\nevent: TaskCreated\ndata: {{"position": {0}}}\n\n: alive\n\n'
+
+
+def broken_stream() -> Server:
+    """One that breaks after an event, answers through a proxy, and goes on."""
+    return Server(
+        httpx.Response(200, text=STREAM.format(7)),
+        httpx.Response(404),
+        httpx.Response(200, text=STREAM.format(8)),
+    )
+
+
+async def test_a_broken_stream_is_taken_up_where_it_was(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(client_module, "BACKOFF_MAX_S", 0.001)
+    server = broken_stream()
+    async with (
+        AsyncClient("http://pm", transport=httpx.MockTransport(server)) as client,
+        aclosing(client.events(agent_id="A-ada")) as events,
+    ):
+        heard = [(await anext(events))["position"], (await anext(events))["position"]]
+    assert heard == [7, 8]
+    assert [r.url.query for r in server.requests] == [b"", b"after=7", b"after=7"]
+    server = broken_stream()
+    with Client("http://pm", transport=httpx.MockTransport(server)) as blocking:
+        going = blocking.events()
+        assert [next(going)["position"], next(going)["position"]] == [7, 8]
+        going.close()
+
+
+def test_a_refused_stream_is_raised() -> None:
+    refusal = httpx.Response(403, json={"code": "forbidden", "detail": "No.", "next_step": "-"})
+    with (
+        Client("http://pm", transport=httpx.MockTransport(Server(refusal))) as client,
+        pytest.raises(ApiError, match="forbidden"),
+    ):
+        next(client.events())
 
 
 async def test_the_asynchronous_client_retries_as_well(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -43,6 +43,7 @@ def doctor(data: DataOption = None, as_json: JsonOption = False) -> None:
         _data_folder(settings),
         _journal(settings),
         _port(settings),
+        _exposure(settings),
         _language_model(settings),
         *_flags(),
     ]
@@ -172,6 +173,18 @@ def _language_model(settings: Settings) -> Check:
         return Check("instructions", "fail", "a language model without its key", step)
     found = f"{settings.llm_model}, at most {settings.llm_daily_usd:g} USD a day"
     return Check("instructions", "ok", found)
+
+
+def _exposure(settings: Settings) -> Check:
+    """Say what can be reached from other machines."""
+    is_public = settings.host not in ("127.0.0.1", "::1", "localhost")
+    if settings.ray_address != "local":
+        step = "Ray's ports and HAProxy's statistics are open there: see docs/deployment.md."
+        return Check("exposure", "warn", "a Ray cluster is joined", step)
+    if is_public and settings.tls_cert is None:
+        step = "Set PM_AGENT_TLS_CERT and PM_AGENT_TLS_KEY, or put a proxy with TLS in front."
+        return Check("exposure", "warn", f"{settings.host} is open, without TLS", step)
+    return Check("exposure", "ok", f"{settings.host} with TLS" if is_public else "loopback only")
 
 
 def _flags() -> list[Check]:

@@ -2,6 +2,8 @@ from pathlib import Path
 
 import pytest
 
+from pm_agent.cli.doctor import _exposure
+from pm_agent.settings import Settings
 from tests.cli.conftest import Served, free_port, run, run_json
 
 
@@ -47,3 +49,13 @@ def test_doctor_warns_of_what_makes_it_slow(
     monkeypatch.setenv("PYTHONDONTWRITEBYTECODE", "1")
     found = verdicts(run_json("doctor", "--data", tmp_path))
     assert (found["haproxy"], found["ray flag"], found["bytecode"]) == ("warn", "warn", "warn")
+
+
+def test_it_says_what_other_machines_can_reach(monkeypatch: pytest.MonkeyPatch) -> None:
+    found = []
+    for variables in ({}, {"HOST": "0.0.0.0"}, {"RAY_ADDRESS": "auto"}):  # noqa: S104 - never bound
+        with monkeypatch.context() as patched:
+            for name, value in variables.items():
+                patched.setenv(f"PM_AGENT_{name}", value)
+            found.append(_exposure(Settings()).verdict)
+    assert found == ["ok", "warn", "warn"]

@@ -19,7 +19,7 @@ from pm_agent.cli.serve import CRASHED, running_bare
 from pm_agent.domain.project import CreateProject
 from pm_agent.kernel.types import Decision
 from pm_agent.settings import Settings
-from tests.cli.conftest import PM_AGENT, clean_environment, refused, run, serving
+from tests.cli.conftest import PM_AGENT, Served, clean_environment, refused, run, run_json, serving
 from tests.scenario import a_project
 
 
@@ -202,3 +202,24 @@ def test_a_journal_that_is_not_there_is_told_and_not_made(
 ) -> None:
     refused("start_failed", *command, "--data", tmp_path)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_secrets_are_rotated_and_keys_issued_from_the_command_line(server: Served) -> None:
+    made = run_json(
+        "keys", "issue", "ada", "--scope", "pm:read", "--data", server.data, "--url", server.url
+    )
+    assert made["key"].startswith("pmk_")
+    listed = run_json("keys", "list", "--data", server.data, "--url", server.url)
+    assert made["key_id"] in [one["key_id"] for one in listed["keys"]]
+    rotated = run_json("secrets", "rotate", "--signing", "--data", server.data)
+    assert rotated["version"] == "2"
+    assert rotated["signing_key"]
+    with server.client(made["key"]) as client:
+        client.list_projects()  # the running server reads what was sealed anew
+        token = client.exchange_token()["access_token"]
+    with server.client(token) as client:
+        client.list_projects()
+    newer = run_json("keys", "rotate", made["key_id"], "--data", server.data, "--url", server.url)
+    run_json("keys", "revoke", made["key_id"], "--data", server.data, "--url", server.url)
+    with server.client(newer["key"]) as client:
+        client.list_projects()
