@@ -76,6 +76,7 @@ def _days(n: int) -> Case:
         "events": result.events,
         "wall_s": rounded(result.wall_s),
         "cpu_s": rounded(cpu_s),
+        "deciding_share": rounded(result.deciding_s / result.wall_s),
         "cpu_us_per_event": rounded(cpu_s * 1e6 / result.events),
         "peak_mib": rounded(peak_kib / KIB_PER_MIB),
         "violations": len(result.violations),

@@ -76,6 +76,7 @@ DECIDERS: dict[type[Command], Decider] = {
     assignment.CompleteTask: quality_decide.complete,
     assignment.AcceptCompletion: quality_decide.accept,
     assignment.RejectCompletion: quality_decide.reject,
+    assignment.SubmitCandidate: quality_decide.submit_candidate,
     blocker.ReportBlocker: blockers_decide.report,
     blocker.ResolveBlocker: blockers_decide.resolve,
     blocker.ReportFix: blockers_decide.report_fix,
@@ -120,6 +121,7 @@ DECIDERS: dict[type[Command], Decider] = {
 
 def _alarms(world: World) -> Iterator[Alarm]:
     yield from assignment_react.alarms(world)
+    yield from quality_react.alarms(world)
     yield from backlog_react.alarms(world)
     yield from collaboration_react.alarms(world)
     yield from handoff_react.alarms(world)

@@ -7,6 +7,7 @@ learn what became of them from replies and events.
 
 from collections import Counter, deque
 from collections.abc import Callable, Iterator, Mapping
+from time import perf_counter
 from typing import Any
 
 from pm_agent.bootstrap import ADMIN
@@ -111,7 +112,10 @@ class Simulation:
         self.violations: list[Violation] = []
         self.refusals = Counter[str]()
         self.n_events = 0
+        self.deciding_s = 0.0  # of real time, spent in the engine
         self._coming_min: deque[float] = deque()  # human minutes of tasks that are being created
+        # Completions that were sent, by the lease token they named; and work that is judged now.
+        self.sent: dict[tuple[TaskId, int], Attempt] = {}
         self.handed_in: dict[TaskId, Attempt] = {}
         self.lives = Lives(self)
         self._by_id: dict[AgentId, Worker] = {worker.id: worker for worker in team}
@@ -188,7 +192,9 @@ class Simulation:
 
     def do(self, commands: list[Command]) -> list[Reply]:
         """One step of the engine, and what everybody learns from it."""
+        began_s = perf_counter()
         step = self.engine.step(commands, self.timeline.now_us)
+        self.deciding_s += perf_counter() - began_s
         if self._on_step is not None:
             self._on_step(step)
         told = self._told
@@ -295,8 +301,9 @@ class Simulation:
 
     def _regranted(self, event: Event, data: LeaseRegranted) -> None:
         """Late work is taken: by its old attempt, under a new lease token."""
-        late = self.handed_in[data.task_id]
+        late = self.sent.pop((data.task_id, data.late_token))
         late.token = data.lease_token
+        self.sent[data.task_id, late.token] = late
         self.lives.held[data.task_id] = late
 
     def _released(self, event: Event, data: TaskReleased) -> None:
@@ -326,7 +333,8 @@ class Simulation:
     def _submitted(self, event: Event, data: CompletionSubmitted) -> None:
         project = self.engine.world.tasks[data.task_id].project_id
         policy = self.scenario.projects[self._projects[project]].completion
-        review, luck = self.scenario.review, self.handed_in[data.task_id].luck
+        attempt = self.handed_in[data.task_id] = self.sent.pop((data.task_id, data.lease_token))
+        review, luck = self.scenario.review, attempt.luck
         if policy == "command":
             effect_id = f"RunGate:{event.position}"
             self.timeline.after(round(review.gate_min * MINUTE_US), self._judge, data, effect_id)

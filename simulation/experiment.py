@@ -54,6 +54,7 @@ class Result(msgspec.Struct):
     is_partial: bool
     horizon_h: float  # that was reached
     wall_s: float
+    deciding_s: float  # of it, in the engine; the rest is the driver's
     events: int
     figures: Figures
     refusals: dict[str, int]
@@ -69,6 +70,7 @@ class Result(msgspec.Struct):
             "journal_hash": self.journal_hash,
             "policy": self.policy,
             "wall_s": round(self.wall_s, 3),
+            "deciding_s": round(self.deciding_s, 3),
             "horizon_h": self.horizon_h,
             "partial": self.is_partial,
             "events": self.events,
@@ -164,6 +166,7 @@ def play(
         is_partial=bool(interrupted) and until_us < last_us,
         horizon_h=until_us / HOUR_US,
         wall_s=time.perf_counter() - began_s,
+        deciding_s=simulation.deciding_s,
         events=simulation.n_events,
         figures=figures_of(scenario, simulation.ledger, until_us),
         refusals=dict(simulation.refusals),

@@ -224,7 +224,7 @@ class Lives:
                 summary="done",
                 usage=self._usage(attempt),
             )
-            self._around.handed_in[attempt.task_id] = attempt
+            self._around.sent[attempt.task_id, attempt.token] = attempt
         self._let_go(attempt)
         self._around.do([end, self.wait(attempt.worker)])
 

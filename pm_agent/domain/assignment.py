@@ -125,6 +125,12 @@ class CheckLease(Command, frozen=True, kw_only=True):
     lease_token: int
 
 
+class SubmitCandidate(Command, frozen=True, kw_only=True):
+    """The clock's: hand in kept late work, since the attempt after it has failed."""
+
+    task_id: TaskId
+
+
 class TaskAssigned(EventData, frozen=True, kw_only=True):
     schema_version = 2
     task_id: TaskId

@@ -28,7 +28,7 @@ from hypothesis.stateful import (
 from pm_agent.domain.assignment import CompleteTask, ReportProgress, TaskAssigned
 from pm_agent.domain.envelope import Command
 from pm_agent.domain.hold import LiftHold, PlaceHold
-from pm_agent.domain.task import CancelTask, ReopenTask, UpdateTask
+from pm_agent.domain.task import MAX_KEPT_CANDIDATES, CancelTask, ReopenTask, UpdateTask
 from pm_agent.domain.time import MINUTE_US
 from pm_agent.kernel.types import Reply
 from tests.scenario import (
@@ -83,6 +83,8 @@ class Task(msgspec.Struct):
     last_agent: str = ""  # of the last attempt that ended
     tokens: dict[int, str] = msgspec.field(default_factory=dict)  # lease token → its agent
     lost: set[int] = msgspec.field(default_factory=set)  # tokens of leases that ran out
+    kept: list[int] = msgspec.field(default_factory=list)  # tokens of late work that was kept
+    has_failed: bool = False  # the last attempt, and the task was not reopened since
 
 
 class Machine(RuleBasedStateMachine):
@@ -167,7 +169,7 @@ class Machine(RuleBasedStateMachine):
         )
         if task.state in TERMINAL:
             self.accepted(command)
-            task.state, task.failures = "open", 0
+            task.state, task.failures, task.has_failed = "open", 0, False
         else:
             self.refused(command, "wrong_state")
 
@@ -254,16 +256,35 @@ class Machine(RuleBasedStateMachine):
         if task.state in TERMINAL:
             self.send(command)
             self.require_refused("already_completed")
+            if task.state == "dead_letter":
+                self.keep(task, command.lease_token)
         elif task.holder or missing:
             self.send(command)
             self.require_refused("stale_lease")
+            if task.holder != agent_id:
+                self.keep(task, command.lease_token)
         else:
             self.send(command)
             assert self.scenario.reply.error is None, self.scenario.reply.error
-            task.holds.discard("scheduled")
-            task.lost.discard(command.lease_token)
-            self.lease(task, agent_id)
-            self.submit(task)
+            self.take_late(task, command.lease_token)
+
+    def keep(self, task: Task, token: int) -> None:
+        if token not in task.kept:
+            task.kept = [*task.kept, token][-MAX_KEPT_CANDIDATES:]
+
+    def take_late(self, task: Task, token: int) -> None:
+        task.holds.discard("scheduled")
+        task.lost.discard(token)
+        if token in task.kept:
+            task.kept.remove(token)
+        self.lease(task, task.tokens[token])
+        self.submit(task)
+
+    def take_kept(self, task: Task) -> None:
+        """When an attempt has failed, work that came late meanwhile has its turn."""
+        may_be_taken = task.state in ("open", "blocked") and not task.holder and task.has_failed
+        if task.kept and may_be_taken and all(map(self.is_done, task.dependencies)):
+            self.take_late(task, task.kept[0])
 
     @precondition(lambda self: any(t.state == "in_review" for t in self.tasks.values()))
     @rule(a=numbers, is_good=st.booleans())
@@ -366,6 +387,9 @@ class Machine(RuleBasedStateMachine):
         n = len(self.scenario.journal)
         self.scenario.restart(snapshot_at=None if share is None else max(1, round(share * n)))
         self.began_us = self.scenario.now_us
+        self.scenario.step([])  # the clock has its due, as with a coordinator
+        for task in self.tasks.values():
+            self.take_kept(task)
 
     # -- what holds after each rule -----------------------------------------------------------
 
@@ -455,11 +479,13 @@ class Machine(RuleBasedStateMachine):
             task.last_agent = task.holder
         task.holder = ""
         task.failures += failed
+        task.has_failed = failed
         task.state = "blocked" if state == "open" and task.blockers else state
         if failed and self.scenario.state(task.id) == "dead_letter":
             task.state = "dead_letter"
         elif failed:
             task.holds.add("scheduled")
+            self.take_kept(task)
 
     def kinds_of(self, scope: str, target_id: str) -> set[str]:
         if scope == "task":
@@ -547,4 +573,4 @@ def test_the_model_disagrees_with_a_broken_engine(
 ) -> None:
     build(monkeypatch)
     with pytest.raises((AssertionError, ExceptionGroup)):
-        run(2_500, phases=[Phase.generate])
+        run(20_000, phases=[Phase.generate])

@@ -11,6 +11,7 @@ from pm_agent.domain.assignment import (
     CompletionSubmitted,
     LeaseRegranted,
     RejectCompletion,
+    SubmitCandidate,
 )
 from pm_agent.domain.envelope import NO_USAGE, Body, EventData, Principal
 from pm_agent.domain.errors import (
@@ -23,7 +24,7 @@ from pm_agent.domain.errors import (
 )
 from pm_agent.domain.hold import HoldLifted
 from pm_agent.domain.ids import AgentId
-from pm_agent.domain.task import Attempt, Submission, Task, TaskDeadLettered
+from pm_agent.domain.task import FAILED_OUTCOMES, Attempt, Submission, Task, TaskDeadLettered
 from pm_agent.domain.world import World
 from pm_agent.kernel.caps import after_usage
 from pm_agent.kernel.fencing import lost_attempt, require_lease, require_task
@@ -116,23 +117,66 @@ def _regranted(
     world: World, command: CompleteTask, context: Context, task: Task, lost: Attempt
 ) -> Decision:
     """Give the task back to the agent that did the work, and take it, in one step."""
-    regranted = LeaseRegranted(
-        task_id=task.id,
-        agent_id=lost.agent_id,
-        lease_token=task.lease_token + 1,
-        attempt=task.attempt + 1,
-        late_token=lost.lease_token,
-    )
+    if any(kept.lease_token == lost.lease_token for kept in task.candidates):
+        command = msgspec.structs.replace(command, usage=NO_USAGE)  # counted when it was kept
+    decision = _submitted(world, command, context, lost.agent_id, task.lease_token + 1)
+    decision.events = [*_granted_again(task, lost.agent_id, lost.lease_token), *decision.events]
+    return decision
+
+
+def _granted_again(task: Task, agent_id: AgentId, late_token: int) -> list[EventData]:
     waits = [
         HoldLifted(scope="task", target_id=task.id, kind=hold.kind)
         for hold in task.holds
         if hold.kind == "scheduled"  # the wait before another attempt: none is needed now
     ]
-    if any(kept.lease_token == lost.lease_token for kept in task.candidates):
-        command = msgspec.structs.replace(command, usage=NO_USAGE)  # counted when it was kept
-    decision = _submitted(world, command, context, lost.agent_id, regranted.lease_token)
-    decision.events = [*waits, regranted, *decision.events]
-    return decision
+    regranted = LeaseRegranted(
+        task_id=task.id,
+        agent_id=agent_id,
+        lease_token=task.lease_token + 1,
+        attempt=task.attempt + 1,
+        late_token=late_token,
+    )
+    return [*waits, regranted]
+
+
+def submit_candidate(world: World, command: SubmitCandidate, context: Context) -> Decision:
+    """Hand in late work that was kept, the oldest first: the attempt after it has failed.
+
+    The next agent would only do again what may be done already.
+    """
+    task = world.tasks.get(command.task_id)
+    kept = next((c for c in task.candidates if c.agent_id in world.agents), None) if task else None
+    if task is None or kept is None or not _has_failed(world, task):
+        return Decision(result=_result(command.task_id, "open"))
+    project = world.projects[task.project_id]
+    lease_token = task.lease_token + 1
+    submitted: list[EventData] = [
+        CompletionSubmitted(
+            task_id=task.id,
+            agent_id=kept.agent_id,
+            lease_token=lease_token,
+            summary=kept.summary,
+            evidence=kept.evidence,
+        )
+    ]
+    if project.completion == "auto":
+        submitted.append(
+            CompletionAccepted(task_id=task.id, agent_id=kept.agent_id, lease_token=lease_token)
+        )
+    events = [*_granted_again(task, kept.agent_id, kept.lease_token), *submitted]
+    return Decision(events=events, result=_result(task.id, "in_review"))
+
+
+def _has_failed(world: World, task: Task) -> bool:
+    """Whether the last attempt failed, and nobody has the task or may not have it yet."""
+    return (
+        task.state in ("open", "blocked")
+        and task.id not in world.assignments
+        and not task.waiting_on
+        and task.failures > 0  # not reopened since
+        and task.attempts[-1].outcome in FAILED_OUTCOMES
+    )
 
 
 def _kept(

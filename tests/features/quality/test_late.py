@@ -9,6 +9,7 @@ from pm_agent.domain.assignment import (
     CompletionRejected,
     CompletionSubmitted,
     LeaseRegranted,
+    TaskReleased,
 )
 from pm_agent.domain.envelope import Usage
 from pm_agent.domain.hold import HoldLifted, HoldPlaced
@@ -216,9 +217,49 @@ def test_the_holder_hands_in_first_and_the_candidate_is_over(taken_over: Scenari
     taken_over.when(complete("T-1", 1)).then_refused("already_completed")
 
 
-def test_when_the_holder_fails_the_next_is_told_of_the_candidate(taken_over: Scenario) -> None:
+def test_a_candidate_has_its_turn_when_the_holder_fails(taken_over: Scenario) -> None:
     taken_over.when(complete("T-1", 1, summary="parser works", evidence=WORK))
-    taken_over.given(release("T-1", 2, BOB, reason="failed"))
+    taken_over.when(release("T-1", 2, BOB, reason="failed"))
+    taken_over.then(
+        TaskReleased,
+        HoldPlaced,
+        HoldLifted,
+        LeaseRegranted,
+        CompletionSubmitted,
+        CompletionAccepted,
+    )
+    assert taken_over.state("T-1") == "done"
+    submission = taken_over.task("T-1").submission
+    assert submission is not None
+    assert (submission.agent_id, submission.late_token, submission.evidence) == (ADA, 1, WORK)
+    taken_over.given(complete("T-1", 1))  # sent again: it was taken
+
+
+@pytest.mark.parametrize("restarts", [False, True])
+def test_a_candidate_goes_through_the_gate_when_the_holder_is_lost_or_rejected(
+    empty: Scenario, *, restarts: bool
+) -> None:
+    empty.given(a_project(completion="person"), an_agent(BOB))
+    empty.new_task()
+    lose(empty)
+    empty.after(minutes=6)
+    empty.assigned(BOB)
+    empty.when(complete("T-1", 1, evidence=WORK))
+    empty.given(complete("T-1", 2, BOB))
+    empty.given(reject("T-1", "tests fail"))
+    if restarts:
+        empty.restart()
+        empty.step([])
+    assert empty.state("T-1") == "in_review"
+    assert empty.world.assignments["T-1"].agent_id == ADA
+    empty.given(reject("T-1", "this one, too"))
+    assert (empty.state("T-1"), kept(empty)) == ("open", [])
+
+
+def test_a_candidate_waits_while_the_task_was_only_given_back(taken_over: Scenario) -> None:
+    taken_over.when(complete("T-1", 1, summary="parser works", evidence=WORK))
+    taken_over.given(release("T-1", 2, BOB))
+    assert taken_over.state("T-1") == "open"
     lines = "\n".join(recovery_lines(taken_over.task("T-1"), taken_over.texts))
     for told in (ADA, "task/T-1/a1", "abc123", "parser works"):
         assert told in lines
