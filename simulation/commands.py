@@ -53,6 +53,7 @@ def add_to(app: typer.Typer) -> None:
     app.command("size")(size_command)
     app.command("replay")(replay_command)
     app.command("load")(load_command)
+    app.command("blockers")(blockers_command)
 
 
 def run_command(
@@ -341,3 +342,24 @@ def bar(title: str) -> Iterator[Bar]:
         yield Bar(progress, title)
     finally:
         progress.stop()
+
+
+def blockers_command(
+    *,
+    seeds: Annotated[int, typer.Option(min=2, help="How many, paired.")] = 8,
+    tasks: Annotated[int, typer.Option(min=200, help="Of a run; 15 % meet a blocker.")] = 6_000,
+    person_min: Annotated[
+        float, typer.Option(min=1, help="Median until a person answers, in minutes.")
+    ] = 45,
+    json: Json = False,
+) -> None:
+    """Compare the ladder against blockers with the model's advice alone, and with an oracle."""
+    from simulation.blockers import compare_ladders  # noqa: PLC0415 - only this needs it
+
+    found = compare_ladders(seeds, tasks, person_min=person_min)
+    if json:
+        typer.echo(msgspec.json.format(msgspec.json.encode(found), indent=2).decode())
+        return
+    for name, value in msgspec.structs.asdict(found).items():
+        shown = f"{value.mean:.3f} ± {value.half:.3f}" if hasattr(value, "mean") else value
+        typer.echo(f"{name:24} {shown}")

@@ -28,6 +28,7 @@ BlockerType = Literal[
 ]
 # How a step ended. "superseded": the blocker was resolved otherwise, so nobody knows.
 StepOutcome = Literal["", "worked", "failed", "no_answer", "superseded"]
+SMOOTHING = 8  # the newest answer of a person counts for an eighth
 COUNTED: dict[str, bool] = {"worked": True, "failed": False, "no_answer": False}
 
 
@@ -293,7 +294,7 @@ def _end_step(
         tried = Remedy(step=ended.kind, text=text, by=ended.by)
         credit(world, blocker.case_id, tried, worked=COUNTED[outcome], at_us=at_us)
         if ended.kind == "advice" and outcome == "worked":  # the next time it is a known fix
-            fix = Remedy(step="known_fix", text=ended.text, by=ended.by)
+            fix = Remedy(step="known_fix", text=ended.text, by=ended.by, is_answer=True)
             credit(world, blocker.case_id, fix, worked=True, at_us=at_us)
 
 
@@ -363,8 +364,14 @@ def _count_resolution(world: "World", event: Event, data: BlockerResolved) -> No
         is_helped = blocker.step.kind == "ask_help" and event.principal.startswith("agent:")
         outcome: StepOutcome = "worked" if is_helped else "superseded"
         _end_step(world, blocker, blocker.step.number, outcome, event.at_us)
+    asked = blocker.steps[-1] if blocker.steps else None
+    if asked is not None and asked.kind == "escalate" and event.principal.startswith("person:"):
+        took_us, known_us = event.at_us - asked.at_us, world.tables.person_answer_us
+        world.tables.person_answer_us = (
+            known_us + (took_us - known_us) // SMOOTHING if known_us else max(took_us, 1)
+        )
     if not event.principal.startswith("system:"):
-        fix = Remedy(step="known_fix", text=data.resolution, by=event.principal)
+        fix = Remedy(step="known_fix", text=data.resolution, by=event.principal, is_answer=True)
         credit(world, blocker.case_id, fix, worked=True, at_us=event.at_us)
 
 

@@ -37,18 +37,22 @@ class Remedy(msgspec.Struct, frozen=True, gc=False, kw_only=True, omit_defaults=
     step: StepKind
     text: BodyRef | None = None  # a known fix alone has one
     by: str = ""  # who said it first
+    is_answer: bool = False  # its first outcome is of the blocker that it was the answer to
     tried: int = 0
     worked: int = 0
     recent: int = 0  # newest outcomes as bits, the last one lowest; 1: it worked
     last_us: int = 0
 
     @property
-    def recent_tried(self) -> int:
-        return min(self.tried, WINDOW)
+    def reused_tried(self) -> int:
+        """Newest outcomes, without the one of the blocker that a known fix comes from."""
+        return min(self.tried - self.is_answer, WINDOW)
 
     @property
-    def recent_worked(self) -> int:
-        return self.recent.bit_count()
+    def reused_worked(self) -> int:
+        """How many of these were good."""
+        is_counted = self.tried <= WINDOW and self.is_answer
+        return self.recent.bit_count() - is_counted
 
     @property
     def stopped_working(self) -> bool:

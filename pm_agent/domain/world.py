@@ -105,6 +105,7 @@ class Tables(msgspec.Struct, kw_only=True):
     assignments: dict[TaskId, Assignment] = {}
     blockers: dict[BlockerId, Blocker] = {}
     cases: dict[BlockerId, Case] = {}
+    person_answer_us: int = 0  # how long people take who are asked, smoothed; 0: none answered yet
     tokens: dict[str, AccessToken] = {}
     instructions: dict[TaskId, Instruction] = {}
     # agent id -> kind of task -> how it went
@@ -126,6 +127,7 @@ LATER_TABLES = frozenset(
     {
         "api_keys",
         "cases",
+        "person_answer_us",
         "denied",
         "messages_sent",
         "handoffs_offered",

@@ -57,8 +57,10 @@ class Policy(msgspec.Struct, frozen=True, kw_only=True):
     blocker_try_us: int = 15 * MINUTE_US  # for an agent to say whether something helped
     blocker_retry_us: int = 2 * MINUTE_US  # pause before the first retry; it doubles
     blocker_help_us: int = 20 * MINUTE_US  # for another agent to answer
-    blocker_split_us: int = 45 * MINUTE_US  # what a task split off is expected to take
-    person_answer_us: int = 2 * HOUR_US  # until a person answers, as a rule; what steps save
+    blocker_reassign_us: int = 30 * MINUTE_US  # until another agent has got as far
+    blocker_split_us: int = 90 * MINUTE_US  # what a task split off is expected to take
+    # Until a person answers, which is what steps save; before anybody has (else what was seen).
+    person_answer_us: int = 2 * HOUR_US
     escalate_again_us: int = 30 * MINUTE_US  # then a person is asked again; it doubles
     escalate_max_us: int = DAY_US
     acknowledged_us: int = DAY_US  # how long an acknowledgement holds that back

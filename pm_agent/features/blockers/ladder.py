@@ -22,6 +22,7 @@ from pm_agent.domain.task import Skill, normal_skills
 from pm_agent.domain.time import MINUTE_US
 from pm_agent.domain.world import World
 from pm_agent.features.blockers.memory import (
+    Chance,
     Similar,
     chance_of,
     counts_of,
@@ -39,6 +40,7 @@ AUTOMATIC: dict[BlockerType, tuple[StepKind, ...]] = {
     "other": ("ask_help",),
 }
 MAX_RETRIES = 3
+AGAIN = 0.5  # of the chance, after one of the same kind failed here; judgement
 MAX_FIXES = 2  # known fixes tried against one blocker
 PREREQUISITE = "prerequisite"  # label of a task that was split off; it is not split again
 MAX_DEPTH = 1_000  # tasks looked at for a circle of waiting
@@ -60,14 +62,14 @@ def next_step(world: World, blocker: Blocker, context: Context) -> Choice:
     policy, now_us = context.policy, context.now_us
     similar = similar_cases(world, blocker, now_us)
     if policy.blocker_ladder == "full":
-        for choice in _known(blocker, similar, context):
+        for choice in _known(world, blocker, similar, context):
             return choice
         automatic = list(_automatic(world, blocker, similar, context))
         if automatic:
             return max(automatic, key=lambda one: one[0])[1]
     if policy.blocker_ladder != "person" and not _tried(blocker, "advice"):
         chance = chance_of(world, blocker, similar, "advice")
-        if _is_worth(chance, policy.blocker_try_us, policy):
+        if _is_worth(world, chance, policy.blocker_try_us, policy):
             why = _told(similar, "advice", chance)
             return Choice("advice", now_us + policy.blocker_try_us, why)
     return escalation(blocker, context)
@@ -86,13 +88,17 @@ def escalation(blocker: Blocker, context: Context) -> Choice:
     return Choice("escalate", context.now_us + again_us, why)
 
 
-def _known(blocker: Blocker, similar: list[Similar], context: Context) -> Iterator[Choice]:
+def _known(
+    world: World, blocker: Blocker, similar: list[Similar], context: Context
+) -> Iterator[Choice]:
     """A fix that helped against similar blockers, unless it was tried here already."""
     tried = {step.text for step in blocker.steps if step.kind == "known_fix"}
     if len(tried) >= MAX_FIXES:
         return
-    for fix in known_fixes(similar):
-        is_worth = _is_worth(fix.chance, context.policy.blocker_try_us, context.policy)
+    for fix in known_fixes(world, blocker, similar):
+        # The next known fix often says the same as the one that failed.
+        chance = fix.chance.less(AGAIN ** len(tried))
+        is_worth = _is_worth(world, chance, context.policy.blocker_try_us, context.policy)
         if fix.text not in tried and is_worth:
             why = (
                 f"worked {fix.worked} of {fix.tried} times for similar blockers "
@@ -122,13 +128,14 @@ def _automatic(
             continue
         if kind == "retry":
             n_before = sum(step.kind == "retry" for step in blocker.steps)
+            chance = chance.less(AGAIN**n_before)
             pause_us = policy.blocker_retry_us << n_before
             cost_us = pause_us + policy.blocker_try_us // 2
             is_possible = n_before < MAX_RETRIES
             until_us = now_us + pause_us + policy.blocker_try_us
             why = f"try {n_before + 1} of {MAX_RETRIES}, after a pause; {why}"
         elif kind == "reassign":
-            cost_us = policy.blocker_try_us
+            cost_us = policy.blocker_reassign_us
             is_possible = not _tried(blocker, kind) and can_reassign(world, blocker)
             until_us = now_us
         elif kind == "ask_help":
@@ -139,8 +146,8 @@ def _automatic(
             cost_us = policy.blocker_split_us
             is_possible = not _tried(blocker, kind) and can_split(world, blocker)
             until_us = now_us
-        if is_possible and _is_worth(chance, cost_us, policy):
-            yield chance / cost_us, Choice(kind, until_us, why)
+        if is_possible and _is_worth(world, chance, cost_us, policy):
+            yield chance.hope / cost_us, Choice(kind, until_us, why)
 
 
 def required_skills(world: World, blocker: Blocker) -> tuple[Skill, ...]:
@@ -226,16 +233,16 @@ def _work_us(world: World, task_id: TaskId, policy: Policy) -> int:
     return min(max(2 * estimate_us, policy.budget_min_us), policy.budget_max_us)
 
 
-def _is_worth(chance: float, cost_us: int, policy: Policy) -> bool:
-    return chance * policy.person_answer_us > cost_us
+def _is_worth(world: World, chance: Chance, cost_us: int, policy: Policy) -> bool:
+    return chance.hope * (world.tables.person_answer_us or policy.person_answer_us) > cost_us
 
 
 def _tried(blocker: Blocker, kind: StepKind) -> bool:
     return any(step.kind == kind for step in blocker.steps)
 
 
-def _told(similar: list[Similar], kind: StepKind, chance: float) -> str:
+def _told(similar: list[Similar], kind: StepKind, chance: Chance) -> str:
     tried, worked = counts_of(similar, kind)
     if not tried:
-        return f"not tried yet against such a blocker; expected to help in {chance:.0%}"
-    return f"worked {worked} of {tried} times for similar blockers; expected {chance:.0%}"
+        return f"not tried yet against such a blocker; expected to help in {chance.mean:.0%}"
+    return f"worked {worked} of {tried} times for similar blockers; expected {chance.mean:.0%}"

@@ -6,6 +6,7 @@ is not offered. Where little is known the type's own record stands in, and where
 a guess (`PRIOR`).
 """
 
+from math import sqrt
 from typing import NamedTuple
 
 from pm_agent.domain.blocker import Blocker, BlockerType
@@ -16,13 +17,13 @@ from pm_agent.domain.world import World
 from pm_agent.features.blockers.sketch import similarity
 
 SAME = 0.5  # similarity from which two blockers are one case
-NEAR = 0.25  # from which another case is evidence
+NEAR = 0.35  # from which another case is evidence
 OTHER_PROJECT = 0.5  # weight of its evidence
 MEMORY_US = 60 * DAY_US  # older evidence is none
 # Share of blockers that a remedy resolves before anything is known. Judgement; outcomes outweigh
 # it after a few blockers.
 PRIOR: dict[StepKind, float] = {
-    "known_fix": 0.3,
+    "known_fix": 0.5,
     "wait": 0.8,
     "retry": 0.4,
     "reassign": 0.5,
@@ -31,6 +32,20 @@ PRIOR: dict[StepKind, float] = {
     "advice": 0.3,
 }
 PRIOR_WEIGHT = 2.0  # outcomes that the next wider group counts for
+
+
+OPTIMISM = 0.5  # standard deviations; 0 would never try again what failed twice by bad luck
+
+
+class Chance(NamedTuple):
+    """How likely a step is to help."""
+
+    mean: float
+    hope: float  # higher where little is known: what is never tried is never learned
+
+    def less(self, share: float) -> "Chance":
+        """Return a share of it."""
+        return Chance(self.mean * share, self.hope * share)
 
 
 class Similar(NamedTuple):
@@ -46,7 +61,7 @@ class Fix(NamedTuple):
 
     text: BodyRef
     by: str
-    chance: float
+    chance: Chance
     tried: int
     worked: int
     similarity: float  # of the nearest case that knows it
@@ -80,33 +95,42 @@ def similar_cases(world: World, blocker: Blocker, now_us: int) -> list[Similar]:
     return sorted(found, key=lambda one: -one.weight)
 
 
-def known_fixes(similar: list[Similar]) -> list[Fix]:
-    """Answers that helped against similar blockers and still do, the most promising first."""
+def known_fixes(world: World, blocker: Blocker, similar: list[Similar]) -> list[Fix]:
+    """Answers that helped against similar blockers and still do, the most promising first.
+
+    That an answer ended the blocker it was given for says little about the next one. What counts is
+    how such answers did when they were used again: this one, others of the case, of the type.
+    """
     by_text: dict[BodyRef, list[tuple[Similar, Remedy]]] = {}
     for one in similar:
         for remedy in one.case.remedies:
             if remedy.step == "known_fix" and remedy.text:
                 by_text.setdefault(remedy.text, []).append((one, remedy))
+    in_general = chance_of(world, blocker, similar, "known_fix")
     fixes = []
     for text, known in by_text.items():
         if any(remedy.stopped_working for _, remedy in known):
             continue
-        evidence = [(one.weight, remedy) for one, remedy in known]
+        nearest = max(one.similarity for one, _ in known)
+        again = [(one.weight, remedy) for one, remedy in known]
         fixes.append(
             Fix(
                 text=text,
                 by=known[0][1].by,
-                chance=_chance(evidence, PRIOR["known_fix"]),
+                chance=_chance(again, in_general.mean).less(nearest),
                 tried=sum(remedy.tried for _, remedy in known),
                 worked=sum(remedy.worked for _, remedy in known),
-                similarity=max(one.similarity for one, _ in known),
+                similarity=nearest,
             )
         )
-    return sorted(fixes, key=lambda fix: -fix.chance)
+    return sorted(fixes, key=lambda fix: -fix.chance.hope)
 
 
-def chance_of(world: World, blocker: Blocker, similar: list[Similar], step: StepKind) -> float:
-    """Estimated probability that an automatic step helps against a blocker."""
+def chance_of(world: World, blocker: Blocker, similar: list[Similar], step: StepKind) -> Chance:
+    """How likely a step is to help: its type's record, then similar cases', then its own.
+
+    Each narrower group outweighs the wider one as soon as it has outcomes of its own.
+    """
     of_type = [
         (1.0, remedy)
         for case in world.cases.values()
@@ -114,9 +138,13 @@ def chance_of(world: World, blocker: Blocker, similar: list[Similar], step: Step
         for remedy in case.remedies
         if remedy.step == step
     ]
-    prior = _chance(of_type, PRIOR[step])
-    near = [(s.weight, r) for s in similar for r in s.case.remedies if r.step == step]
-    return _chance(near, prior)
+    others = [s for s in similar if s.case.id != blocker.case_id]
+    own = [s for s in similar if s.case.id == blocker.case_id]
+    chance = _chance(of_type, PRIOR[step])
+    for group in (others, own):
+        evidence = [(s.weight, r) for s in group for r in s.case.remedies if r.step == step]
+        chance = _chance(evidence, chance.mean)
+    return chance
 
 
 def counts_of(similar: list[Similar], step: StepKind) -> tuple[int, int]:
@@ -125,8 +153,10 @@ def counts_of(similar: list[Similar], step: StepKind) -> tuple[int, int]:
     return sum(r.tried for r in known), sum(r.worked for r in known)
 
 
-def _chance(evidence: list[tuple[float, Remedy]], prior: float) -> float:
-    """Mean of the posterior after weighted outcomes, from a prior worth two of them."""
-    tried = sum(weight * remedy.recent_tried for weight, remedy in evidence)
-    worked = sum(weight * remedy.recent_worked for weight, remedy in evidence)
-    return (worked + prior * PRIOR_WEIGHT) / (tried + PRIOR_WEIGHT)
+def _chance(evidence: list[tuple[float, Remedy]], prior: float) -> Chance:
+    """Posterior after weighted outcomes, from a prior worth two of them; beta-distributed."""
+    tried = sum(weight * remedy.reused_tried for weight, remedy in evidence)
+    worked = sum(weight * remedy.reused_worked for weight, remedy in evidence)
+    weight = tried + PRIOR_WEIGHT
+    mean = (worked + prior * PRIOR_WEIGHT) / weight
+    return Chance(mean, mean + OPTIMISM * sqrt(mean * (1 - mean) / (weight + 1)))

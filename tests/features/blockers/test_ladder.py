@@ -21,6 +21,7 @@ from pm_agent.domain.case import MAX_CASES, Case, open_case
 from pm_agent.domain.envelope import SYSTEM, Usage
 from pm_agent.domain.model_call import BY_RULES, ModelCall
 from pm_agent.domain.task import CancelTask, Skill, TaskCreated, TaskUpdated
+from pm_agent.domain.time import HOUR_US, MINUTE_US
 from pm_agent.domain.world import World
 from pm_agent.kernel.effects import AskForAdvice
 from pm_agent.kernel.types import Policy
@@ -49,7 +50,11 @@ DISK_AGAIN = "no space left on device while writing /tmp/build/99"
 
 @pytest.fixture
 def working(team: Scenario) -> Scenario:
-    """A-ada works on T-1."""
+    """A-ada works on T-1; people take half a day, so that all steps are worth their time."""
+    patient = msgspec.structs.replace(
+        team.policy, person_answer_us=12 * HOUR_US, blocker_reassign_us=15 * MINUTE_US
+    )
+    team.policy = team.engine.policy = patient
     team.new_task()
     team.assigned()
     return team
