@@ -564,7 +564,7 @@ OPERATIONS: tuple[Operation, ...] = (
         handler=handlers.project_status,
         idempotent=True,
         help="Call this to see where a project stands: tasks by state, who works on what, open "
-        "blockers, holds and cost.",
+        "blockers, holds and cost, and what keeps work from being done, with the remedy.",
     ),
     Operation(
         name="get_agent_status",

@@ -11,6 +11,7 @@ from pm_agent.domain.ids import AgentId, ProjectId, task_number
 from pm_agent.domain.project import Project
 from pm_agent.domain.time import iso
 from pm_agent.domain.world import World
+from pm_agent.features.backlog.gridlock import Standstill, standstills
 from pm_agent.features.backlog.view import (
     CONCISE_ITEMS,
     MICRO,
@@ -51,6 +52,7 @@ class ProjectStatus(ProjectItem, frozen=True, kw_only=True):
     blockers: list[BlockerView] = field(default_factory=list)
     in_review: list[str] = field(default_factory=list)
     dead_letter: list[str] = field(default_factory=list)
+    standstills: list[Standstill] = field(default_factory=list)  # what keeps it from moving
 
 
 class ProjectList(Result, frozen=True, kw_only=True):
@@ -99,6 +101,7 @@ def project_status(
         blockers=[blocker_view(b, texts) for b in open_blockers(world, identifier)],
         in_review=[t.id for t in leased if t.state == "in_review"],
         dead_letter=_dead_letters(world, identifier),
+        standstills=standstills(world, project),
     )
 
 
