@@ -16,13 +16,13 @@ from numpy.typing import NDArray
 
 from pm_agent.domain.task import Skill, TaskDraft
 from pm_agent.domain.time import DAY_US, HOUR_US
-from simulation.behaviour import FITTED
+from simulation.behaviour import FAMILIES, FITTED
 from simulation.scenario import Graph, Load, Scenario, Tasks
 
 CHUNK = 4_096  # tasks drawn at once
 MAX_ESTIMATE_MIN = 10_000
 # Streams of random numbers: what is drawn from one never shifts another.
-INSTANTS, BURSTS, TASKS, LUCK, TEAM = range(5)
+INSTANTS, BURSTS, TASKS, LUCK, TEAM, LENGTHS = range(6)
 
 _trace = tomllib.loads((FITTED / "azure_code.toml").read_text())
 
@@ -160,15 +160,15 @@ def _works(scenario: Scenario, seed: int) -> Iterator[tuple[int, Work]]:
     for chunk in range(2**31):
         random = stream(seed, TASKS, chunk)
         human_min, estimates = _lengths(tasks, random)
-        columns = zip(
-            human_min,
-            estimates,
+        rest = (
             _choices(random, scenario.tasks.priorities),
             _choices(random, [p.weight for p in scenario.projects]),
             _choices(random, [*shares, max(0.0, 1 - sum(shares))]),
             random.integers(len(tasks.kinds), size=CHUNK).tolist(),
-            strict=True,
         )
+        if tasks.lengths == "metr_families":
+            human_min, estimates = _of_families(tasks, rest[-1], stream(seed, LENGTHS, chunk))
+        columns = zip(human_min, estimates, *rest, strict=True)
         for minutes, estimate, priority, project, skill, kind in columns:
             number += 1
             draft = TaskDraft(
@@ -187,6 +187,21 @@ def _lengths(tasks: Tasks, random: np.random.Generator) -> tuple[list[float], li
     said = human_min * np.exp(tasks.estimate_spread * random.standard_normal(CHUNK))
     estimates = np.clip(np.rint(said), 1, MAX_ESTIMATE_MIN).astype(int)
     return np.maximum(human_min, 0.1).tolist(), estimates.tolist()
+
+
+def _of_families(
+    tasks: Tasks, kinds: list[int], random: np.random.Generator
+) -> tuple[list[float], list[int]]:
+    """As `_lengths`, of tasks drawn from the families: hard ones are worked on as if longer."""
+    said = np.exp(tasks.estimate_spread * random.standard_normal(CHUNK))
+    places = random.random(CHUNK)
+    human_min, estimates = [], []
+    for kind, place, factor in zip(kinds, places, said, strict=True):
+        family = FAMILIES[tasks.kinds[kind]]
+        length, hardness = family[int(place * len(family))]
+        human_min.append(max(hardness, 0.1))
+        estimates.append(int(np.clip(round(length * factor), 1, MAX_ESTIMATE_MIN)))
+    return human_min, estimates
 
 
 def _choices(random: np.random.Generator, weights: Any) -> list[int]:

@@ -29,6 +29,10 @@ _runs = tomllib.loads((FITTED / "metr_runs.toml").read_text())
 AGENTS: Mapping[str, Fitted] = {name: Fitted(**row) for name, row in _runs["agents"].items()}
 SUCCESS_SLOPE: float = _runs["success_slope"]
 DURATION_SLOPE: float = _runs["duration_slope"]
+# Tasks of families of work: human minutes, and those of a usual task that is as hard.
+FAMILIES: Mapping[str, list[tuple[float, float]]] = tomllib.loads(
+    (FITTED / "metr_families.toml").read_text()
+)["families"]
 RESIDUALS: tuple[float, ...] = tuple(_runs["residuals"])
 LOWEST, HIGHEST = 0.005, 0.995  # shares at which the first and the last residual stand
 

@@ -17,7 +17,7 @@ from pm_agent.domain.project import CompletionPolicy
 from pm_agent.features.assignment.learned import POLICY
 from pm_agent.features.assignment.scoring import SCORERS
 from pm_agent.kernel.types import Policy
-from simulation.behaviour import AGENTS
+from simulation.behaviour import AGENTS, FAMILIES
 
 SCENARIOS = Path(__file__).parent / "scenarios"
 DEFAULT = "day"
@@ -76,6 +76,9 @@ class RequiredSkill(Table):
 class Tasks(Table):
     """What tasks are like. `human_min`, how long a person would need, is never told to anybody."""
 
+    # `metr_families`: kinds are families of simulation/fitted/metr_families.toml, with their tasks'
+    # lengths; how hard they really are no estimate tells.
+    lengths: Literal["lognormal", "metr_families"] = "lognormal"
     human_min: Positive = 30  # median
     spread: NotNegative = 1.0  # standard deviation of its natural logarithm
     estimate_spread: NotNegative = 0.5  # by how much estimates are off, in the same unit
@@ -89,6 +92,8 @@ class Tasks(Table):
             raise ValueError("priorities: at least one weight must be above 0")
         if sum(skill.share for skill in self.skills) > 1 + 1e-9:
             raise ValueError("skills: the shares add up to more than 1")
+        if self.lengths == "metr_families" and (unknown := sorted(set(self.kinds) - set(FAMILIES))):
+            raise ValueError(f"kinds: no family {', '.join(unknown)}; {_one_of(FAMILIES)}")
         return self
 
 

@@ -31,6 +31,7 @@ def main() -> None:
     FITTED.mkdir(exist_ok=True)
     runs = pd.read_parquet(data / "metr_runs/runs.parquet")
     (FITTED / "metr_runs.toml").write_text(_behaviour(runs))
+    (FITTED / "metr_families.toml").write_text(_families(runs))
     trace = pd.read_parquet(data / "azure_llm/code.parquet")
     (FITTED / "azure_code.toml").write_text(_bursts(trace))
 
@@ -64,6 +65,47 @@ def _behaviour(runs: Any) -> str:
     for name, ability, pace in zip(names, abilities, paces, strict=True):
         lines.append(f'"{name}" = {{ ability = {ability:.3f}, pace = {pace:.3f} }}')
     return "\n".join(lines) + "\n"
+
+
+def _families(runs: Any) -> str:
+    """Tasks of each family: how long a person needs, and how long they look by agents' success."""
+    runs = runs[~runs.agent.isin(LEFT_OUT) & (runs.human_minutes > 0)].copy()
+    weights = (1 / runs.groupby(["agent", "task_id"]).run_id.transform("size")).to_numpy()
+    names = sorted(runs.agent.unique())
+    agents = runs.agent.map({name: i for i, name in enumerate(names)}).to_numpy()
+    doublings = np.log2(runs.human_minutes.to_numpy())
+    solved = runs.score_binarized.to_numpy()
+    abilities, slope = _success(agents, doublings, solved, weights)
+    logits = abilities[agents] - slope * doublings
+    lines = [
+        "# Tasks of METR's families: [human minutes, minutes of a usual task that is as hard].",
+        "# Made by scripts/simulation/fit_behaviour.py. Hardness is what agents' success tells",
+        "# beyond length, drawn towards none (a standard deviation of one logit).",
+        'source = "METR/eval-analysis-public, data/external/all_runs.jsonl @9c1d4e5 (2025-01-28)"',
+        'licence = "MIT, copyright 2025 METR"',
+        "",
+        "[families]",
+    ]
+    for family, rows in runs.reset_index(drop=True).groupby("task_family"):
+        tasks = []
+        for _, own in rows.groupby("task_id"):
+            at = own.index.to_numpy()
+            easier = _offset(logits[at], solved[at], weights[at])
+            length = float(own.human_minutes.iloc[0])
+            tasks.append([round(length, 2), round(length * 2 ** (-easier / slope), 2)])
+        lines.append(f"{family} = {tasks}")
+    return "\n".join(lines) + "\n"
+
+
+def _offset(logits: Floats, solved: Floats, weights: Floats) -> float:
+    """How much likelier a task is solved than its length says, in logits."""
+
+    def loss(offset: Floats) -> float:
+        shifted = logits + offset[0]
+        losses = np.logaddexp(0, shifted) - solved * shifted
+        return float((weights * losses).sum() + 0.5 * offset[0] ** 2)
+
+    return float(minimize(loss, np.zeros(1)).x[0])
 
 
 def _success(

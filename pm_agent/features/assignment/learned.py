@@ -36,7 +36,7 @@ _F = {name: i for i, name in enumerate(FACT_NAMES)}
 _PRIORITY, _AGE, _UNBLOCKS = _F["priority"], _F["age_h"], _F["n_unblocks"]
 _CRITICAL, _RARITY = _F["critical_path_h"], _F["rarity"]
 
-PRIORITY_WORTH = 2.0  # of one priority class
+PRIORITY_WORTH = 4.0  # of one priority class: with its exponent, twice as much a class
 AGE_H = 24.0  # a task is worth as much again after waiting so long
 UNBLOCKS = 4.0  # the same for so many tasks that wait for it
 CRITICAL_H = 8.0  # and for so long a chain of work behind it
