@@ -102,6 +102,8 @@ class CoordinatorActor:
         return wire.encode(health)
 
     async def stop(self) -> None:
+        if self._following is not None:
+            self._following.cancel()
         if self._loop is not None:
             await self._loop.stop()
 

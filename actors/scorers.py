@@ -70,7 +70,7 @@ class ModelShelf:
             return None
         try:
             found = self.load(model.partition("-")[0])
-        except PMError:
+        except (PMError, ValueError, KeyError):  # not there, damaged, or of another program
             return None
         return found if found.version == version else None  # the same number, another model
 
