@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 from typer.testing import CliRunner
@@ -41,7 +42,7 @@ def test_a_run_leaves_the_journal_that_it_hashes(tmp_path: Path) -> None:
 
 def test_a_learned_policy_decides_and_each_of_its_records_recomputes(models: Path) -> None:
     scorer = scorer_of("learned", models)
-    records = []
+    records: list[Any] = []
     result = run(
         Scenario.of(SMALL),
         seed=7,
