@@ -61,7 +61,7 @@ lock: .venv/.uv ## Move both lock files to the newest versions that pyproject.to
 	echo uv | $(COMPILE) --output-file requirements-uv.lock -
 
 clean: ## Remove .venv, caches and build results
-	rm -rf .venv build dist *.egg-info .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
+	rm -rf .venv build dist *.egg-info .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache .schemathesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 .venv/.uv: requirements-uv.lock
