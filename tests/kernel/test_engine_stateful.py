@@ -30,6 +30,7 @@ from pm_agent.domain.envelope import Command
 from pm_agent.domain.hold import LiftHold, PlaceHold
 from pm_agent.domain.task import MAX_KEPT_CANDIDATES, CancelTask, ReopenTask, UpdateTask
 from pm_agent.domain.time import MINUTE_US
+from pm_agent.kernel.idempotency import KEEP_US
 from pm_agent.kernel.types import Reply
 from tests.scenario import (
     PERSON,
@@ -97,7 +98,8 @@ class Machine(RuleBasedStateMachine):
         self.holds: set[tuple[str, str, str]] = set()  # scope, target, kind; of all but tasks
         self.heard_us: dict[str, int] = {}
         self.began_us = self.scenario.now_us
-        self.sent: list[tuple[Command, Reply, bool]] = []  # and whether it had events
+        # With whether it had events, and when it was sent.
+        self.sent: list[tuple[Command, Reply, bool, int]] = []
 
     @initialize()
     def begin(self) -> None:
@@ -343,8 +345,8 @@ class Machine(RuleBasedStateMachine):
     @rule(a=numbers)
     def ask_again(self, a: int) -> None:
         """The same request gets the same answer, if it had an effect; no second effect."""
-        command, before, had_events = self.sent[-1 - a % min(len(self.sent), 20)]
-        if not had_events:
+        command, before, had_events, at_us = self.sent[-1 - a % min(len(self.sent), 20)]
+        if not had_events or self.scenario.now_us - at_us >= KEEP_US:
             return
         self.hear(command.principal.id)
         self.scenario.when(command)
@@ -515,7 +517,8 @@ class Machine(RuleBasedStateMachine):
 
     def send(self, command: Command) -> None:
         self.scenario.when(command)
-        self.sent.append((command, self.scenario.reply, self.had_effect()))
+        sent = (command, self.scenario.reply, self.had_effect(), self.scenario.now_us)
+        self.sent.append(sent)
 
     def had_effect(self) -> bool:
         return self.scenario.reply.error is None and bool(self.scenario.events)
@@ -545,7 +548,7 @@ def run(n_rules: int, **changes: Any) -> None:
             deadline=None,
             database=None,
             print_blob=True,
-            derandomize=n_rules <= 5_000,  # the long run looks where nobody has looked before
+            derandomize=N_RULES <= 5_000,  # the long run looks where nobody has looked before
             suppress_health_check=list(HealthCheck),
             **changes,
         ),
