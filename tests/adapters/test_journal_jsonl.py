@@ -123,11 +123,8 @@ async def test_a_workspace_moves_between_kinds_of_journals(
     path = tmp_path / "state.jsonl"
     told = await export_workspace(old, "main", path, silent)
     moved = await import_workspace(new, "main", path, silent)
-    assert (moved.events, moved.texts, moved.requests) == (
-        head.position,
-        len(history.texts),
-        len(history.stored_requests),
-    )
+    assert (moved.events, moved.requests) == (head.position, len(history.stored_requests))
+    assert moved.texts >= len(history.texts)  # one that events far apart name goes with each
     assert msgspec.structs.replace(moved, path="") == msgspec.structs.replace(told, path="")
     assert await new.head() == head
     assert await new.read(0, 10_000) == history.journal
