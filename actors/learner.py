@@ -49,8 +49,12 @@ class LearnerActor:
     async def _run(self) -> None:
         while self._settings.learn_every_h:
             await asyncio.sleep(self._settings.learn_every_h * HOUR_S)
-            told = await self.learn()
-            log.info("learned: %s", told)
+            try:
+                told = await self.learn()
+            except Exception:  # whatever it met: the next lesson is not to be missed for it
+                log.exception("learning failed")
+            else:
+                log.info("learned: %s", told)
 
     def _learn(self) -> dict[str, Any]:
         from models.dataset import load_history  # noqa: PLC0415 - pandas is let in by now

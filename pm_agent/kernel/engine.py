@@ -1,8 +1,9 @@
-"""One step = one transaction: commands in order, each seeing the events of those before it.
+"""One step: commands in order, each seeing the events of those before it.
 
-The engine decides and folds in memory; it writes nothing. A driver takes a step's batch to the
-journal and releases the replies only when it is durable. When that fails the engine is thrown away
-and a new one is built from the journal, so memory never runs ahead of the truth.
+The engine decides and folds in memory; it writes nothing. A driver takes the batches of one step or
+several to the journal in one transaction, and releases their replies only when that is durable.
+When it fails the engine is thrown away and a new one is built from the journal: what memory held
+beyond the journal has been shown to nobody.
 """
 
 from collections.abc import Iterable
@@ -23,7 +24,7 @@ from pm_agent.kernel.presence import Offer, Presence
 from pm_agent.kernel.types import Catalog, Context, Decision, ErrorInfo, Policy, Reply
 from pm_agent.ports import EMPTY, Batch, Head, Scorer, StoredEvent, StoredRequest
 
-MAX_BATCH = 256  # commands a step; beyond that the transaction itself becomes the tail
+MAX_BATCH = 256  # commands an append; beyond that the transaction itself becomes the tail
 
 _encode = msgspec.json.encode
 
