@@ -23,7 +23,7 @@ from pyarrow import ArrowException
 from models.errors import ColumnsMissing, FileNotReadable
 from models.grid import FACT_NAMES, MORE_FACTS
 from pm_agent import bootstrap
-from pm_agent.domain.agent import AgentRegistered, Signature
+from pm_agent.domain.agent import AgentRegistered
 from pm_agent.domain.assignment import (
     AssignmentExpired,
     CandidateKept,
@@ -35,13 +35,14 @@ from pm_agent.domain.assignment import (
     TaskAssigned,
     TaskReleased,
 )
+from pm_agent.domain.attempt import FAILED_OUTCOMES
 from pm_agent.domain.blocker import BlockerReported, BlockerResolved
 from pm_agent.domain.decision_record import DecisionRecord
 from pm_agent.domain.envelope import NO_USAGE, EventData, Usage
 from pm_agent.domain.handoff import HandoffAccepted
-from pm_agent.domain.ready_set import ClassKey, ReadyClass
+from pm_agent.domain.ready_set import ReadyClass
+from pm_agent.domain.signature import ClassKey, Signature
 from pm_agent.domain.task import (
-    FAILED_OUTCOMES,
     Task,
     TaskCancelled,
     TaskCreated,
@@ -89,7 +90,7 @@ SCHEMAS: dict[str, dict[str, str]] = {
         "propensity": _FLOAT,
         "n_eligible": _INT,
         "n_candidates": _INT,
-        "label_outcome": _TEXT,  # as `pm_agent.domain.task.AttemptOutcome`; empty: still running
+        "label_outcome": _TEXT,  # as `pm_agent.domain.attempt.AttemptOutcome`; empty: still running
         "label_accepted": _BOOL,  # missing where the work was not judged and did not fail
         "label_ended_at_us": _INT,  # or the instant up to which the journal was read
         "label_duration_min": _FLOAT,  # until the work was handed in, less waits for answers

@@ -25,7 +25,8 @@ from pm_agent.domain.access import IssueToken
 from pm_agent.domain.envelope import DEFAULT_WORKSPACE, SYSTEM, Principal
 from pm_agent.domain.errors import StartError
 from pm_agent.domain.ids import agent_id
-from pm_agent.domain.world import Tables, World
+from pm_agent.domain.tables import Tables
+from pm_agent.domain.world import World
 from pm_agent.features.assignment.scoring import SCORERS
 from pm_agent.kernel import snapshot as snapshots
 from pm_agent.kernel.engine import Engine

@@ -27,8 +27,9 @@ from pm_agent.cli.console import (
 )
 from pm_agent.domain.assignment import TaskAssigned
 from pm_agent.domain.errors import JournalCorrupt, UnknownTask
+from pm_agent.domain.tables import Tables
 from pm_agent.domain.time import iso
-from pm_agent.domain.world import Tables, World
+from pm_agent.domain.world import World
 from pm_agent.features.assignment.scoring import SCORERS
 from pm_agent.features.assignment.view import Explanation, ScorerOf, differences, explain
 from pm_agent.features.backlog.history import DeadLetter, dead_letter, history_refs

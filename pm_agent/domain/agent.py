@@ -8,6 +8,8 @@ from pm_agent.domain.envelope import NO_USAGE, Command, Event, EventData, Usage
 from pm_agent.domain.hold import Hold
 from pm_agent.domain.ids import AgentId, ProjectId, TaskId
 from pm_agent.domain.message import take_from_inbox
+from pm_agent.domain.signature import Signature
+from pm_agent.domain.subscription import drop_subscription
 from pm_agent.domain.task import Skill
 
 if TYPE_CHECKING:
@@ -15,8 +17,6 @@ if TYPE_CHECKING:
 
 AgentKind = Literal["remote", "managed"]
 AgentRole = Literal["worker", "lead"]
-# What decides which classes of tasks an agent may take: its skills and its projects.
-Signature = tuple[tuple[Skill, ...], tuple[ProjectId, ...]]
 
 
 class Agent(msgspec.Struct, frozen=True, gc=False, kw_only=True, omit_defaults=True):
@@ -99,7 +99,7 @@ def _left(world: "World", event: Event, data: AgentLeft) -> None:
     if inbox is not None:
         take_from_inbox(world, data.agent_id, inbox.unread)
     for subscription_id in list(world.watchlists.of_agent.get(data.agent_id, ())):
-        world.drop_subscription(subscription_id)
+        drop_subscription(world, subscription_id)
 
 
 APPLY = {AgentRegistered: _registered, AgentLeft: _left}

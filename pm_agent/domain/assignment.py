@@ -10,12 +10,20 @@ from typing import TYPE_CHECKING, Literal
 
 import msgspec
 
+from pm_agent.domain.attempt import (
+    AttemptOutcome,
+    add_usage,
+    end_attempt,
+    free_agent,
+    make_room,
+)
 from pm_agent.domain.decision_record import DecisionRecord
+from pm_agent.domain.dependency import change_waiting
 from pm_agent.domain.envelope import NO_USAGE, Command, Event, EventData, Usage
 from pm_agent.domain.ids import AgentId, BodyRef, ProjectId, TaskId
+from pm_agent.domain.subscription import note_unanswered
 from pm_agent.domain.task import (
     MAX_KEPT_CANDIDATES,
-    AttemptOutcome,
     Candidate,
     Evidence,
     Submission,
@@ -313,7 +321,7 @@ def _candidate_kept(world: "World", event: Event, data: CandidateKept) -> None:
     kept = Candidate(data.agent_id, data.lease_token, data.summary, event.at_us, data.evidence)
     candidates = (*task.candidates, kept)[-MAX_KEPT_CANDIDATES:]
     world.put_task(msgspec.structs.replace(task, candidates=candidates, version=event.position))
-    world.add_usage(data.task_id, data.agent_id, data.usage)
+    add_usage(world, data.task_id, data.agent_id, data.usage)
 
 
 def _progress(world: "World", event: Event, data: ProgressReported) -> None:
@@ -330,7 +338,7 @@ def _progress(world: "World", event: Event, data: ProgressReported) -> None:
             silence_us=data.silence_us or assignment.silence_us,
         )
     )
-    world.add_usage(data.task_id, data.agent_id, data.usage)
+    add_usage(world, data.task_id, data.agent_id, data.usage)
 
 
 def _submitted(world: "World", event: Event, data: CompletionSubmitted) -> None:
@@ -344,7 +352,7 @@ def _submitted(world: "World", event: Event, data: CompletionSubmitted) -> None:
             usage=assignment.usage.plus(data.usage),
         )
     )
-    world.add_usage(data.task_id, data.agent_id, data.usage)
+    add_usage(world, data.task_id, data.agent_id, data.usage)
     task = world.tasks[data.task_id]
     submission = Submission(
         data.agent_id,
@@ -359,31 +367,31 @@ def _submitted(world: "World", event: Event, data: CompletionSubmitted) -> None:
             task, state="in_review", submission=submission, version=event.position
         )
     )
-    world.free_agent(task.id, data.agent_id)  # waiting for a verdict costs no capacity
-    world.make_room(task.project_id)
+    free_agent(world, task.id, data.agent_id)  # waiting for a verdict costs no capacity
+    make_room(world, task.project_id)
 
 
 def _accepted(world: "World", event: Event, data: CompletionAccepted) -> None:
-    world.end_attempt(event, data.task_id, "completed")
+    end_attempt(world, event, data.task_id, "completed")
     assert world.tasks[data.task_id].state == "done", data.task_id
-    world.change_waiting(data.task_id, -1)
+    change_waiting(world, data.task_id, -1)
 
 
 def _rejected(world: "World", event: Event, data: CompletionRejected) -> None:
-    world.end_attempt(event, data.task_id, "rejected", data.report)
+    end_attempt(world, event, data.task_id, "rejected", data.report)
 
 
 def _released(world: "World", event: Event, data: TaskReleased) -> None:
     outcome: AttemptOutcome = data.reason
-    world.end_attempt(event, data.task_id, outcome, data.note)
+    end_attempt(world, event, data.task_id, outcome, data.note)
 
 
 def _expired(world: "World", event: Event, data: AssignmentExpired) -> None:
     # A waiting agent that never answered did not fail at the task.
     outcome: AttemptOutcome = "released" if data.reason == "unconfirmed" else "expired"
-    world.end_attempt(event, data.task_id, outcome)
+    end_attempt(world, event, data.task_id, outcome)
     if data.reason == "unconfirmed":
-        world.note_unanswered(data.agent_id, event.at_us)
+        note_unanswered(world, data.agent_id, event.at_us)
 
 
 APPLY = {

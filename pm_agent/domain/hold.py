@@ -66,12 +66,29 @@ class HoldLifted(EventData, frozen=True, kw_only=True):
 def _placed(world: "World", event: Event, data: HoldPlaced) -> None:
     hold = Hold(data.kind, event.principal, event.at_us, data.reason, data.until_us)
     kept = tuple(h for h in world.holds_of(data.scope, data.target_id) if h.kind != data.kind)
-    world.put_holds(data.scope, data.target_id, (*kept, hold))
+    _put_holds(world, data.scope, data.target_id, (*kept, hold))
 
 
 def _lifted(world: "World", event: Event, data: HoldLifted) -> None:
     kept = tuple(h for h in world.holds_of(data.scope, data.target_id) if h.kind != data.kind)
-    world.put_holds(data.scope, data.target_id, kept)
+    _put_holds(world, data.scope, data.target_id, kept)
+
+
+def _put_holds(world: "World", scope: Scope, target_id: str, holds: tuple[Hold, ...]) -> None:
+    if scope == "workspace":
+        world.tables.workspace_holds = holds
+        if not holds:
+            world.ready.refresh_project(None)
+    elif scope == "project":
+        world.put_project(msgspec.structs.replace(world.projects[target_id], holds=holds))
+        if not holds:
+            world.ready.refresh_project(target_id)
+    elif scope == "agent":
+        world.put_agent(msgspec.structs.replace(world.agents[target_id], holds=holds))
+        if not holds:
+            world.ready.refresh_project(None)
+    else:
+        world.put_task(msgspec.structs.replace(world.tasks[target_id], holds=holds))
 
 
 def directives_for(world: "World", agent_id: str) -> tuple[str, ...]:

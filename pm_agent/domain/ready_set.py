@@ -14,12 +14,10 @@ import numpy as np
 from numpy.typing import NDArray
 from sortedcontainers import SortedList
 
-from pm_agent.domain.agent import Signature
 from pm_agent.domain.ids import ProjectId, TaskId
-from pm_agent.domain.task import Skill, Task
+from pm_agent.domain.signature import ClassKey, Signature, levels_of, may_take
+from pm_agent.domain.task import Task
 from pm_agent.domain.time import HOUR_US
-
-ClassKey = tuple[ProjectId, tuple[Skill, ...]]
 
 # One priority class is worth this much waiting: a normal task that has waited 4 h longer goes
 # before a high one, so nothing starves.
@@ -58,6 +56,21 @@ def rank_of(task: Task, priority: int | None = None) -> int:
     return task.created_at_us - (priority or task.priority) * AGING_US - behind
 
 
+def row_of(task: Task, kind_number: int, n_unblocks: int, priority: int) -> tuple[float, ...]:
+    """What scoring reads of a task: a row of `COLUMNS`; ``priority`` is the effective one."""
+    return (
+        kind_number,
+        task.estimate_min,
+        task.created_at_us,
+        n_unblocks,
+        task.critical_path_min / 60,
+        len(task.dependencies),
+        priority,
+        task.level,
+        task.failures,
+    )
+
+
 class Head(NamedTuple):
     """The first tasks of a class."""
 
@@ -86,14 +99,7 @@ class ReadyClass:
 
     def admits(self, signature: Signature) -> bool:
         """Whether an agent with these skills and projects may take a task of this class."""
-        return self.is_open_to(levels_of(signature), signature[1])
-
-    def is_open_to(self, levels: dict[str, int], projects: tuple[ProjectId, ...]) -> bool:
-        """As `admits`, for who asks about many classes: with the levels by name of a skill."""
-        project_id, required = self.key
-        if projects and project_id not in projects:
-            return False
-        return all(levels.get(skill.name, 0) >= skill.level for skill in required)
+        return may_take(levels_of(signature), signature[1], self.key)
 
 
 class Eligible:
@@ -201,7 +207,8 @@ class ReadySet:
         known = self._eligible.get(signature)
         if known is None:
             levels, projects = levels_of(signature), signature[1]
-            known = Eligible([c for c in self.classes.values() if c.is_open_to(levels, projects)])
+            classes = [c for c in self.classes.values() if may_take(levels, projects, c.key)]
+            known = Eligible(classes)
             self._eligible[signature] = known
         return known
 
@@ -239,8 +246,3 @@ class ReadySet:
         self.ranks = np.concatenate([self.ranks, np.zeros_like(self.ranks)])
         self.last_agents = np.concatenate([self.last_agents, np.zeros_like(self.last_agents)])
         self._free.extend(range(2 * old - 1, old - 1, -1))
-
-
-def levels_of(signature: Signature) -> dict[str, int]:
-    """Level by name of a skill."""
-    return {skill.name: skill.level for skill in signature[0]}

@@ -12,7 +12,8 @@ from sortedcontainers import SortedList
 
 from pm_agent.domain.envelope import Command, Event, EventData
 from pm_agent.domain.ids import AgentId, BodyRef, ProjectId, SubscriptionId, TaskId
-from pm_agent.domain.ready_set import ClassKey, Entry
+from pm_agent.domain.ready_set import Entry
+from pm_agent.domain.signature import ClassKey
 from pm_agent.domain.task import Task
 
 if TYPE_CHECKING:
@@ -185,28 +186,75 @@ class Watchlists:
             watchlist.remove(task_id)
 
 
+def put_subscription(world: "World", new: Subscription) -> None:
+    """Keep a subscription; of a new one, look at what is ready."""
+    is_new = new.id not in world.subscriptions
+    world.subscriptions[new.id] = new
+    if new.webhook is not None:
+        world.watchlists.idle[new.agent_id] = None
+    if not is_new:
+        return
+    lists = world.watchlists
+    lists.of_agent.setdefault(new.agent_id, {})[new.id] = new.filter
+    if new.webhook is not None:
+        lists.hooked[new.agent_id] = new.id
+    if new.filter not in lists.by_filter:
+        watchlist = lists.by_filter[new.filter] = Watchlist(new.filter)
+        for task_id in world.ready:
+            watchlist.put(world.tasks[task_id], *world.ready.place_of(task_id))
+    world.ready.refresh_project(None)
+
+
+def drop_subscription(world: "World", identifier: SubscriptionId) -> None:
+    """Forget a subscription, and its filter if no other has it."""
+    old = world.subscriptions.pop(identifier)
+    lists = world.watchlists
+    own = lists.of_agent[old.agent_id]
+    del own[identifier]
+    if not own:
+        del lists.of_agent[old.agent_id]
+    if not any(old.filter in filters.values() for filters in lists.of_agent.values()):
+        del lists.by_filter[old.filter]
+    hooks = [s for s in own if world.subscriptions[s].webhook is not None]
+    if hooks:
+        lists.hooked[old.agent_id] = hooks[-1]
+    else:
+        lists.hooked.pop(old.agent_id, None)
+        lists.idle.pop(old.agent_id, None)
+    world.ready.refresh_project(None)  # without any filter the agent is offered everything
+
+
+def note_unanswered(world: "World", agent_id: AgentId, at_us: int) -> None:
+    """A task that was offered came back without a word."""
+    hook = world.watchlists.hooked.get(agent_id)
+    if hook is not None:
+        known = world.subscriptions[hook]
+        put_subscription(world, msgspec.structs.replace(known, unanswered_us=at_us))
+
+
 def _subscribed(world: "World", event: Event, data: Subscribed) -> None:
     world.tables.subscriptions_made = data.number
-    world.put_subscription(
+    put_subscription(
+        world,
         Subscription(
             id=data.subscription_id,
             agent_id=data.agent_id,
             filter=data.filter,
             created_at_us=event.at_us,
             webhook=data.webhook,
-        )
+        ),
     )
 
 
 def _unsubscribed(world: "World", event: Event, data: Unsubscribed) -> None:
-    world.drop_subscription(data.subscription_id)
+    drop_subscription(world, data.subscription_id)
 
 
 def _failed(world: "World", event: Event, data: PushFailed) -> None:
     known = world.subscriptions.get(data.subscription_id)
     if known is not None:
         dead = (*known.dead, DeadPush(data.task_id, event.at_us, data.reason))[-MAX_DEAD_PUSHES:]
-        world.put_subscription(msgspec.structs.replace(known, dead=dead))
+        put_subscription(world, msgspec.structs.replace(known, dead=dead))
 
 
 def _pushed(world: "World", event: Event, data: TaskPushed) -> None:

@@ -5,6 +5,8 @@ from typing import TYPE_CHECKING, Literal
 
 import msgspec
 
+from pm_agent.domain.attempt import FAILED_OUTCOMES, Attempt, end_attempt
+from pm_agent.domain.dependency import change_waiting, link_dependencies
 from pm_agent.domain.envelope import NO_USAGE, Command, Event, EventData, Usage
 from pm_agent.domain.hold import Hold
 from pm_agent.domain.ids import AgentId, BodyRef, ProjectId, TaskId
@@ -16,15 +18,9 @@ if TYPE_CHECKING:
 TaskState = Literal["open", "assigned", "blocked", "in_review", "done", "cancelled", "dead_letter"]
 TERMINAL: frozenset[str] = frozenset({"done", "cancelled", "dead_letter"})
 LEASED: frozenset[str] = frozenset({"assigned", "blocked"})
-AttemptOutcome = Literal[
-    "completed", "rejected", "failed", "released", "blocked", "expired", "stopped", "handed_off"
-]
 PRIORITIES = ("low", "normal", "high", "urgent")  # stored as 0..3
 CLEARED = ""  # in `TaskUpdated.description`: there is none any more
-MAX_KEPT_ATTEMPTS = 10  # older attempts stay in the journal
 MAX_KEPT_CANDIDATES = 5
-# How an attempt fails: its agent said so, its work was rejected, its lease was lost.
-FAILED_OUTCOMES: frozenset[str] = frozenset({"rejected", "failed", "expired"})
 
 
 class Skill(msgspec.Struct, frozen=True, gc=False, order=True):
@@ -60,19 +56,6 @@ class LoggedDecision(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     by: str
     at_us: int
     affects: tuple[TaskId, ...] = ()
-
-
-class Attempt(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
-    """How one assignment ended; the newest one is the recovery note for the next agent."""
-
-    agent_id: AgentId
-    lease_token: int
-    outcome: AttemptOutcome
-    started_at_us: int
-    ended_at_us: int
-    percent: int = 0
-    note: BodyRef | None = None  # the last thing the agent said about its work
-    where: str = ""  # branch or folder of the work
 
 
 class Evidence(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
@@ -160,6 +143,15 @@ class Task(msgspec.Struct, frozen=True, gc=False, kw_only=True, omit_defaults=Tr
         if self.complexity:
             return self.complexity
         return 1 + sum(self.estimate_min > limit for limit in (30, 60, 120, 480))
+
+    @property
+    def failed_last(self) -> AgentId:
+        """Whose attempt failed last; empty: nobody's. One that was only given back did not fail."""
+        if self.failures:
+            for attempt in reversed(self.attempts):
+                if attempt.outcome in FAILED_OUTCOMES:
+                    return attempt.agent_id
+        return ""
 
 
 class Submission(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
@@ -338,7 +330,7 @@ def _created(world: "World", event: Event, data: TaskCreated) -> None:
             created_at_us=event.at_us,
         )
     )
-    world.link_dependencies(data.task_id, (), data.dependencies)
+    link_dependencies(world, data.task_id, (), data.dependencies)
 
 
 def _updated(world: "World", event: Event, data: TaskUpdated) -> None:
@@ -352,13 +344,13 @@ def _updated(world: "World", event: Event, data: TaskUpdated) -> None:
         changes["description"] = None
     if data.dependencies is not None:
         changes["waiting_on"] = world.count_unaccepted(data.dependencies)
-        world.link_dependencies(task.id, task.dependencies, data.dependencies)
+        link_dependencies(world, task.id, task.dependencies, data.dependencies)
     world.put_task(msgspec.structs.replace(task, version=event.position, **changes))
 
 
 def _cancelled(world: "World", event: Event, data: TaskCancelled) -> None:
     task = world.tasks[data.task_id]
-    world.end_attempt(event, task.id, "stopped")
+    end_attempt(world, event, task.id, "stopped")
     _end(world, event, data.task_id, "cancelled")
 
 
@@ -390,7 +382,7 @@ def _reopened(world: "World", event: Event, data: TaskReopened) -> None:
         )
     )
     if was_accepted:
-        world.change_waiting(task.id, +1)
+        change_waiting(world, task.id, +1)
 
 
 def _archived(world: "World", event: Event, data: TaskArchived) -> None:

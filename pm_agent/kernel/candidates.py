@@ -4,7 +4,7 @@ from collections.abc import Container
 
 from pm_agent.domain.agent import Agent
 from pm_agent.domain.ids import AgentId, ProjectId
-from pm_agent.domain.ready_set import levels_of
+from pm_agent.domain.signature import levels_of, may_take
 from pm_agent.domain.task import Skill, Task
 from pm_agent.domain.time import MINUTE_US
 from pm_agent.domain.track_record import NO_RECORD
@@ -18,10 +18,8 @@ HEARD_US = 20 * MINUTE_US
 
 def is_able(agent: Agent, project_id: ProjectId, skills: tuple[Skill, ...]) -> bool:
     """Whether an agent of the team has these skills and works on the project."""
-    if agent.left_at_us or (agent.project_ids and project_id not in agent.project_ids):
-        return False
     levels = levels_of(agent.signature)
-    return all(levels.get(skill.name, 0) >= skill.level for skill in skills)
+    return not agent.left_at_us and may_take(levels, agent.project_ids, (project_id, skills))
 
 
 def best_agents(

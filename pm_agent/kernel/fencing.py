@@ -6,6 +6,7 @@ somebody else holds now. The token is required on every write and compared for e
 
 from pm_agent.domain.agent import Agent
 from pm_agent.domain.assignment import Assignment
+from pm_agent.domain.attempt import Attempt
 from pm_agent.domain.envelope import Principal
 from pm_agent.domain.errors import (
     AlreadyCompleted,
@@ -21,7 +22,7 @@ from pm_agent.domain.errors import (
 )
 from pm_agent.domain.ids import AgentId, ProjectId, TaskId
 from pm_agent.domain.project import Project
-from pm_agent.domain.task import LEASED, Attempt, Task
+from pm_agent.domain.task import LEASED, Task
 from pm_agent.domain.world import World
 
 

@@ -47,6 +47,7 @@ from pm_agent.domain.instruction import InstructionsWritten
 from pm_agent.domain.message import MAX_INBOX, MessagesAcknowledged, MessageSent
 from pm_agent.domain.project import ProjectCreated, ProjectUpdated
 from pm_agent.domain.ready_set import COLUMNS
+from pm_agent.domain.tables import Tables
 from pm_agent.domain.task import (
     LEASED,
     TERMINAL,
@@ -57,7 +58,7 @@ from pm_agent.domain.task import (
     TaskReopened,
     TaskUpdated,
 )
-from pm_agent.domain.world import Tables, World
+from pm_agent.domain.world import World
 from pm_agent.kernel import snapshot as snapshots
 from pm_agent.kernel.chain import is_intact, unseal
 from pm_agent.ports import GENESIS, StoredEvent, StoredSnapshot

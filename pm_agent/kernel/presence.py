@@ -11,8 +11,9 @@ from math import ceil, log
 import msgspec
 from sortedcontainers import SortedList
 
-from pm_agent.domain.agent import Agent, Signature
+from pm_agent.domain.agent import Agent
 from pm_agent.domain.ids import AgentId, ProjectId
+from pm_agent.domain.signature import Signature
 
 
 class Offer(msgspec.Struct, frozen=True, gc=False):

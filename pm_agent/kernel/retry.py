@@ -1,9 +1,10 @@
 """What happens after a failed attempt: wait and try again, or give up and ask a person."""
 
+from pm_agent.domain.attempt import FAILED_OUTCOMES, AttemptOutcome
 from pm_agent.domain.envelope import EventData
 from pm_agent.domain.hold import HoldPlaced
 from pm_agent.domain.ids import AgentId
-from pm_agent.domain.task import FAILED_OUTCOMES, AttemptOutcome, Task, TaskDeadLettered
+from pm_agent.domain.task import Task, TaskDeadLettered
 from pm_agent.kernel.types import Context, Policy
 
 

@@ -15,8 +15,9 @@ from typing import Any
 import msgspec
 
 from pm_agent.domain.ids import ProjectId
+from pm_agent.domain.tables import Tables
 from pm_agent.domain.tombstone import Tombstones
-from pm_agent.domain.world import Tables, World
+from pm_agent.domain.world import World
 from pm_agent.kernel.effects import Effect, Outbox
 from pm_agent.ports import StoredSnapshot
 

@@ -5,7 +5,8 @@ import pytest
 from pm_agent.domain.assignment import ProgressReported
 from pm_agent.domain.envelope import Event
 from pm_agent.domain.project import ProjectCreated
-from pm_agent.domain.world import Tables, World
+from pm_agent.domain.tables import Tables
+from pm_agent.domain.world import World
 from pm_agent.kernel.chain import unseal
 from tests.scenario import Scenario, a_project, an_agent, complete, release
 

@@ -4,9 +4,10 @@ from random import Random
 
 import pytest
 
+from pm_agent.domain.attempt import Attempt, AttemptOutcome
 from pm_agent.domain.envelope import EventData
 from pm_agent.domain.hold import HoldPlaced
-from pm_agent.domain.task import Attempt, AttemptOutcome, Task, TaskDeadLettered
+from pm_agent.domain.task import Task, TaskDeadLettered
 from pm_agent.domain.time import MINUTE_US, SECOND_US
 from pm_agent.features.assignment.scoring import PriorityScorer
 from pm_agent.kernel.presence import Presence

@@ -5,7 +5,8 @@ from typing import get_args, get_origin
 import msgspec
 import pytest
 
-from pm_agent.domain.world import Tables, World
+from pm_agent.domain.tables import Tables
+from pm_agent.domain.world import World
 from pm_agent.kernel import snapshot as snapshots
 from pm_agent.kernel.effects import Outbox
 from pm_agent.kernel.invariants import check_replay, check_world

@@ -23,7 +23,7 @@ from pm_agent.domain.envelope import SYSTEM, Command, EventData
 from pm_agent.domain.errors import CapacityExceeded, PMError, WrongState
 from pm_agent.domain.ids import AgentId, ProjectId
 from pm_agent.domain.project import Project
-from pm_agent.domain.ready_set import ClassKey, levels_of
+from pm_agent.domain.signature import ClassKey, levels_of, may_take
 from pm_agent.domain.task import LEASED, TaskDeadLettered
 from pm_agent.domain.time import DAY_US, SECOND_US, iso
 from pm_agent.domain.world import World
@@ -250,7 +250,7 @@ def _waiting(world: World, keys: Iterable[ClassKey], context: Context) -> Iterat
     queues: list[Iterator[Offer]] = []
     for signature in presence.signatures():
         levels, own = levels_of(signature), signature[1]
-        projects = {c.key[0] for c in classes if c.is_open_to(levels, own)}
+        projects = {c.key[0] for c in classes if may_take(levels, own, c.key)}
         if projects:
             queue = presence.queue(signature, context.now_us)
             queues.append(_wants(world, keys, projects, queue))

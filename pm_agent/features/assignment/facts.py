@@ -12,10 +12,11 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from pm_agent.domain.agent import Agent, Signature
+from pm_agent.domain.agent import Agent
 from pm_agent.domain.envelope import Usage
 from pm_agent.domain.ids import ProjectId, TaskId, task_id
-from pm_agent.domain.ready_set import COLUMNS, Eligible, ReadyClass, levels_of
+from pm_agent.domain.ready_set import COLUMNS, Eligible, ReadyClass
+from pm_agent.domain.signature import Signature, levels_of
 from pm_agent.domain.subscription import Watchlist
 from pm_agent.domain.time import HOUR_US, MINUTE_US
 from pm_agent.domain.world import World

@@ -13,6 +13,7 @@ from pm_agent.domain.assignment import (
     RejectCompletion,
     SubmitCandidate,
 )
+from pm_agent.domain.attempt import FAILED_OUTCOMES, Attempt
 from pm_agent.domain.envelope import NO_USAGE, Body, EventData, Principal
 from pm_agent.domain.errors import (
     AlreadyCompleted,
@@ -24,7 +25,7 @@ from pm_agent.domain.errors import (
 )
 from pm_agent.domain.hold import HoldLifted
 from pm_agent.domain.ids import AgentId
-from pm_agent.domain.task import FAILED_OUTCOMES, Attempt, Submission, Task, TaskDeadLettered
+from pm_agent.domain.task import Submission, Task, TaskDeadLettered
 from pm_agent.domain.world import World
 from pm_agent.kernel.caps import after_usage
 from pm_agent.kernel.fencing import lost_attempt, require_lease, require_task
