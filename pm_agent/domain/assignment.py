@@ -45,7 +45,8 @@ class Assignment(msgspec.Struct, frozen=True, gc=False, kw_only=True, omit_defau
     heard_at_us: int  # last journaled word about this task
     silence_us: int
     budget_us: int
-    is_offered: bool = False  # given to a waiting agent that has not answered yet
+    is_offered: bool = False  # given to an agent that waited and has said nothing about it yet
+    confirm_us: int = 0  # how long its first sign of life may take; 0: as `Policy` says
     percent: int = 0
     note: BodyRef | None = None
     where: str = ""
@@ -76,6 +77,13 @@ class WaitForTask(Command, frozen=True, kw_only=True):
 
     def lasting(self) -> "WaitForTask":
         return msgspec.structs.replace(self, until_us=0)
+
+
+class FetchTask(Command, frozen=True, kw_only=True):
+    """What a parked wait was given. The server asks, so it is no sign of life of the agent."""
+
+    is_sign_of_life = False
+    agent_id: AgentId
 
 
 class WithdrawOffer(Command, frozen=True, kw_only=True):
@@ -148,7 +156,8 @@ class TaskAssigned(EventData, frozen=True, kw_only=True):
     silence_us: int
     budget_us: int
     decision: DecisionRecord
-    is_offered: bool = False
+    is_offered: bool = False  # it wakes an agent that waits
+    confirm_us: int = 0  # the agent waited: how long its first sign of life may take
     reserved: Usage = NO_USAGE
     is_earned: bool = False  # whether ``silence_us`` is more than any agent gets, by its own habit
 
@@ -269,7 +278,8 @@ def _assigned(world: "World", event: Event, data: TaskAssigned) -> None:
             heard_at_us=event.at_us,
             silence_us=data.silence_us,
             budget_us=data.budget_us,
-            is_offered=data.is_offered,
+            is_offered=data.is_offered or data.confirm_us > 0,
+            confirm_us=data.confirm_us,
             reserved=data.reserved,
             decided_at=event.position,
         )

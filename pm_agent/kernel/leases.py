@@ -106,6 +106,18 @@ def silence_allowance_us(
     return min(max(wanted_us, policy.request_silence_us), policy.request_silence_max_us)
 
 
+def confirm_us(policy: Policy, silence_us: int, *, speaks_soon: bool) -> int:
+    """How long the first sign of life may take of an agent that was given a task while it waited.
+
+    Soon for one that heartbeats, and for one that is pushed to. Any other may be told to confirm
+    and begin to work all the same, so it has longer, and in any case until its lease would be
+    quiet: as long as its own habit says.
+    """
+    if speaks_soon:
+        return min(policy.confirm_us, silence_us)
+    return max(min(policy.confirm_silent_us, silence_us), silence_us // QUIET_SHARE)
+
+
 def attempt_budget_us(policy: Policy, estimate_min: int) -> int:
     """How long a task may be silent: twice a pessimistic duration, between 30 min and 4 h.
 

@@ -23,6 +23,7 @@ class Offer(msgspec.Struct, frozen=True, gc=False):
     since_us: int
     until_us: int
     project_id: ProjectId | None = None
+    is_pushed: bool = False  # it stands for a stream or a webhook, and not for the agent's own wait
 
 
 class Signs(msgspec.Struct, frozen=True):

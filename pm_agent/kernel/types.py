@@ -32,8 +32,11 @@ class Policy(msgspec.Struct, frozen=True, kw_only=True):
     max_declared_silence_us: int = 120 * MINUTE_US
     budget_min_us: int = 30 * MINUTE_US
     budget_max_us: int = 4 * HOUR_US
-    # A task given to a waiting agent must be answered: a waiter that vanished keeps it no longer.
+    # A task given to an agent that waits must be answered: one that vanished keeps it no longer.
+    # Who heartbeats does so by itself, and who is pushed to can answer at once. One that only
+    # speaks MCP may start to work in silence: first words after 4 minutes and more were measured.
     confirm_us: int = 60 * SECOND_US
+    confirm_silent_us: int = 10 * MINUTE_US
     # An agent may name the address of a webhook: by default none that only the server can reach.
     webhooks_to_private_addresses: bool = False
     # Poison: a task that takes agents down or that they give up is not tried for ever. Two agents

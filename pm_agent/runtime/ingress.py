@@ -19,7 +19,13 @@ import msgspec
 
 from pm_agent.domain.access import NoteKeysUsed, NoteRefusals, Refusals
 from pm_agent.domain.agent import RegisterAgent
-from pm_agent.domain.assignment import ClaimTask, TaskAssigned, WaitForTask, WithdrawOffer
+from pm_agent.domain.assignment import (
+    ClaimTask,
+    FetchTask,
+    TaskAssigned,
+    WaitForTask,
+    WithdrawOffer,
+)
 from pm_agent.domain.envelope import SYSTEM, Command, Event, Principal
 from pm_agent.domain.errors import (
     HandingOver,
@@ -344,9 +350,9 @@ class Ingress:
     async def wait_for_task(self, command: WaitForTask) -> Reply:
         """Claim, or park until a task is offered, the time is up or the caller goes away.
 
-        The task that wakes a waiter is leased to it already; claiming again fetches that lease, and
-        is the sign of life that confirms it. A waiter that vanished leaves the lease unconfirmed,
-        and it ends within a minute.
+        The task that wakes a waiter is leased to it already, and fetched here. That is no sign of
+        life: the connection may be dead and nobody has been told. The agent confirms by its next
+        call; one that has vanished leaves the lease unconfirmed, and the task is free again.
         """
         left_us = command.until_us - self.clock.now_us()
         early_us = int(left_us * self._random.uniform(0, WAIT_JITTER))
@@ -357,11 +363,10 @@ class Ingress:
                 break
         if wake != "offered":
             return reply
-        fetch = ClaimTask(
+        fetch = FetchTask(
             request_id=f"{command.request_id}:woken",
             principal=command.principal,
             agent_id=command.agent_id,
-            project_id=command.project_id,
         )
         return await self._send(fetch)  # also while handing over: it is leased already
 

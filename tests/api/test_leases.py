@@ -1,5 +1,6 @@
 """Leases over the wire: what a silent agent's task looks like, and work that comes too late."""
 
+import asyncio
 from typing import Any
 
 import pytest
@@ -137,3 +138,34 @@ async def test_states_are_left_out_while_the_coordinator_is_away(
     assert shown.json()["assignment"]["agent_id"] == agent_id
     assert "lease_state" not in shown.json()["assignment"]
     monkeypatch.undo()
+
+
+async def woken(stack: Stack) -> tuple[str, dict[str, Any]]:
+    """A-ada waits on a parked connection until a task comes; returns her token and the claim."""
+    await stack.project()
+    ada, token = await stack.agent("Ada")
+    waiting = asyncio.create_task(stack.ok("POST", f"/v1/agents/{ada}/wait", token, json={}))
+    await stack.until(lambda: ada in stack.loop.engine.presence.offers)
+    await stack.task()
+    return token, await waiting
+
+
+async def test_a_waiter_that_died_with_its_reply_keeps_no_task(stack: Stack, hands: Hands) -> None:
+    _, claimed = await woken(stack)
+    assert claimed["confirm_by"] < claimed["lease_until"]
+    await later(stack, hands, minutes=9)
+    assert (await stack.ok("GET", "/v1/tasks/T-1/context"))["state"] == "assigned"
+    await later(stack, hands, minutes=1.1)
+    bob, bobs = await stack.agent("Bob")
+    assert (await stack.claim(bob, bobs))["task_id"] == "T-1"
+    context = await stack.ok("GET", "/v1/tasks/T-1/context")
+    assert [attempt["outcome"] for attempt in context["attempts"]] == ["released"]
+
+
+async def test_a_look_at_the_task_is_word_enough(stack: Stack, hands: Hands) -> None:
+    token, claimed = await woken(stack)
+    hands.ahead_us += MINUTE_US
+    await stack.ok("GET", "/v1/tasks/T-1/context", token)
+    await later(stack, hands, minutes=15)
+    body = {"lease_token": claimed["lease_token"], "summary": "Done after long thought."}
+    await stack.ok("POST", "/v1/tasks/T-1/complete", token, json=body)

@@ -250,7 +250,8 @@ async def test_a_parked_waiter_is_woken_by_a_new_task_and_fetches_its_lease() ->
         assert ingress.n_parked == 0
         held = line.engine.world.assignments["T-1"]
         assert held.agent_id == ADA
-        assert not held.is_offered or line.engine.presence.heard_at(ADA) >= held.granted_at_us
+        assert held.is_offered  # the connection may be dead: nobody has confirmed it
+        assert line.engine.presence.heard_at(ADA) < held.granted_at_us
 
 
 async def test_a_task_that_is_there_is_given_without_parking() -> None:

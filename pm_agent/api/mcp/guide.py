@@ -8,7 +8,9 @@ progress, report a blocker, complete a task, hand work over. It gives you tasks 
 makes sure that nobody else works on yours.
 1. register_agent once, with your name and skills.
 2. wait_for_task (or request_next_task). With outcome 'waiting' call it again.
-3. Work on the task. Keep its task_id and lease_token: every write about it needs both.
+3. Keep the task's task_id and lease_token: every write about it needs both. With confirm_by in \
+the result, first report_task_progress with percent 0: the task waits for your word until then. \
+Work on it.
 4. report_task_progress at milestones, at least every 10 minutes; say where the work is.
 5. Stuck? report_blocker. A choice that others need to know of? log_decision.
 6. complete_task with a summary and evidence, then go on with 2. Cannot finish? release_task.
@@ -27,6 +29,10 @@ GUIDE = f"""\
 A task you got is leased to you. Its `lease_token` rises with every lease, so that a late write of
 somebody who lost the task is refused. Every call of yours is a sign of life; `lease_until` says how
 long you may be silent. Before a long build say `expect_silence_s` in `report_task_progress`.
+
+A task that came while you waited may have come to nobody: your connection may have been dead. So it
+is yours for good with your first call after it, whatever that is, and goes to somebody else when
+there is none until `confirm_by`.
 
 When the lease was lost all the same, hand finished work in: `complete_task` takes it while nobody
 else has the task, and keeps it for whoever has it otherwise.

@@ -11,6 +11,7 @@ from pm_agent.domain.assignment import (
     CheckLease,
     ClaimTask,
     ExpiryReason,
+    FetchTask,
     LeaseSuspected,
     ReleaseTask,
     TaskAssigned,
@@ -36,6 +37,7 @@ from pm_agent.kernel.leases import (
     LeaseClock,
     attempt_budget_us,
     clocks_of,
+    confirm_us,
     lease_until_us,
     silence_allowance_us,
 )
@@ -57,6 +59,7 @@ class ClaimResult(Result, frozen=True, kw_only=True):
     lease_token: int = 0
     attempt: int = 0
     lease_until: str = ""
+    confirm_by: str = ""  # make any call by then: the task was given while you waited
     policy: str = ""
     reason: str = ""
     retry_after_s: int = 0
@@ -71,17 +74,13 @@ class ReleaseResult(Result, frozen=True, kw_only=True):
 
 def claim(world: World, command: ClaimTask, context: Context) -> Decision:
     """Give the agent its best task now, or say why there is none."""
-    return _claim(
-        world, command, context, is_pushed=command.is_offered, is_offered=command.is_offered
-    )
+    return _claim(world, command, context, waits=command.is_offered)
 
 
-def _claim(
-    world: World, command: ClaimTask, context: Context, *, is_pushed: bool, is_offered: bool
-) -> Decision:
+def _claim(world: World, command: ClaimTask, context: Context, *, waits: bool) -> Decision:
     """Give the agent a task.
 
-    What is pushed must be what the agent watches for; what is offered, it must confirm.
+    One that waits gets what it watches for alone, and must confirm: it may be gone by now.
     """
     require_self(command.principal, command.agent_id)
     agent = require_member(world, command.agent_id)
@@ -95,16 +94,17 @@ def _claim(
     _require_capacity(agent)
     if world.tables.workspace_holds or agent.holds:
         return Decision(result=_nothing(world, agent, "on_hold", context))
-    wanted = world.watchlists.wanted_by(agent.id) if is_pushed else None
+    wanted = world.watchlists.wanted_by(agent.id) if waits else None
     found = shortlist(world, agent, command.project_id, context, wanted)
     if found is None:
         return Decision(result=_nothing(world, agent, "no_ready_task", context))
-    record = command.match if command.principal.kind == "system" else None
+    is_system = command.principal.kind == "system"
+    record = command.match if is_system else None
     if record is None:
         record = _picked(agent, found, context)
     elif record.chosen_number not in found.numbers:  # its project is full, or has no budget left
         return Decision(result=_nothing(world, agent, "match_not_possible", context))
-    event = _assign(world, agent, record, context, is_offered=is_offered)
+    event = _assign(world, agent, record, context, by_system=is_system, waits=waits)
     result = ClaimResult(
         outcome="assigned",
         task_id=event.task_id,
@@ -113,6 +113,7 @@ def _claim(
         lease_until=iso(
             lease_until_us(event.silence_us, event.budget_us, context.now_us, context.now_us)
         ),
+        confirm_by=iso(context.now_us + event.confirm_us) if event.confirm_us else "",
         policy=event.decision.version,
     )
     return Decision(events=[event], result=result, withdraw=agent.id)
@@ -121,7 +122,7 @@ def _claim(
 def wait(world: World, command: WaitForTask, context: Context) -> Decision:
     """As a claim of what the agent watches for, but leave a standing offer when there is nothing.
 
-    The system waits for agents that are reached by a stream or a webhook; they have yet to confirm.
+    The system waits for agents that are reached by a stream or a webhook.
     """
     now = ClaimTask(
         request_id=command.request_id,
@@ -129,8 +130,7 @@ def wait(world: World, command: WaitForTask, context: Context) -> Decision:
         agent_id=command.agent_id,
         project_id=command.project_id,
     )
-    is_offered = command.principal.kind == "system"
-    decision = _claim(world, now, context, is_pushed=True, is_offered=is_offered)
+    decision = _claim(world, now, context, waits=True)
     result = decision.result
     assert isinstance(result, ClaimResult)
     if result.outcome == "assigned":
@@ -142,11 +142,22 @@ def wait(world: World, command: WaitForTask, context: Context) -> Decision:
     until_us = command.until_us
     if before is not None and command.agent_id in world.watchlists.hooked:
         until_us = max(until_us, before.until_us)  # a poll that ends does not end the webhook
-    offer = Offer(command.agent_id, since_us, until_us, command.project_id)
+    is_pushed = command.principal.kind == "system"
+    offer = Offer(command.agent_id, since_us, until_us, command.project_id, is_pushed)
     waiting = ClaimResult(
         outcome="waiting", reason=result.reason, retry_after_s=result.retry_after_s
     )
     return Decision(result=waiting, offer=offer)
+
+
+def fetch(world: World, command: FetchTask, context: Context) -> Decision:
+    """Tell what was given to an agent whose wait is parked."""
+    require_self(command.principal, command.agent_id)
+    agent = require_member(world, command.agent_id)
+    given = _unanswered(world, agent)
+    if given is None:
+        return Decision(result=_nothing(world, agent, "no_longer_waiting", context))
+    return Decision(result=_assigned_result(given, context))
 
 
 def withdraw(world: World, command: WithdrawOffer, context: Context) -> Decision:
@@ -326,10 +337,10 @@ def check_lease(world: World, command: CheckLease, context: Context) -> Decision
     clocks = clocks_of(assignment, task.state, context.presence)
     told = [clock.told_by(context.now_us) for clock in clocks]
     heard_us = max(context.presence.heard_at(assignment.agent_id), assignment.heard_at_us)
+    started_us = context.presence.started_us
     ends: list[tuple[int, ExpiryReason]] = [(clock.lost_us, clock.reason) for clock in told]
-    granted_us = max(assignment.granted_at_us, context.presence.started_us)
-    if assignment.is_offered and heard_us <= granted_us:
-        ends.append((granted_us + context.policy.confirm_us, "unconfirmed"))
+    if assignment.is_offered and heard_us <= max(assignment.granted_at_us, started_us):
+        ends.append((_confirmed_by_us(assignment, context), "unconfirmed"))
     end_us, reason = min(ends)
     if context.now_us < end_us:
         suspected = [
@@ -376,7 +387,13 @@ def _picked(agent: Agent, found: Shortlist, context: Context) -> DecisionRecord:
 
 
 def _assign(
-    world: World, agent: Agent, record: DecisionRecord, context: Context, *, is_offered: bool
+    world: World,
+    agent: Agent,
+    record: DecisionRecord,
+    context: Context,
+    *,
+    by_system: bool,
+    waits: bool,
 ) -> TaskAssigned:
     policy = context.policy
     task = world.tasks[record.chosen_id]
@@ -395,10 +412,31 @@ def _assign(
         silence_us=silence_us,
         budget_us=attempt_budget_us(policy, task.estimate_min),
         decision=record,
-        is_offered=is_offered,
+        is_offered=by_system,
+        confirm_us=_window_us(agent, silence_us, context, by_system=by_system) if waits else 0,
         reserved=predicted_usage(policy, task.estimate_min),
         is_earned=not agent.sends_heartbeats and silence_us > policy.request_silence_us,
     )
+
+
+def _window_us(agent: Agent, silence_us: int, context: Context, *, by_system: bool) -> int:
+    """How long the first sign of life may take of an agent that waits."""
+    standing = context.presence.offers.get(agent.id)
+    is_pushed = by_system and (standing is None or standing.is_pushed)
+    speaks_soon = agent.sends_heartbeats or is_pushed
+    return confirm_us(context.policy, silence_us, speaks_soon=speaks_soon)
+
+
+def _confirmed_by_us(held: Assignment, context: Context) -> int:
+    """Instant until which the first sign of life is waited for.
+
+    It leaves no event, and is forgotten when the coordinator is replaced: then nobody who may have
+    given it loses a task before a whole silence is over.
+    """
+    started_us = context.presence.started_us
+    if held.granted_at_us < started_us:
+        return started_us + held.silence_us
+    return held.granted_at_us + (held.confirm_us or context.policy.confirm_us)
 
 
 def _unanswered(world: World, agent: Agent) -> Assignment | None:
@@ -417,6 +455,7 @@ def _assigned_result(held: Assignment, context: Context) -> ClaimResult:
         lease_until=iso(
             lease_until_us(held.silence_us, held.budget_us, context.now_us, held.heard_at_us)
         ),
+        confirm_by=iso(_confirmed_by_us(held, context)),
         policy=context.scorer.version,
     )
 

@@ -4,7 +4,7 @@ import random
 
 import pytest
 
-from pm_agent.domain.assignment import AssignmentExpired, TaskAssigned, TaskReleased, WithdrawOffer
+from pm_agent.domain.assignment import TaskAssigned, TaskReleased, WithdrawOffer
 from pm_agent.domain.envelope import Usage
 from pm_agent.domain.hold import HoldLifted, HoldPlaced
 from pm_agent.domain.project import UpdateProject
@@ -24,6 +24,7 @@ from tests.scenario import (
     an_import,
     claim,
     complete,
+    fetch,
     lift_hold,
     of_person,
     place_hold,
@@ -381,17 +382,18 @@ def test_an_offered_task_is_given_again_to_the_agent_that_asks_again(team: Scena
     assert team.state(task) == "assigned"
 
 
-def test_an_offered_task_that_nobody_confirms_is_free_after_a_minute_without_a_failure(
-    team: Scenario,
-) -> None:
+def test_a_fetched_task_is_told_and_not_confirmed(team: Scenario) -> None:
     team.given(wait(ADA, until(team)))
     team.after(seconds=1)
     task = team.new_task()
-    team.after(seconds=59).then()
-    team.after(seconds=2).then(AssignmentExpired)
-    assert team.of_kind(AssignmentExpired)[0].reason == "unconfirmed"
-    assert team.task(task).failures == 0
-    assert task in team.world.ready
+    heard_us = team.engine.presence.heard_at(ADA)
+    team.after(seconds=1)
+    team.when(fetch()).then()
+    assert (team.result["task_id"], team.result["lease_token"]) == (task, 1)
+    assert team.engine.presence.heard_at(ADA) == heard_us
+    team.given(progress(task, 1))
+    team.when(fetch()).then()
+    assert team.result["reason"] == "no_longer_waiting"
 
 
 def test_a_word_about_the_task_confirms_the_offer(team: Scenario) -> None:

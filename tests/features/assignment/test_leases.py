@@ -1,5 +1,7 @@
 """How a lease goes from live to quiet, suspect and lost, and what brings it back."""
 
+from collections.abc import Callable
+
 import pytest
 
 from pm_agent.domain.assignment import (
@@ -365,12 +367,74 @@ def test_after_a_recovery_an_unanswered_offer_is_given_again_or_runs_out(team: S
     team.after(minutes=10).then()
 
 
-def test_an_offer_that_nobody_answers_ends_without_a_suspicion(team: Scenario) -> None:
-    team.given(wait(ADA, team.now_us + 10 * MINUTE_US))
-    team.after(seconds=1)
-    team.new_task()
-    team.after(minutes=2).then(AssignmentExpired)
-    assert expiry(team) == "unconfirmed"
+# -- what an agent is given while it waits ---------------------------------------------------------
+
+
+def is_woken(scenario: Scenario) -> None:
+    """A-ada waits, and T-1 wakes her."""
+    scenario.given(wait(ADA, scenario.now_us + 10 * MINUTE_US))
+    scenario.after(seconds=1)
+    scenario.new_task(estimate_min=LONG_MIN)
+
+
+def is_answered_at_once(scenario: Scenario) -> None:
+    """T-1 is there when A-ada comes to wait."""
+    scenario.new_task(estimate_min=LONG_MIN)
+    scenario.given(wait(ADA, scenario.now_us + 10 * MINUTE_US))
+
+
+given_while_waiting = pytest.mark.parametrize("gets", [is_woken, is_answered_at_once])
+
+
+@given_while_waiting
+@pytest.mark.parametrize(("beats", "seconds"), [(True, 60), (False, 600)])
+def test_a_waiter_that_vanished_gives_its_task_back_without_a_suspicion_or_a_failure(
+    empty: Scenario, gets: Callable[[Scenario], None], *, beats: bool, seconds: int
+) -> None:
+    empty.given(a_project(), an_agent(sends_heartbeats=beats))
+    gets(empty)
+    empty.after(seconds=seconds - 1).then()
+    empty.after(seconds=2).then(AssignmentExpired)
+    assert expiry(empty) == "unconfirmed"
+    assert empty.task("T-1").failures == 0
+    assert "T-1" in empty.world.ready
+
+
+@given_while_waiting
+def test_any_word_in_time_confirms_and_the_whole_silence_is_allowed_again(
+    team: Scenario, gets: Callable[[Scenario], None]
+) -> None:
+    gets(team)
+    team.after(minutes=9)
+    team.given(heartbeat())
+    team.after(minutes=19).then()
+    team.after(minutes=2).then(LeaseSuspected)
+    team.after(minutes=5)
+    assert expiry(team) == "agent_silent"
+
+
+def test_who_asks_for_a_task_itself_needs_no_confirmation(quiet: Scenario) -> None:
+    assert not quiet.world.assignments["T-1"].is_offered
+    quiet.after(minutes=19).then()
+
+
+def test_an_agent_of_long_pauses_may_be_as_long_with_its_first_word(team: Scenario) -> None:
+    for _ in range(25):
+        team.after(minutes=15)
+        team.given(heartbeat())
+    is_woken(team)
+    held = team.world.assignments["T-1"]
+    assert held.confirm_us == held.silence_us // 2 > 20 * MINUTE_US
+
+
+def test_a_restart_does_not_forget_who_has_confirmed(team: Scenario) -> None:
+    is_woken(team)
+    team.after(seconds=30)
+    team.given(heartbeat())  # leaves no event
+    team.after(minutes=1)
+    team.restart()
+    team.after(minutes=19).then()
+    assert state(team) == "quiet"
 
 
 def test_the_next_attempt_carries_a_higher_token_and_what_was_left(quiet: Scenario) -> None:
