@@ -5,10 +5,11 @@ the real HTTP surface with SQLite and ``synchronous=FULL``. All times are from t
 the request that makes the task ready is sent, so that request is part of them.
 
 ``wake_one``: one task comes, and one agent is woken. ``wake_1000``: as many tasks as agents come in
-one import. ``cut_10pct``: the same, but a tenth of the agents have their connection cut when the
-reply comes, and ask again; their time ends when they know what they hold. *Lost* are tasks that no
-agent knows it has, *doubles* tasks that two agents think they have. ``messages`` is the core alone,
-in this process: one sends, ten read and acknowledge.
+one import. ``wake_1000_mcp_modern`` and ``wake_1000_mcp_legacy``: the same with agents that wait
+over MCP, on raw sockets too. ``cut_10pct``: as ``wake_1000``, but a tenth of the agents have their
+connection cut when the reply comes, and ask again; their time ends when they know what they hold.
+*Lost* are tasks that no agent knows it has, *doubles* tasks that two agents think they have.
+``messages`` is the core alone, in this process: one sends, ten read and acknowledge.
 """
 
 import asyncio
@@ -24,6 +25,7 @@ import msgspec
 
 from benchmarks.fault_proxy import FaultProxy
 from benchmarks.load_generator import AgentKey, Connection, Reply, request
+from benchmarks.mcp_wire import ERAS, Era, Wire, call_tool
 from benchmarks.population import N_PARKED, Administrator
 from benchmarks.product import Product, running
 from benchmarks.report import Case, Plan, Report, middle, percentile, progress, rounded
@@ -98,7 +100,7 @@ class Waiter:
         pauses = iter(PAUSES_S)
         while time.perf_counter() < until_s:
             try:
-                answer = await self._ask(f"/v1/agents/{self._key.id}/wait", {"timeout_s": WAIT_S})
+                answer = await self._wait_once()
             except OSError:
                 self._port = self._product.port  # the network is well again
                 self._connection = None
@@ -115,6 +117,9 @@ class Waiter:
         fields = {"lease_token": self._lease_token, "summary": "done"}
         await self._ask(f"/v1/tasks/{task_id}/complete", fields)
 
+    async def _wait_once(self) -> Any:
+        return await self._ask(f"/v1/agents/{self._key.id}/wait", {"timeout_s": WAIT_S})
+
     async def _ask(self, path: str, fields: dict[str, Any]) -> Any:
         host = self._product.host
         if self._connection is None or not self._connection.is_open:
@@ -127,6 +132,28 @@ class Waiter:
     def close(self) -> None:
         if self._connection is not None:
             self._connection.close()
+
+
+class McpWaiter(Waiter):
+    """One that waits over MCP."""
+
+    def __init__(self, product: Product, key: AgentKey, era: Era) -> None:
+        super().__init__(product, key)
+        self._era = era
+        self._wire: Wire | None = None
+
+    async def _wait_once(self) -> Any:
+        host, port = self._product.host, self._product.port
+        if self._wire is None:
+            self._wire = await Wire.connect(host, port)
+        fields = {"timeout_s": WAIT_S}
+        asked = call_tool(f"{host}:{port}", self._key.token, self._era, "wait_for_task", fields)
+        return (await self._wire.ask(asked))["structuredContent"]
+
+    def close(self) -> None:
+        super().close()
+        if self._wire is not None:
+            self._wire.close()
 
 
 class Crowd(NamedTuple):
@@ -150,7 +177,7 @@ async def _measure(product: Product, plan: Plan, report: Report) -> None:
         crowd = Crowd(administrator, product, keys, f"/v1/projects/{project_id}")
         progress("push: wake_one")
         report.cases.append(middle([await _wake_one(crowd, rounds) for _ in range(plan.runs)]))
-        for case in ("wake_1000", "cut_10pct"):
+        for case in ("wake_1000", "wake_1000_mcp_modern", "wake_1000_mcp_legacy", "cut_10pct"):
             progress(f"push: {case}")
             async with FaultProxy(product.host, product.port) as proxy:
                 runs = [await _wake_all(crowd, case, proxy) for _ in range(plan.runs)]
@@ -194,11 +221,9 @@ async def _wake_one(crowd: Crowd, rounds: int) -> Case:
 async def _wake_all(crowd: Crowd, case: str, proxy: FaultProxy) -> Case:
     """All wait; as many tasks as agents come at once. The proxy cuts what comes through it."""
     keys, administrator = crowd.keys, crowd.administrator
-    is_cut = case == "cut_10pct"
     proxy.mode = "pass"
     n_dropped = proxy.n_dropped
-    ports = [proxy.port if is_cut and n % CUT_EVERY == 0 else 0 for n in range(len(keys))]
-    waiters = [Waiter(crowd.product, key, port) for key, port in zip(keys, ports, strict=True)]
+    waiters = _waiters(crowd, case, proxy)
     waits = [asyncio.create_task(waiter.wait()) for waiter in waiters]
     await asyncio.sleep(SETTLE_S)
     proxy.mode = "drop_reply"
@@ -215,6 +240,15 @@ async def _wake_all(crowd: Crowd, case: str, proxy: FaultProxy) -> Case:
     await _stop(waits, waiters)
     sent = [*owners, *[""] * (len(keys) - len(owners))]  # a task without an owner has no name here
     return _case(case, took_s, owners, sent, len(keys)) | {"cut": proxy.n_dropped - n_dropped}
+
+
+def _waiters(crowd: Crowd, case: str, proxy: FaultProxy) -> list[Waiter]:
+    for era in ERAS:
+        if case.endswith(f"mcp_{era}"):
+            return [McpWaiter(crowd.product, key, era) for key in crowd.keys]
+    is_cut = case == "cut_10pct"
+    ports = [proxy.port if is_cut and n % CUT_EVERY == 0 else 0 for n in range(len(crowd.keys))]
+    return [Waiter(crowd.product, key, port) for key, port in zip(crowd.keys, ports, strict=True)]
 
 
 async def _stop(waits: list["asyncio.Task[None]"], waiters: Any) -> None:
