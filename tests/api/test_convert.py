@@ -6,7 +6,7 @@ import msgspec
 import pytest
 from jsonschema import Draft202012Validator  # type: ignore[import-untyped]  # it has no stubs
 
-from pm_agent.api import convert, schemas
+from pm_agent.api import convert
 from pm_agent.api.convert import (
     DERIVED,
     INTERNAL,
@@ -17,6 +17,11 @@ from pm_agent.api.convert import (
     to_command,
 )
 from pm_agent.api.operations import OPERATIONS, Operation
+from pm_agent.api.schemas.agents import RegisterAgentInput
+from pm_agent.api.schemas.assignments import ReportProgressInput, UsageInput, WaitForTaskInput
+from pm_agent.api.schemas.holds import PlaceHoldInput
+from pm_agent.api.schemas.projects import CreateProjectInput, GateInput
+from pm_agent.api.schemas.tasks import CreateTaskInput, ImportTasksInput, UpdateTaskInput
 from pm_agent.domain.access import IssueToken
 from pm_agent.domain.agent import RegisterAgent
 from pm_agent.domain.assignment import ReportProgress, WaitForTask
@@ -82,18 +87,18 @@ def converted(kind: type[Command], given: Any) -> Any:
 
 
 def test_money_is_dollars_outside_and_micro_dollars_inside() -> None:
-    given = schemas.ReportProgressInput(
+    given = ReportProgressInput(
         task_id="T-1",
         lease_token=1,
         percent=10,
-        usage=schemas.UsageInput(tokens=5, cost_usd=0.000_001),
+        usage=UsageInput(tokens=5, cost_usd=0.000_001),
     )
     assert converted(ReportProgress, given).usage == Usage(5, 1)
 
 
 def test_a_plain_skill_means_level_three_for_agents_and_one_for_tasks() -> None:
-    agent = schemas.RegisterAgentInput.model_validate({"name": "Ada", "skills": ["python"]})
-    task = schemas.CreateTaskInput.model_validate(
+    agent = RegisterAgentInput.model_validate({"name": "Ada", "skills": ["python"]})
+    task = CreateTaskInput.model_validate(
         {"project_id": "P-web", "title": "T", "skills": ["python", {"name": "sql", "level": 4}]}
     )
     assert converted(RegisterAgent, agent).skills == (Skill("python", 3),)
@@ -101,21 +106,21 @@ def test_a_plain_skill_means_level_three_for_agents_and_one_for_tasks() -> None:
 
 
 def test_names_become_ids() -> None:
-    agent = schemas.RegisterAgentInput(name="Ada Lovelace")
-    project = schemas.CreateProjectInput(name="My Web!")
+    agent = RegisterAgentInput(name="Ada Lovelace")
+    project = CreateProjectInput(name="My Web!")
     assert converted(RegisterAgent, agent).agent_id == "A-ada-lovelace"
     assert converted(CreateProject, project).project_id == "P-my-web"
 
 
 def test_priority_words_become_numbers_at_every_depth() -> None:
-    given = schemas.ImportTasksInput.model_validate(
+    given = ImportTasksInput.model_validate(
         {"project_id": "P-web", "tasks": [{"title": "a", "priority": "urgent"}, {"title": "b"}]}
     )
     assert [d.priority for d in converted(ImportTasks, given).drafts] == [3, 1]
 
 
 def test_fields_left_out_stay_untouched() -> None:
-    given = schemas.UpdateTaskInput(task_id="T-1", title="New")
+    given = UpdateTaskInput(task_id="T-1", title="New")
     command = converted(UpdateTask, given)
     left = {f for f in command.__struct_fields__ if getattr(command, f) is None}
     assert "description" in left
@@ -124,17 +129,15 @@ def test_fields_left_out_stay_untouched() -> None:
 
 
 def test_a_wait_ends_at_an_instant_and_a_gates_timeout_stays_a_duration() -> None:
-    wait = schemas.WaitForTaskInput(agent_id="A-ada", timeout_s=2)
-    project = schemas.CreateProjectInput(
-        name="Web", gate=schemas.GateInput(argv=["true"], timeout_s=9)
-    )
+    wait = WaitForTaskInput(agent_id="A-ada", timeout_s=2)
+    project = CreateProjectInput(name="Web", gate=GateInput(argv=["true"], timeout_s=9))
     assert converted(WaitForTask, wait).until_us == NOW_US + 2_000_000
     assert converted(CreateProject, project).gate == Gate(("true",), "", 9)
 
 
 def test_a_hold_needs_an_instant_with_a_time_zone() -> None:
-    def hold(until: str) -> schemas.PlaceHoldInput:
-        return schemas.PlaceHoldInput.model_validate({"scope": "workspace", "until": until})
+    def hold(until: str) -> PlaceHoldInput:
+        return PlaceHoldInput.model_validate({"scope": "workspace", "until": until})
 
     assert converted(PlaceHold, hold("1970-01-01T00:00:01.5Z")).until_us == 1_500_000
     with pytest.raises(InvalidInput):
@@ -142,10 +145,10 @@ def test_a_hold_needs_an_instant_with_a_time_zone() -> None:
 
 
 def test_nul_characters_are_refused() -> None:
-    given = schemas.CreateTaskInput(project_id="P-web", title="a\x00b")
+    given = CreateTaskInput(project_id="P-web", title="a\x00b")
     with pytest.raises(InvalidInput):
         converted(CreateTask, given)
-    given = schemas.CreateTaskInput(project_id="P-web", title="ab")
+    given = CreateTaskInput(project_id="P-web", title="ab")
     with pytest.raises(InvalidInput):
         to_command(CreateTask, given, ADA, "r-\x00", NOW_US)
 

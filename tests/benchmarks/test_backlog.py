@@ -1,7 +1,7 @@
 from random import Random
 
 from benchmarks.backlog import N_SKILLS, SKILLS_AN_AGENT, covering_skills, drafts, on_the_wire
-from pm_agent.api.schemas import TaskFields
+from pm_agent.api.schemas.tasks import TaskFields
 
 
 def test_backlog_has_its_share_of_ready_tasks_and_no_cycles() -> None:

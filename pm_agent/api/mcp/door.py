@@ -16,7 +16,7 @@ from pm_agent.api.auth import (
     require_objects,
 )
 from pm_agent.api.errors import Problem, problem_from
-from pm_agent.api.handlers import Answer, Call
+from pm_agent.api.handlers.call import Answer, Call
 from pm_agent.api.metrics import Metrics
 from pm_agent.api.operations import Operation
 from pm_agent.domain.envelope import Principal
