@@ -7,9 +7,8 @@ from typing import Any
 import httpx
 import pytest
 
-from pm_agent import client as client_module
 from pm_agent.api.operations import OPERATIONS
-from pm_agent.client import ApiError, AsyncClient, Client
+from pm_agent.client import ApiError, AsyncClient, Client, backoff
 
 STALE = {"code": "stale_lease", "detail": "Task T-1 went on.", "next_step": "Stop.", "status": 409}
 
@@ -45,7 +44,7 @@ def problem(status: int, body: dict[str, Any], **headers: str) -> httpx.Response
 def pauses(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     """Pauses that the blocking client would have made."""
     made: list[float] = []
-    monkeypatch.setattr("pm_agent.client.time.sleep", made.append)
+    monkeypatch.setattr("pm_agent.client.blocking.time.sleep", made.append)
     return made
 
 
@@ -188,7 +187,7 @@ def broken_stream() -> Server:
 
 
 async def test_a_broken_stream_is_taken_up_where_it_was(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(client_module, "BACKOFF_MAX_S", 0.001)
+    monkeypatch.setattr(backoff, "BACKOFF_MAX_S", 0.001)
     server = broken_stream()
     async with (
         AsyncClient("http://pm", transport=httpx.MockTransport(server)) as client,
@@ -214,7 +213,7 @@ def test_a_refused_stream_is_raised() -> None:
 
 
 async def test_the_asynchronous_client_retries_as_well(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(client_module, "BACKOFF_FIRST_S", 0.001)
+    monkeypatch.setattr(backoff, "BACKOFF_FIRST_S", 0.001)
     server = Server(
         httpx.ConnectError("x"), httpx.Response(404), httpx.Response(200, json={"ok": 1})
     )
@@ -224,7 +223,7 @@ async def test_the_asynchronous_client_retries_as_well(monkeypatch: pytest.Monke
 
 
 async def test_tasks_waits_again_until_it_is_given_one(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(client_module, "BACKOFF_MAX_S", 0.001)
+    monkeypatch.setattr(backoff, "BACKOFF_MAX_S", 0.001)
     server = Server(
         httpx.Response(200, json={"outcome": "waiting", "retry_after_s": 30}),
         httpx.Response(200, json={"outcome": "none", "retry_after_s": 0}),

@@ -1,0 +1,109 @@
+"""The client for asyncio."""
+
+import asyncio
+from collections.abc import AsyncGenerator, AsyncIterator, Coroutine
+from typing import Any, Self
+
+import httpx
+
+from pm_agent.client.backoff import pause_after, pause_without_task
+from pm_agent.client.errors import ApiError, Json
+from pm_agent.client.methods import Operations
+from pm_agent.client.request import Request
+from pm_agent.client.sender import LONG_POLL_S, PATIENCE_S, STREAM_S, authorization
+from pm_agent.client.stream import event_in, require_stream, stream_of
+
+
+class AsyncClient(Operations[Coroutine[Any, Any, Json]]):
+    """The same for asyncio; operations are awaited. Parameters as for `Client`."""
+
+    refused = ApiError
+
+    def __init__(
+        self,
+        base_url: str,
+        token: str = "",
+        *,
+        patience_s: float = PATIENCE_S,
+        transport: httpx.AsyncBaseTransport | None = None,
+    ) -> None:
+        super().__init__(patience_s)
+        self._http = httpx.AsyncClient(
+            base_url=base_url, headers=authorization(token), transport=transport
+        )
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.aclose()
+
+    async def aclose(self) -> None:
+        await self._http.aclose()
+
+    async def tasks(
+        self, agent_id: str, *, project_id: str | None = None, timeout_s: int = LONG_POLL_S
+    ) -> AsyncIterator[Json]:
+        """Every task that is given to an agent, waiting again and again; it never ends by itself.
+
+        Finish or release a task before asking the iterator for the next one. An unreachable server
+        is waited for; a refusal is raised.
+        """
+        while True:
+            try:
+                claimed = await self.wait_for_task(
+                    agent_id, project_id=project_id, timeout_s=timeout_s
+                )
+            except ApiError as error:
+                await asyncio.sleep(pause_after(error))
+                continue
+            if claimed.get("outcome") == "assigned":
+                yield claimed
+            elif claimed.get("outcome") == "none":
+                await asyncio.sleep(pause_without_task(claimed))
+
+    async def events(
+        self, *, agent_id: str | None = None, after: int | None = None
+    ) -> AsyncGenerator[Json]:
+        """Events of the workspace, or of what concerns one agent; it never ends by itself.
+
+        ``after`` is a journal position to begin after; left out, it begins with what comes now.
+        A broken stream is taken up where it was, and nothing is missed; a refusal is raised.
+        """
+        path, params = stream_of(agent_id)
+        while True:
+            params |= {} if after is None else {"after": after}
+            try:
+                async with self._http.stream(
+                    "GET", path, params=params, timeout=STREAM_S
+                ) as response:
+                    if not response.is_success:
+                        await response.aread()
+                    require_stream(response)
+                    async for line in response.aiter_lines():
+                        event = event_in(line)
+                        if event is not None:
+                            after = int(event["position"])
+                            yield event
+            except (httpx.TransportError, ApiError) as error:
+                await asyncio.sleep(pause_after(error))
+
+    async def _perform(self, call: Request) -> Json:
+        while True:
+            try:
+                response = await self._http.request(
+                    call.method,
+                    call.path,
+                    json=call.json,
+                    params=call.params,
+                    headers=self._headers(),
+                    timeout=call.timeout_s,
+                )
+            except httpx.TransportError as error:
+                call.lost(error, self.patience_s)
+            else:
+                self._note_position(response)
+                answer = call.read(response, self.patience_s)
+                if answer is not None:
+                    return answer
+            await asyncio.sleep(call.pause_s)

@@ -1,0 +1,112 @@
+"""The client for programs without asyncio."""
+
+import time
+from collections.abc import Generator, Iterator
+from typing import Self
+
+import httpx
+
+from pm_agent.client.backoff import pause_after, pause_without_task
+from pm_agent.client.errors import ApiError, Json
+from pm_agent.client.methods import Operations
+from pm_agent.client.request import Request
+from pm_agent.client.sender import LONG_POLL_S, PATIENCE_S, STREAM_S, authorization
+from pm_agent.client.stream import event_in, require_stream, stream_of
+
+
+class Client(Operations[Json]):
+    """A blocking client.
+
+    Parameters
+    ----------
+    base_url
+        Of the server, such as ``http://127.0.0.1:8000``.
+    token
+        Access token of an agent or a person.
+    patience_s
+        How long a call is retried, counted from its first failure.
+    transport
+        Another way to the server; for tests.
+
+    Raises
+    ------
+    ApiError
+        From every operation.
+    """
+
+    refused = ApiError
+
+    def __init__(
+        self,
+        base_url: str,
+        token: str = "",
+        *,
+        patience_s: float = PATIENCE_S,
+        transport: httpx.BaseTransport | None = None,
+    ) -> None:
+        super().__init__(patience_s)
+        self._http = httpx.Client(
+            base_url=base_url, headers=authorization(token), transport=transport
+        )
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        self._http.close()
+
+    def tasks(
+        self, agent_id: str, *, project_id: str | None = None, timeout_s: int = LONG_POLL_S
+    ) -> Iterator[Json]:
+        """Every task that is given to an agent, as `AsyncClient.tasks`."""
+        while True:
+            try:
+                claimed = self.wait_for_task(agent_id, project_id=project_id, timeout_s=timeout_s)
+            except ApiError as error:
+                time.sleep(pause_after(error))
+                continue
+            if claimed.get("outcome") == "assigned":
+                yield claimed
+            elif claimed.get("outcome") == "none":
+                time.sleep(pause_without_task(claimed))
+
+    def events(self, *, agent_id: str | None = None, after: int | None = None) -> Generator[Json]:
+        """Events as they happen, as `AsyncClient.events`."""
+        path, params = stream_of(agent_id)
+        while True:
+            params |= {} if after is None else {"after": after}
+            try:
+                with self._http.stream("GET", path, params=params, timeout=STREAM_S) as response:
+                    if not response.is_success:
+                        response.read()
+                    require_stream(response)
+                    for line in response.iter_lines():
+                        event = event_in(line)
+                        if event is not None:
+                            after = int(event["position"])
+                            yield event
+            except (httpx.TransportError, ApiError) as error:
+                time.sleep(pause_after(error))
+
+    def _perform(self, call: Request) -> Json:
+        while True:
+            try:
+                response = self._http.request(
+                    call.method,
+                    call.path,
+                    json=call.json,
+                    params=call.params,
+                    headers=self._headers(),
+                    timeout=call.timeout_s,
+                )
+            except httpx.TransportError as error:
+                call.lost(error, self.patience_s)
+            else:
+                self._note_position(response)
+                answer = call.read(response, self.patience_s)
+                if answer is not None:
+                    return answer
+            time.sleep(call.pause_s)

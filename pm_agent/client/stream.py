@@ -1,0 +1,31 @@
+"""What a stream of events says, line by line."""
+
+import json
+
+import httpx
+
+from pm_agent.client.errors import Json, json_of, refusal
+
+
+def stream_of(agent_id: str | None) -> tuple[str, Json]:
+    """Path and first parameters of the stream of the workspace or of one agent."""
+    return (f"/v1/agents/{agent_id}/events" if agent_id else "/v1/events"), {}
+
+
+def require_stream(response: httpx.Response) -> None:
+    """Refuse an answer that is no stream; one from a proxy passes."""
+    if response.is_success:
+        return
+    body = json_of(response) or {}
+    error = refusal(response.status_code, body if isinstance(body.get("code"), str) else {})
+    if error.code == "unreachable":
+        error.status = 0
+    raise error
+
+
+def event_in(line: str) -> Json | None:
+    """Return the event of one line of a stream, if it holds one."""
+    if not line.startswith("data: "):
+        return None
+    event: Json = json.loads(line[len("data: ") :])
+    return event
