@@ -73,7 +73,7 @@ async def in_a_child(settings: Settings) -> Told:
     """Hold a lesson as ``pm-agent models learn``, in a process that gives way to all others."""
     argv = [str(Path(sys.executable).with_name("pm-agent")), "models", "learn", "--json"]
     child = await asyncio.create_subprocess_exec(
-        "nice", *argv, "--data", str(settings.data), stdout=PIPE, stderr=PIPE
+        "nice", "-n5", *argv, "--data", str(settings.data), stdout=PIPE, stderr=PIPE
     )
     try:
         printed, complaint = await child.communicate()
