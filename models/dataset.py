@@ -24,6 +24,7 @@ from models.errors import ColumnsMissing, FileNotReadable
 from models.grid import FACT_NAMES, MORE_FACTS
 from pm_agent import bootstrap
 from pm_agent.domain.agent import AgentRegistered
+from pm_agent.domain.assessment import TaskAssessed, assessment_of
 from pm_agent.domain.assignment import (
     AssignmentExpired,
     CandidateKept,
@@ -73,7 +74,11 @@ SCHEMAS: dict[str, dict[str, str]] = {
         "kind": _TEXT,
         "priority": _INT,
         "level": _INT,  # complexity 1..5
-        "estimate_min": _INT,  # 0: none given
+        "estimate_min": _INT,  # as given, else as assessed; 0: neither
+        "assessed_min": _INT,  # what was judged by then, whatever was given; 0: nothing yet
+        "assessed_level": _INT,
+        "n_risks": _INT,
+        "n_high_risks": _INT,
         "n_skills": _INT,
         "n_dependencies": _INT,
         "n_criteria": _INT,
@@ -292,7 +297,14 @@ class _Fold:
             for f in data.__struct_fields__
             if f != "task_id" and (value := getattr(data, f)) is not None
         }
+        if data.changes_text:
+            changes["assessment"] = None
         self._tasks[data.task_id] = msgspec.structs.replace(self._tasks[data.task_id], **changes)
+
+    def assessed(self, data: TaskAssessed) -> None:
+        found = assessment_of(data, self.now_us)
+        task = self._tasks[data.task_id]
+        self._tasks[data.task_id] = msgspec.structs.replace(task, assessment=found)
 
     def reopened(self, data: TaskReopened) -> None:
         task = self._tasks[data.task_id]
@@ -334,6 +346,8 @@ class _Fold:
     def _decided(self, task: Task, agent_id: str, token: int, attempt: int) -> dict[str, Any]:
         record = self._records[agent_id].get(task.kind, NO_RECORD)
         signature = self._signatures.get(agent_id)
+        found = task.assessment
+        risks = found.risks if found else ()
         return {
             "position": self.position,
             "at_us": self.now_us,
@@ -346,7 +360,11 @@ class _Fold:
             "kind": task.kind,
             "priority": task.priority,
             "level": task.level,
-            "estimate_min": task.estimate_min,
+            "estimate_min": task.minutes,
+            "assessed_min": found.minutes if found else 0,
+            "assessed_level": found.level if found else 0,
+            "n_risks": len(risks),
+            "n_high_risks": sum(mark.severity == "high" for mark in risks),
             "n_skills": len(task.skills),
             "n_dependencies": len(task.dependencies),
             "n_criteria": len(task.acceptance_criteria),
@@ -400,7 +418,7 @@ class _Fold:
             known = ReadyClass(key, 0)
             self._able[key] = sum(known.admits(s) for s in self._signatures.values())
         values = (
-            task.estimate_min,
+            task.minutes,
             at_kind.accepted + at_kind.failed,
             everything.success,
             everything.accepted + everything.failed,
@@ -567,6 +585,7 @@ class _Running:
 _TAKERS: dict[type[EventData], Any] = {
     TaskCreated: _Fold.created,
     TaskUpdated: _Fold.updated,
+    TaskAssessed: _Fold.assessed,
     TaskReopened: _Fold.reopened,
     TaskCancelled: _Fold.cancelled,
     AgentRegistered: _Fold.registered,

@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 from pm_agent.domain import (
     access,
     agent,
+    assessment,
     assignment,
     blocker,
     collaboration,
@@ -20,6 +21,9 @@ from pm_agent.domain import (
 from pm_agent.domain.envelope import Command, EventData
 from pm_agent.domain.world import World
 from pm_agent.features.access import decide as access_decide
+from pm_agent.features.assessment import decide as assessment_decide
+from pm_agent.features.assessment import react as assessment_react
+from pm_agent.features.assessment import view as assessment_view
 from pm_agent.features.assignment import decide as assignment_decide
 from pm_agent.features.assignment import react as assignment_react
 from pm_agent.features.backlog import decide as backlog_decide
@@ -45,7 +49,14 @@ from pm_agent.features.subscriptions import decide as subscriptions_decide
 from pm_agent.features.subscriptions import react as subscriptions_react
 from pm_agent.features.subscriptions import view as subscriptions_view
 from pm_agent.features.team import decide as team_decide
-from pm_agent.kernel.effects import Alarm, AskForAdvice, Effect, PushTask, WriteInstructions
+from pm_agent.kernel.effects import (
+    Alarm,
+    AskForAdvice,
+    AssessTasks,
+    Effect,
+    PushTask,
+    WriteInstructions,
+)
 from pm_agent.kernel.types import Catalog, Decider, Reactor
 from pm_agent.ports import Brief
 
@@ -102,6 +113,9 @@ DECIDERS: dict[type[Command], Decider] = {
     # instructions
     instruction.StoreInstructions: instructions_decide.store,
     instruction.AbandonEffect: instructions_decide.abandon,
+    # assessment
+    assessment.RequestAssessments: assessment_decide.request,
+    assessment.StoreAssessments: assessment_decide.store,
     # holds
     hold.PlaceHold: holds_decide.place,
     hold.LiftHold: holds_decide.lift,
@@ -132,6 +146,7 @@ def _alarms(world: World) -> Iterator[Alarm]:
 
 def _reactors() -> dict[type[EventData], tuple[Reactor, ...]]:
     lists: tuple[Mapping[Any, Any], ...] = (  # of reactors, each for its own event
+        assessment_react.REACTORS,
         assignment_react.REACTORS,
         backlog_react.REACTORS,
         collaboration_react.REACTORS,
@@ -160,6 +175,7 @@ class Briefing(NamedTuple):
 BRIEFS: dict[type, Briefing] = {
     WriteInstructions: Briefing(instructions_view.body_refs, instructions_view.brief),
     AskForAdvice: Briefing(blockers_view.advice_refs, blockers_view.advice_brief),
+    AssessTasks: Briefing(assessment_view.body_refs, assessment_view.brief),
     PushTask: Briefing(subscriptions_view.body_refs, subscriptions_view.push),
 }
 

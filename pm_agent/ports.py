@@ -4,16 +4,19 @@ Only types: no behaviour, no defaults. Methods that wait for the outside are cor
 is pure arithmetic and is called inside a decision.
 """
 
+from collections.abc import Sequence
 from typing import Literal, NamedTuple, Protocol
 
 import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from pm_agent.domain.blocker import BlockerType, Severity
+from pm_agent.domain.assessment import RiskKind
+from pm_agent.domain.blocker import BlockerType
 from pm_agent.domain.envelope import Body
 from pm_agent.domain.model_call import ModelCall
 from pm_agent.domain.project import Gate
+from pm_agent.domain.severity import Severity
 
 GENESIS = bytes(32)  # the hash before the first event
 
@@ -217,6 +220,7 @@ class InstructionBrief(msgspec.Struct, frozen=True, kw_only=True, tag=True):
     recovery: tuple[str, ...]  # lines about the attempt before; empty on the first
     agent_name: str
     lease_token: int
+    risks: tuple[str, ...] = ()  # lines about what may go wrong, the worst first
 
 
 class BlockerBrief(msgspec.Struct, frozen=True, kw_only=True, tag=True):
@@ -233,7 +237,7 @@ class BlockerBrief(msgspec.Struct, frozen=True, kw_only=True, tag=True):
 
 
 class TaskBrief(msgspec.Struct, frozen=True, kw_only=True, tag=True):
-    """A task whose complexity or risks are to be judged. Its texts are data, as above."""
+    """A task to be judged. Its texts are data, as above."""
 
     task_id: str
     title: str
@@ -246,6 +250,13 @@ class TaskBrief(msgspec.Struct, frozen=True, kw_only=True, tag=True):
     n_dependencies: int = 0
     n_dependants: int = 0
     estimate_min: int = 0  # 0: none was given
+    complexity: int = 0  # 0: none was given
+
+
+class AssessmentBrief(msgspec.Struct, frozen=True, kw_only=True, tag=True):
+    """Tasks to be judged, each for itself."""
+
+    tasks: tuple[TaskBrief, ...]
 
 
 class Push(msgspec.Struct, frozen=True, kw_only=True, tag=True):
@@ -258,7 +269,7 @@ class Push(msgspec.Struct, frozen=True, kw_only=True, tag=True):
     payload: bytes
 
 
-Brief = InstructionBrief | BlockerBrief | TaskBrief | Push
+Brief = InstructionBrief | BlockerBrief | AssessmentBrief | Push
 
 # What a model may say at most; whoever stores an answer holds it to these once more.
 MAX_LINES = 6
@@ -283,17 +294,6 @@ class Advice(NamedTuple):
     call: ModelCall
 
 
-class Complexity(NamedTuple):
-    """How hard a task is."""
-
-    level: int  # 1 a line or two … 5 days of work in many places
-    reasons: tuple[str, ...]
-    call: ModelCall
-
-
-RiskKind = Literal["scope", "dependency", "skill", "security", "data", "quality", "other"]
-
-
 class Risk(NamedTuple):
     """Something that may go wrong with a task."""
 
@@ -303,10 +303,13 @@ class Risk(NamedTuple):
     mitigation: str
 
 
-class Risks(NamedTuple):
-    """What may go wrong, the worst first."""
+class Judgement(NamedTuple):
+    """How long, hard and risky a task is."""
 
-    risks: tuple[Risk, ...]
+    minutes: int  # of a person who knows the code, 1..MAX_MINUTES
+    level: int  # 1 a line or two … 5 days of work in many places
+    reasons: tuple[str, ...]
+    risks: tuple[Risk, ...]  # the worst first
     call: ModelCall
 
 
@@ -325,12 +328,8 @@ class LanguageModel(Protocol):
         """Say what may help against a blocker."""
         ...
 
-    async def assess_complexity(self, brief: TaskBrief) -> Complexity:
-        """Judge how hard a task is. Not urgent: an answer may take minutes."""
-        ...
-
-    async def find_risks(self, brief: TaskBrief) -> Risks:
-        """Find what may go wrong with a task. Not urgent, as above."""
+    async def assess(self, briefs: Sequence[TaskBrief]) -> list[Judgement]:
+        """Judge tasks, one answer each. Not urgent: it may take minutes, or go to the rules."""
         ...
 
     async def close(self) -> None:

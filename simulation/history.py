@@ -18,6 +18,7 @@ import msgspec
 
 from pm_agent.domain.access import DenyToken, IssueKey, IssueToken, NoteKeysUsed, RotateKey
 from pm_agent.domain.agent import AgentLeft, HeartbeatAgent, LeaveTeam, RegisterAgent
+from pm_agent.domain.assessment import RequestAssessments, StoreAssessments
 from pm_agent.domain.assignment import (
     AcceptCompletion,
     CandidateKept,
@@ -72,9 +73,11 @@ MAY_CHANGE_NOTHING: frozenset[type[Command]] = frozenset(
         NoteKeysUsed,
         RegisterAgent,
         RejectCompletion,
+        RequestAssessments,
         RotateKey,
         SetCriticalPaths,
         StoreAdvice,
+        StoreAssessments,
         StoreInstructions,
         UpdateProject,
         UpdateTask,

@@ -10,6 +10,12 @@ from typing import Any
 import msgspec
 
 from pm_agent.domain.access import IssueToken, RevokeToken
+from pm_agent.domain.assessment import (
+    AssessmentDraft,
+    RequestAssessments,
+    RiskMark,
+    StoreAssessments,
+)
 from pm_agent.domain.assignment import AcceptCompletion, RejectCompletion
 from pm_agent.domain.blocker import AcknowledgeBlocker, ResolveBlocker, StoreAdvice
 from pm_agent.domain.envelope import SYSTEM, Command, Principal
@@ -32,8 +38,9 @@ from pm_agent.domain.task import (
 )
 from pm_agent.domain.time import DAY_US, HOUR_US, MINUTE_US, SECOND_US
 from pm_agent.domain.world import World as Board
+from pm_agent.features.assessment.wanted import most_wanted
 from pm_agent.features.planning.critical_path import critical_paths
-from pm_agent.kernel.effects import AskForAdvice, Effect, PushTask, RunGate
+from pm_agent.kernel.effects import AskForAdvice, AssessTasks, Effect, PushTask, RunGate
 from pm_agent.kernel.types import Reply
 from simulation.agents import SKILLS
 from simulation.clients import Client, World
@@ -386,6 +393,9 @@ class EffectRunner(Client):
         if not isinstance(effect.want, RunGate):
             if self.around.faults.strikes("effect_abandoned"):
                 return AbandonEffect(**fields, reason="no answer")
+            if isinstance(effect.want, AssessTasks):
+                del fields["task_id"]
+                return StoreAssessments(**fields, drafts=self._judged(effect.want))
             if isinstance(effect.want, AskForAdvice):
                 del fields["task_id"]
                 return StoreAdvice(
@@ -402,9 +412,23 @@ class EffectRunner(Client):
             return AcceptCompletion(**fields)
         return RejectCompletion(**fields, reasons=("make: *** [test] Error 1",))
 
+    def _judged(self, want: AssessTasks) -> tuple[AssessmentDraft, ...]:
+        """Of most of the tasks, within bounds and without."""
+        return tuple(
+            AssessmentDraft(
+                task_id=task_id,
+                minutes=self.random.choice((-5, 20, 90, 100_000)),
+                level=self.random.randrange(7),
+                risks=(RiskMark("data", "high"),),
+                text="Keep a way back.",
+            )
+            for task_id in want.task_ids
+            if self.random.random() < 0.9
+        )
+
 
 class Portfolio(Client):
-    """Computes critical paths and hints on the board, and proposes them."""
+    """Looks at the board, and proposes critical paths and what is to be assessed."""
 
     PAUSE_US = 10 * MINUTE_US
 
@@ -418,6 +442,16 @@ class Portfolio(Client):
     def _look(self) -> None:
         board = self._board()
         for project_id in board.projects:
+            wanted = most_wanted(board, project_id)
+            if wanted:
+                self.say(
+                    RequestAssessments(
+                        request_id=self.request_id(),
+                        principal=self.principal,
+                        project_id=project_id,
+                        task_ids=tuple(task.id for task in wanted),
+                    )
+                )
             minutes = critical_paths(board, project_id)
             if minutes:
                 self.say(

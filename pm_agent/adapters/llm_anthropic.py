@@ -5,8 +5,9 @@ budget and a circuit breaker decide whether there is one. The SDK repeats calls 
 moment (429, 5xx, 529, connection), with growing pauses and as ``Retry-After`` asks.
 """
 
+import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import NamedTuple, TypeVar
 
 import anthropic
@@ -21,15 +22,15 @@ from pm_agent.adapters.llm_batches import Batches, BatchFailed
 from pm_agent.adapters.llm_budget import Budget, CircuitBreaker, Price, dearest, price_of
 from pm_agent.adapters.llm_prompts import Answer, Template
 from pm_agent.adapters.llm_rules import Plan, RuleBasedWriter, instructions
+from pm_agent.adapters.llm_rules_judge import judgement
 from pm_agent.domain.model_call import ModelCall
 from pm_agent.ports import (
     Advice,
     BlockerBrief,
     Brief,
-    Complexity,
     InstructionBrief,
+    Judgement,
     Risk,
-    Risks,
     TaskBrief,
     Written,
 )
@@ -50,6 +51,9 @@ REASONS: tuple[tuple[type[Exception], str], ...] = (
     (BatchFailed, "batch_failed"),
     (anthropic.APIError, "refused"),
 )
+# Share of a day's money that only what somebody waits for may spend: a board of 10,000 new tasks
+# leaves as much for the instructions of those that begin.
+KEPT_FOR_URGENT = 0.5
 MAX_BAD_REPLIES = 2  # a reply that breaks the schema is asked for once more
 
 
@@ -57,7 +61,7 @@ class Models(NamedTuple):
     """Which model answers what."""
 
     main: str  # instructions and advice
-    small: str  # complexity and risks
+    small: str  # assessments
 
 
 class AnthropicModel:
@@ -107,18 +111,17 @@ class AnthropicModel:
         steps = tuple(found.steps)
         return Advice(found.cause, steps, found.confidence, found.needs_person, call)
 
-    async def assess_complexity(self, brief: TaskBrief) -> Complexity:
-        found, call = await self._ask(prompts.COMPLEXITY, brief, prompts.ComplexityAnswer)
-        if found is None:
-            return (await self._rules.assess_complexity(brief))._replace(call=call)
-        return Complexity(found.level, tuple(found.reasons), call)
+    async def assess(self, briefs: Sequence[TaskBrief]) -> list[Judgement]:
+        if self._batches is not None:  # all at once, so that they go in one batch
+            return list(await asyncio.gather(*map(self._judge, briefs)))
+        return [await self._judge(brief) for brief in briefs]
 
-    async def find_risks(self, brief: TaskBrief) -> Risks:
-        found, call = await self._ask(prompts.RISKS, brief, prompts.RisksAnswer)
+    async def _judge(self, brief: TaskBrief) -> Judgement:
+        found, call = await self._ask(prompts.ASSESSMENT, brief, prompts.AssessmentAnswer)
         if found is None:
-            return (await self._rules.find_risks(brief))._replace(call=call)
+            return judgement(brief)._replace(call=call)
         risks = tuple(Risk(r.kind, r.severity, r.what, r.mitigation) for r in found.risks)
-        return Risks(risks, call)
+        return Judgement(found.minutes, found.level, tuple(found.reasons), risks, call)
 
     async def close(self) -> None:
         if self._batches is not None:
@@ -128,7 +131,7 @@ class AnthropicModel:
     # -- one question -------------------------------------------------------------------------
 
     async def _ask(
-        self, template: Template, brief: Brief, kind: type[A]
+        self, template: Template, brief: Brief | TaskBrief, kind: type[A]
     ) -> tuple[A | None, ModelCall]:
         """Ask the model; None and the reason in the call when it gave no usable answer."""
         is_urgent = template in (prompts.INSTRUCTIONS, prompts.ADVICE)
@@ -144,7 +147,8 @@ class AnthropicModel:
             if not self._breaker.lets_through():
                 reason = "circuit_open"
                 break
-            if not self._budget.set_aside(set_aside):
+            kept = 0.0 if is_urgent else KEPT_FOR_URGENT
+            if not self._budget.set_aside(set_aside, kept=kept):
                 reason = "budget"
                 break
             price = Price(0, "")

@@ -64,12 +64,12 @@ class Budget:
         self._spent = 0
         self._set_aside = 0
 
-    def set_aside(self, microusd: int) -> bool:
-        """Ask for money; False when the day's is not enough."""
+    def set_aside(self, microusd: int, *, kept: float = 0.0) -> bool:
+        """Ask for money; False when the day's is not enough, less a share kept for others."""
         day = self._now_us() // DAY_US
         if day != self._day:
             self._day, self._spent = day, 0
-        if self._spent + self._set_aside + microusd > self._a_day:
+        if self._spent + self._set_aside + microusd > self._a_day * (1 - kept):
             return False
         self._set_aside += microusd
         return True

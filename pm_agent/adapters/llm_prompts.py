@@ -13,7 +13,9 @@ import msgspec
 from pydantic import BaseModel, BeforeValidator, Field
 
 from pm_agent.adapters.quoting import clean, one_line
-from pm_agent.ports import MAX_LINES, Brief
+from pm_agent.domain.assessment import MAX_LEVEL, MAX_MINUTES, RiskKind
+from pm_agent.domain.severity import Severity
+from pm_agent.ports import MAX_LINES, Brief, TaskBrief
 
 MAX_CONTENT = 60_000  # characters of untrusted content in a prompt; about 15,000 tokens
 KEPT = 6_000  # characters of one text in it
@@ -53,25 +55,21 @@ class AdviceAnswer(Answer):
     needs_person: bool = Field(description="True if only a person can decide or do it.")
 
 
-class ComplexityAnswer(Answer):
-    """How hard a task is."""
-
-    level: Annotated[int, Field(ge=1, le=5)]
-    reasons: Lines = Field(description="Why, at most 6, a few words each.")
-
-
 class RiskAnswer(Answer):
     """Something that may go wrong."""
 
-    kind: Literal["scope", "dependency", "skill", "security", "data", "quality", "other"]
-    severity: Literal["low", "medium", "high"]
+    kind: RiskKind
+    severity: Severity
     what: Line
     mitigation: Line
 
 
-class RisksAnswer(Answer):
-    """What may go wrong with a task."""
+class AssessmentAnswer(Answer):
+    """How long, hard and risky a task is."""
 
+    minutes: Annotated[int, Field(ge=1, le=MAX_MINUTES)]
+    level: Annotated[int, Field(ge=1, le=MAX_LEVEL)]
+    reasons: Lines = Field(description="Why, at most 6, a few words each.")
     risks: Annotated[list[RiskAnswer], BeforeValidator(_some)]
 
 
@@ -127,32 +125,24 @@ needs_person. Set needs_person too when a decision, an approval, money or a secr
     AdviceAnswer,
     900,
 )
-COMPLEXITY = Template(
-    "complexity",
+ASSESSMENT = Template(
+    "assessment",
     1,
     _COMMON
     + """
-Question: how hard is this task for a capable coding agent? 1: a line or two in one place. 2: one
-small, well understood change. 3: several places, or something to find out. 4: a design of its own,
-many places. 5: days of work, unclear or risky. Judge by the work, not by the length of the text.
+Question: how much work is this task, and what may go wrong with it? Minutes: of a person who knows
+this code base, from 1 to 2400. Level 1: a line or two in one place. 2: one small, well understood
+change. 3: several places, or something to find out. 4: a design of its own, many places. 5: days of
+work, unclear or risky. Judge by the work, not by the length of the text. Risks, the worst first:
+only those that the data gives a reason for, each with a mitigation that the team can carry out;
+none is a good answer.
 """,
-    ComplexityAnswer,
-    500,
-)
-RISKS = Template(
-    "risks",
-    1,
-    _COMMON
-    + """
-Question: what may go wrong with this task, the worst first? Name only risks that its data gives a
-reason for; none is a good answer. Give a mitigation that the team can carry out.
-""",
-    RisksAnswer,
-    1_000,
+    AssessmentAnswer,
+    1_200,
 )
 
 
-def content_of(brief: Brief) -> str:
+def content_of(brief: Brief | TaskBrief) -> str:
     """JSON of a brief: cleaned, and no longer than a prompt may be."""
     fields = _cut(msgspec.to_builtins(brief), KEPT)
     text = clean(msgspec.json.encode(fields).decode())

@@ -4,18 +4,18 @@ Titles, descriptions and notes come from people and other agents. They are quote
 data, and what could break out of a quotation or hide in it is taken away first (`quoting`).
 """
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
-from pm_agent.adapters.llm_rules_judge import advice, complexity, risks
+from pm_agent.adapters.llm_rules_judge import advice, judgement
 from pm_agent.adapters.quoting import one_line, quoted
 from pm_agent.domain.model_call import BY_RULES
 from pm_agent.ports import (
     MAX_TEXT,
     Advice,
     BlockerBrief,
-    Complexity,
     InstructionBrief,
-    Risks,
+    Judgement,
     TaskBrief,
     Written,
 )
@@ -41,11 +41,8 @@ class RuleBasedWriter:
     async def advise(self, brief: BlockerBrief) -> Advice:
         return advice(brief)
 
-    async def assess_complexity(self, brief: TaskBrief) -> Complexity:
-        return complexity(brief)
-
-    async def find_risks(self, brief: TaskBrief) -> Risks:
-        return risks(brief)
+    async def assess(self, briefs: Sequence[TaskBrief]) -> list[Judgement]:
+        return [judgement(brief) for brief in briefs]
 
     async def close(self) -> None:
         """Nothing is open."""
@@ -65,6 +62,7 @@ def instructions(
     """
     how = "\n".join([*_how_to_report(brief), "", *_signature(writer, stands_in)])
     parts = [_goal(brief), _done(brief), _before(brief), _built_on(brief), _where(brief)]
+    parts.append(_risks(brief))
     if plan is not None:
         parts.append(_plan(plan))
     what = "\n".join(line for part in parts if part for line in (*part, ""))
@@ -154,6 +152,13 @@ def _where(brief: InstructionBrief) -> list[str]:
         return []
     opening = "Probably here, unless the code says otherwise:"
     return ["## Where to look", "", opening, "", *_items(brief.path_hints)]
+
+
+def _risks(brief: InstructionBrief) -> list[str]:
+    if not brief.risks:
+        return []
+    opening = "A judgement from the task's text alone; look whether it is so:"
+    return ["## What may go wrong", "", opening, "", *_items(brief.risks)]
 
 
 def _how_to_report(brief: InstructionBrief) -> list[str]:

@@ -1,10 +1,11 @@
-"""Advice, complexity and risks by rules: plain tables, the same answer for the same brief."""
+"""Advice and assessments by rules: plain tables, the same answer for the same brief."""
 
 import re
 
+from pm_agent.domain.assessment import MAX_LEVEL, MAX_MINUTES
 from pm_agent.domain.blocker import BlockerType
 from pm_agent.domain.model_call import BY_RULES
-from pm_agent.ports import MAX_LINES, Advice, BlockerBrief, Complexity, Risk, Risks, TaskBrief
+from pm_agent.ports import MAX_LINES, Advice, BlockerBrief, Judgement, Risk, TaskBrief
 
 # What usually helps, by type of blocker; and what the words of a report add to it.
 USUAL: dict[BlockerType, tuple[str, tuple[str, ...]]] = {
@@ -76,6 +77,7 @@ WIDE = re.compile(r"(?i)\b(refactor|rewrite|architect|everywhere|concurren|distr
 MANY_CRITERIA, MANY_PLACES, MANY_SKILLS, MANY_LINKS = 3, 2, 2, 2
 SHORT_TEXT, LONG_TEXT = 300, 1_500  # characters
 ESTIMATES_MIN = (30, 60, 120, 480)  # as `pm_agent.domain.task.Task.level`
+MINUTES = (20, 45, 90, 240, 960)  # of a task of each level: about the middle between these
 
 
 def advice(brief: BlockerBrief) -> Advice:
@@ -91,7 +93,14 @@ def advice(brief: BlockerBrief) -> Advice:
     )
 
 
-def complexity(brief: TaskBrief) -> Complexity:
+def judgement(brief: TaskBrief) -> Judgement:
+    """What the task's own fields say of its size and of what may go wrong."""
+    level, reasons = _level(brief)
+    minutes = brief.estimate_min or MINUTES[(brief.complexity or level) - 1]
+    return Judgement(min(minutes, MAX_MINUTES), level, reasons, _risks(brief), BY_RULES)
+
+
+def _level(brief: TaskBrief) -> tuple[int, tuple[str, ...]]:
     """One level for each sign of size; an estimate sets where the count begins."""
     text = f"{brief.title}\n{brief.description}"
     signs = (
@@ -112,11 +121,11 @@ def complexity(brief: TaskBrief) -> Complexity:
         level = start + (len(found) - 1) // 2
     else:
         level = 2 + len(found) if found else 1 + (len(text) > SHORT_TEXT)
-    return Complexity(min(level, 5), tuple(found[:MAX_LINES]) or ("short and plain",), BY_RULES)
+    return min(level, MAX_LEVEL), tuple(found[:MAX_LINES]) or ("short and plain",)
 
 
-def risks(brief: TaskBrief) -> Risks:
-    """What a careful reader would ask about."""
+def _risks(brief: TaskBrief) -> tuple[Risk, ...]:
+    """What a careful reader would ask about, the worst first."""
     text = f"{brief.title}\n{brief.description}"
     n_waiting = brief.n_dependants
     candidates = (
@@ -172,4 +181,4 @@ def risks(brief: TaskBrief) -> Risks:
     )
     found = [risk for holds, risk in candidates if holds]
     found.sort(key=lambda risk: ("high", "medium", "low").index(risk.severity))
-    return Risks(tuple(found[:MAX_LINES]), BY_RULES)
+    return tuple(found[:MAX_LINES])

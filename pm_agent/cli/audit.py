@@ -287,7 +287,7 @@ async def _explanation(
                 bodies = await journal.read_bodies(history_refs(events))
                 texts = {ref: body.text for ref, body in bodies.items()}
                 models = _models(settings)
-                return explain(event, event.data, models), dead_letter(events, texts)
+                return explain(event, event.data, models, events), dead_letter(events, texts)
     finally:
         await journal.close()
     message = f"Task {task} was never assigned" + (f" in attempt {attempt}." if attempt else ".")
@@ -338,6 +338,15 @@ def _print_explanation(found: Explanation) -> None:
             f"{found.matching.n_tasks} tasks, on the world at position {found.matching.tick}. "
             "The price of a task is what the others lose without it; no candidate has a higher "
             "score less price than the chosen one"
+        )
+    judged = found.assessment
+    if judged is not None:
+        stands_in = f", in a model's place ({judged.stands_in})" if judged.stands_in else ""
+        prompt = f", {judged.prompt}, ${judged.cost_usd:.6f}" if judged.prompt else ""
+        out.print(
+            f"assessed before by {judged.by}{stands_in}{prompt}: level {judged.level}, "
+            f"{judged.minutes} minutes; it counts where nothing was given",
+            highlight=False,
         )
     shown = [found.chosen, *found.next_best]
     table = Table(box=None, pad_edge=False)

@@ -90,7 +90,7 @@ def free_agent(world: "World", task_id: TaskId, agent_id: AgentId) -> None:
     if task_id in holder.active:
         freed = world.tasks[task_id]
         world.leased[freed.project_id] -= 1
-        world.held_min[agent_id] -= freed.estimate_min
+        world.held_min[agent_id] -= freed.minutes
         active = tuple(t for t in holder.active if t != task_id)
         world.put_agent(msgspec.structs.replace(holder, active=active))
 

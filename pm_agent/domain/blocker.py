@@ -13,12 +13,12 @@ from pm_agent.domain.case import Case, Remedy, StepKind, credit, open_case
 from pm_agent.domain.envelope import Command, Event, EventData
 from pm_agent.domain.ids import AgentId, BlockerId, BodyRef, TaskId
 from pm_agent.domain.model_call import ModelCall
+from pm_agent.domain.severity import Severity
 from pm_agent.domain.task import Skill
 
 if TYPE_CHECKING:
     from pm_agent.domain.world import World
 
-Severity = Literal["low", "medium", "high"]
 BlockerType = Literal[
     "dependency",  # waits for other work
     "needs_input",  # waits for an answer or a decision

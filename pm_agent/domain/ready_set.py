@@ -60,7 +60,7 @@ def row_of(task: Task, kind_number: int, n_unblocks: int, priority: int) -> tupl
     """What scoring reads of a task: a row of `COLUMNS`; ``priority`` is the effective one."""
     return (
         kind_number,
-        task.estimate_min,
+        task.minutes,
         task.created_at_us,
         n_unblocks,
         task.critical_path_min / 60,

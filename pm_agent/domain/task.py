@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Literal
 
 import msgspec
 
+from pm_agent.domain.assessment import Assessment
 from pm_agent.domain.attempt import FAILED_OUTCOMES, Attempt, end_attempt
 from pm_agent.domain.dependency import change_waiting, link_dependencies
 from pm_agent.domain.envelope import NO_USAGE, Command, Event, EventData, Usage
@@ -21,6 +22,7 @@ LEASED: frozenset[str] = frozenset({"assigned", "blocked"})
 PRIORITIES = ("low", "normal", "high", "urgent")  # stored as 0..3
 CLEARED = ""  # in `TaskUpdated.description`: there is none any more
 MAX_KEPT_CANDIDATES = 5
+TEXT_FIELDS = ("title", "description", "acceptance_criteria", "path_hints")
 
 
 class Skill(msgspec.Struct, frozen=True, gc=False, order=True):
@@ -128,6 +130,8 @@ class Task(msgspec.Struct, frozen=True, gc=False, kw_only=True, omit_defaults=Tr
     critical_path_min: int = 0  # of the work that waits behind it; set by the portfolio manager
     candidates: tuple[Candidate, ...] = ()
     dead_because: str = ""  # why it became a dead letter
+    assessment: Assessment | None = None  # of its present text
+    text_version: int = 0  # position of the last event that changed what it says; 0: its creation
 
     @property
     def is_terminal(self) -> bool:
@@ -138,11 +142,23 @@ class Task(msgspec.Struct, frozen=True, gc=False, kw_only=True, omit_defaults=Tr
         return self.state == "open" and self.waiting_on == 0 and not self.holds
 
     @property
+    def minutes(self) -> int:
+        """How long it is expected to take: as given, else as assessed; 0: nobody has said."""
+        if self.estimate_min or self.assessment is None:
+            return self.estimate_min
+        return self.assessment.minutes
+
+    @property
     def level(self) -> int:
-        """Complexity 1..5: as given, else from the estimate (30 min 1, 2 h 3, a day 5)."""
+        """Complexity 1..5: as given, else from the estimate, else as assessed; 1 if by nobody.
+
+        An estimate of 30 minutes is level 1, of 2 hours 3, of more than a day 5.
+        """
         if self.complexity:
             return self.complexity
-        return 1 + sum(self.estimate_min > limit for limit in (30, 60, 120, 480))
+        if self.estimate_min or self.assessment is None:
+            return 1 + sum(self.estimate_min > limit for limit in (30, 60, 120, 480))
+        return self.assessment.level
 
     @property
     def failed_last(self) -> AgentId:
@@ -265,6 +281,11 @@ class TaskUpdated(EventData, frozen=True, kw_only=True):
     path_hints: tuple[str, ...] | None = None
     dependencies: tuple[TaskId, ...] | None = None
 
+    @property
+    def changes_text(self) -> bool:
+        """Whether it changes what the task says, so that a judgement of it no longer holds."""
+        return any(getattr(self, field) is not None for field in TEXT_FIELDS)
+
 
 class TaskCancelled(EventData, frozen=True, kw_only=True):
     ends_attempt = True
@@ -342,6 +363,8 @@ def _updated(world: "World", event: Event, data: TaskUpdated) -> None:
     }
     if data.description == CLEARED:
         changes["description"] = None
+    if data.changes_text:
+        changes |= {"assessment": None, "text_version": event.position}
     if data.dependencies is not None:
         changes["waiting_on"] = world.count_unaccepted(data.dependencies)
         link_dependencies(world, task.id, task.dependencies, data.dependencies)

@@ -13,6 +13,7 @@ import msgspec
 from pm_agent.domain import (
     access,
     agent,
+    assessment,
     assignment,
     blocker,
     collaboration,
@@ -50,6 +51,7 @@ from pm_agent.domain.tombstone import Tombstone
 NOUNS = (
     hold,
     task,
+    assessment,
     agent,
     project,
     assignment,
@@ -163,10 +165,10 @@ class World:
             counts[new.state] += 1
             if new.is_terminal or old.is_terminal:
                 change_urgency(self, old, new)
-        elif old.estimate_min != new.estimate_min and new.state in LEASED:
+        elif new.state in LEASED and old.minutes != new.minutes:
             holding = self.assignments.get(new.id)
             if holding is not None:
-                self.held_min[holding.agent_id] += new.estimate_min - old.estimate_min
+                self.held_min[holding.agent_id] += new.minutes - old.minutes
         if old is not None and old.priority != new.priority:
             change_urgency(self, old, new)
         if new.is_ready:
@@ -231,7 +233,7 @@ class World:
             holder = self.agents[new.agent_id]
             held = self.tasks[new.task_id]
             self.leased[held.project_id] += 1
-            self.held_min[holder.id] += held.estimate_min
+            self.held_min[holder.id] += held.minutes
             self.put_agent(msgspec.structs.replace(holder, active=(*holder.active, new.task_id)))
 
     def put_blocker(self, new: Blocker) -> None:
@@ -320,7 +322,7 @@ class World:
             for task_id in known_agent.active:
                 active = self.tasks[task_id]
                 self.leased[active.project_id] += 1
-                self.held_min[known_agent.id] += active.estimate_min
+                self.held_min[known_agent.id] += active.minutes
         for known_blocker in self.blockers.values():
             self.task_blockers.setdefault(known_blocker.task_id, []).append(known_blocker.id)
             self._count_awaited(known_blocker, is_open=known_blocker.is_open)

@@ -10,7 +10,7 @@ import heapq
 import msgspec
 
 from pm_agent.domain.envelope import Command, Event
-from pm_agent.domain.ids import BlockerId, TaskId
+from pm_agent.domain.ids import BlockerId, ProjectId, TaskId
 from pm_agent.domain.project import Gate
 
 
@@ -34,11 +34,18 @@ class PushTask(msgspec.Struct, frozen=True, gc=False, tag=True):
     """Tell the agent's webhook of the task that it was offered."""
 
 
-Want = WriteInstructions | AskForAdvice | RunGate | PushTask
+class AssessTasks(msgspec.Struct, frozen=True, gc=False, tag=True):
+    """Judge how long, hard and risky some tasks of a project are. Not urgent, for no attempt."""
+
+    project_id: ProjectId
+    task_ids: tuple[TaskId, ...]
+
+
+Want = WriteInstructions | AskForAdvice | RunGate | PushTask | AssessTasks
 
 
 class Effect(msgspec.Struct, frozen=True, gc=False):
-    """Something wanted of the outside, on behalf of one attempt."""
+    """Something wanted of the outside, on behalf of one attempt where it names a task."""
 
     effect_id: str  # "WriteInstructions:1042": what is wanted, and the position of its cause
     task_id: TaskId

@@ -18,7 +18,7 @@ from pm_agent.domain.ids import ProjectId
 from pm_agent.domain.tables import Tables
 from pm_agent.domain.tombstone import Tombstones
 from pm_agent.domain.world import World
-from pm_agent.kernel.effects import Effect, Outbox
+from pm_agent.kernel.effects import AssessTasks, Effect, Outbox
 from pm_agent.ports import StoredSnapshot
 
 # Raise with any change of a struct in the tables; old snapshots are then ignored, not migrated.
@@ -74,8 +74,16 @@ def stored(position: int, encoded: Iterable[bytes]) -> StoredSnapshot:
     return StoredSnapshot(position, SCHEMA_VERSION, sha256(data).digest() + data)
 
 
-def save_project(world: World, project_id: ProjectId) -> StoredSnapshot:
-    """Only one project and its tasks that have not ended; to compute on, never to replay from."""
+def save_project(world: World, outbox: Outbox, project_id: ProjectId) -> StoredSnapshot:
+    """Only one project, its tasks that have not ended, and what was asked about them.
+
+    To compute on, never to replay from.
+    """
+    effects = {
+        effect.effect_id: effect
+        for effect in outbox.pending.values()
+        if isinstance(effect.want, AssessTasks) and effect.want.project_id == project_id
+    }
     tables = Tables(
         workspace_id=world.tables.workspace_id,
         position=world.position,
@@ -86,7 +94,7 @@ def save_project(world: World, project_id: ProjectId) -> StoredSnapshot:
         },
         projects={p.id: p for p in world.projects.values() if p.id == project_id},
     )
-    return stored(world.position, pieces(Saved(tables, {})))
+    return stored(world.position, pieces(Saved(tables, effects)))
 
 
 def load(snapshot: StoredSnapshot) -> tuple[World, Outbox]:

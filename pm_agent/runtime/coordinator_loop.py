@@ -223,7 +223,7 @@ class CoordinatorLoop:
         def take(engine: Engine) -> None:
             if not found.done():
                 found.set_result(
-                    snapshots.save_project(engine.world, project_id)
+                    snapshots.save_project(engine.world, engine.outbox, project_id)
                     if project_id is not None
                     else self._saved(engine)
                 )

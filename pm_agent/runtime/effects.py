@@ -9,10 +9,12 @@ import asyncio
 import logging
 from collections import defaultdict
 
+from pm_agent.domain.assessment import AssessmentDraft, RiskMark, StoreAssessments
 from pm_agent.domain.assignment import AcceptCompletion, RejectCompletion
 from pm_agent.domain.blocker import StoreAdvice
 from pm_agent.domain.envelope import SYSTEM, Command
 from pm_agent.domain.errors import Unavailable
+from pm_agent.domain.ids import TaskId
 from pm_agent.domain.instruction import AbandonEffect, StoreInstructions
 from pm_agent.domain.subscription import NotePush
 from pm_agent.kernel.effects import Effect, RunGate
@@ -20,12 +22,14 @@ from pm_agent.ports import (
     MAX_LINE,
     MAX_LINES,
     Advice,
+    AssessmentBrief,
     BlockerBrief,
     Brief,
     DeliveryFailed,
     GateRequest,
     GateRunner,
     InstructionBrief,
+    Judgement,
     LanguageModel,
     Notifier,
     Push,
@@ -39,7 +43,8 @@ TAKE_S = 30.0
 # Under load effects come one a claim. Each round costs two calls between processes and a commit,
 # which claims wait for: at one client, claims were a third slower with rounds of 0.05 s.
 GATHER_S = 0.25
-MAX_WRITERS = 8  # instructions written at once
+MAX_WRITERS = 8  # instructions and advice written at once
+MAX_ASSESSORS = 1  # requests for assessments at once; nobody waits for them
 MAX_GATES = 4  # gates at once; those of one folder run one after the other
 MAX_PUSHES = 32  # at once; each takes 5 s at most
 # Of a push, with pauses of 1, 2, 4 and 8 s: after a minute without a word of its agent the task
@@ -78,6 +83,7 @@ class EffectRunner:
         self._notifier = notifier
         self._running: dict[str, asyncio.Task[None]] = {}
         self._writers = asyncio.Semaphore(MAX_WRITERS)
+        self._assessors = asyncio.Semaphore(MAX_ASSESSORS)
         self._gates = asyncio.Semaphore(MAX_GATES)
         self._pushes = asyncio.Semaphore(MAX_PUSHES)
         self._folders: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
@@ -133,7 +139,7 @@ class EffectRunner:
             log.exception("effect %s", effect.effect_id)
 
     async def _ask(self, effect: Effect, brief: Brief) -> Command:
-        async with self._writers:
+        async with self._assessors if isinstance(brief, AssessmentBrief) else self._writers:
             for n_failures in range(N_TRIES):
                 try:
                     return await self._answered(effect, brief)
@@ -157,6 +163,16 @@ class EffectRunner:
                 text=advice_text(advice),
                 needs_person=advice.needs_person,
                 call=advice.call,
+            )
+        if isinstance(brief, AssessmentBrief):
+            found = await self._language_model.assess(brief.tasks)
+            return StoreAssessments(
+                request_id=_request_id(effect),
+                principal=SYSTEM,
+                effect_id=effect.effect_id,
+                drafts=tuple(
+                    _draft(task.task_id, one) for task, one in zip(brief.tasks, found, strict=True)
+                ),
             )
         if not isinstance(brief, InstructionBrief):
             return _abandon(effect, "Nobody stores the answer.")
@@ -258,6 +274,25 @@ def advice_text(advice: Advice) -> str:
             f"Confidence: {advice.confidence}. Written by {writer}.",
         ]
     )
+
+
+def _draft(task_id: TaskId, found: Judgement) -> AssessmentDraft:
+    """A judgement as it is stored: bounded, whoever gave it; a line each risk and reason."""
+    risks = found.risks[:MAX_LINES]
+    lines = [f"{_line(risk.what)} {_line(risk.mitigation)}" for risk in risks]
+    lines += [_line(reason) for reason in found.reasons[:MAX_LINES]]
+    return AssessmentDraft(
+        task_id=task_id,
+        minutes=found.minutes,
+        level=found.level,
+        risks=tuple(RiskMark(risk.kind, risk.severity) for risk in risks),
+        text="\n".join(lines),
+        call=found.call,
+    )
+
+
+def _line(text: str) -> str:
+    return " ".join(text.split())[:MAX_LINE]
 
 
 def _abandon(effect: Effect, reason: str) -> AbandonEffect:

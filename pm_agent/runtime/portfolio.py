@@ -1,18 +1,21 @@
 """The portfolio manager of one project: long computations on a snapshot, proposed as commands.
 
 It decides nothing: the coordinator takes what still fits. Now it computes critical-path minutes, by
-which urgent chains go first, and the hint after how long an idle agent should ask again.
+which urgent chains go first, the hint after how long an idle agent should ask again, and which
+tasks are to be assessed next.
 """
 
 import asyncio
 import logging
 from contextlib import suppress
 
+from pm_agent.domain.assessment import RequestAssessments
 from pm_agent.domain.envelope import Command, Principal
 from pm_agent.domain.errors import PMError
-from pm_agent.domain.ids import ProjectId
+from pm_agent.domain.ids import ProjectId, TaskId
 from pm_agent.domain.project import UpdateProject
 from pm_agent.domain.task import SetCriticalPaths
+from pm_agent.features.assessment.wanted import is_under_way, most_wanted
 from pm_agent.features.planning.critical_path import critical_paths, retry_after_s
 from pm_agent.kernel import snapshot as snapshots
 from pm_agent.runtime.backend import Coordinator
@@ -35,6 +38,7 @@ class PortfolioLoop:
         self._coordinator = coordinator
         self._principal = Principal(kind="system", id=f"portfolio-{project_id}", role="system")
         self._task: asyncio.Task[None] | None = None
+        self._asked: list[tuple[TaskId, int]] = []  # tasks to be assessed, with their texts' age
 
     async def start(self) -> None:
         self._task = asyncio.create_task(self._run(), name=f"portfolio {self.project_id}")
@@ -50,7 +54,7 @@ class PortfolioLoop:
         if (await self._coordinator.health()).position == self.position:
             return 0
         saved = await self._coordinator.snapshot(self.project_id)
-        world, _ = await asyncio.to_thread(snapshots.load, saved)
+        world, outbox = await asyncio.to_thread(snapshots.load, saved)
         if self.project_id not in world.projects:
             self.position = saved.position
             return 0
@@ -77,9 +81,23 @@ class PortfolioLoop:
                     retry_after_s=hint,
                 )
             )
+        asked = self._asked
+        if not is_under_way(outbox.pending.values(), self.project_id):
+            wanted = await asyncio.to_thread(most_wanted, world, self.project_id)
+            asked = [(task.id, task.text_version) for task in wanted]
+            if asked and asked != self._asked:  # else nobody could answer: not for ever the same
+                proposals.append(
+                    RequestAssessments(
+                        request_id=f"assess:{request}",
+                        principal=self._principal,
+                        project_id=self.project_id,
+                        task_ids=tuple(task.id for task in wanted),
+                    )
+                )
         if proposals:
             await self._coordinator.submit(proposals, [])
             self.n_proposals += len(proposals)
+            self._asked = asked
         self.position = saved.position  # only now: what could not be proposed is looked at again
         return len(proposals)
 

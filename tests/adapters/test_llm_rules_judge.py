@@ -1,7 +1,7 @@
 import msgspec
 import pytest
 
-from pm_agent.adapters.llm_rules_judge import advice, complexity, risks
+from pm_agent.adapters.llm_rules_judge import advice, judgement
 from pm_agent.domain.blocker import BlockerType
 from pm_agent.ports import BlockerBrief, TaskBrief
 
@@ -41,23 +41,31 @@ def test_what_only_people_can_do_is_told(blocker_type: BlockerType, report: str)
 
 
 def test_a_plain_task_is_easy_and_signs_of_size_add_up() -> None:
-    assert complexity(TASK).level == 1
-    wide = msgspec.structs.replace(
-        TASK, description="Refactor the protocol", skills=("go", "sql"), n_dependencies=5
+    assert judgement(TASK).level == 1
+    wide = judgement(
+        msgspec.structs.replace(
+            TASK, description="Refactor the protocol", skills=("go", "sql"), n_dependencies=5
+        )
     )
-    assert complexity(wide).level == 5
-    assert len(complexity(wide).reasons) == 3
+    assert wide.level == 5
+    assert len(wide.reasons) == 3
+    assert wide.minutes > judgement(TASK).minutes
 
 
-def test_an_estimate_sets_where_the_count_begins() -> None:
-    assert complexity(msgspec.structs.replace(TASK, estimate_min=130)).level == 4
+def test_an_estimate_sets_where_the_count_begins_and_stands() -> None:
+    judged = judgement(msgspec.structs.replace(TASK, estimate_min=130))
+    assert (judged.level, judged.minutes) == (4, 130)
+
+
+def test_minutes_follow_from_a_given_complexity() -> None:
+    assert judgement(msgspec.structs.replace(TASK, complexity=4)).minutes == 240
 
 
 def test_risks_come_with_the_worst_first_and_a_way_out() -> None:
     risky = msgspec.structs.replace(
         TASK, description="Migrate the database", acceptance_criteria=(), n_dependants=9
     )
-    found = risks(risky).risks
+    found = judgement(risky).risks
     assert [risk.kind for risk in found] == ["data", "scope", "dependency"]
     assert all(risk.mitigation for risk in found)
-    assert risks(TASK).risks == ()
+    assert judgement(TASK).risks == ()

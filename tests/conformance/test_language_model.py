@@ -9,7 +9,9 @@ from anthropic import AsyncAnthropic
 
 from pm_agent.adapters.llm_anthropic import AnthropicModel, Models
 from pm_agent.adapters.llm_rules import RuleBasedWriter
-from pm_agent.domain.blocker import BlockerType, Severity
+from pm_agent.domain.assessment import MAX_LEVEL, MAX_MINUTES, RiskKind
+from pm_agent.domain.blocker import BlockerType
+from pm_agent.domain.severity import Severity
 from pm_agent.ports import (
     MAX_LINE,
     MAX_LINES,
@@ -17,7 +19,6 @@ from pm_agent.ports import (
     BlockerBrief,
     InstructionBrief,
     LanguageModel,
-    RiskKind,
     TaskBrief,
 )
 from tests.adapters.messages_server import Json, MessagesServer, serving
@@ -59,7 +60,11 @@ def blocker(blocker_type: BlockerType) -> BlockerBrief:
 def too_much(asked: Json) -> Json:
     """A reply that fits the schema and says far more than it may."""
     long = "very long. " * 500
-    if "cause" in asked["output_config"]["format"]["schema"]["properties"]:
+    asks_for = asked["output_config"]["format"]["schema"]["properties"]
+    if "level" in asks_for:
+        risk = {"kind": "data", "severity": "high", "what": long, "mitigation": long}
+        return {"minutes": 9, "level": 3, "reasons": [long] * 50, "risks": [risk] * 50}
+    if "cause" in asks_for:
         return {"cause": long, "steps": [long] * 50, "confidence": "high", "needs_person": False}
     return {"approach": long, "steps": [long] * 50, "pitfalls": [long] * 50, "checks": [long] * 50}
 
@@ -119,17 +124,19 @@ async def test_advice_is_bounded(model: LanguageModel) -> None:
         assert advice.confidence in ("low", "medium", "high")
 
 
-async def test_complexity_is_a_level(model: LanguageModel) -> None:
-    found = await model.assess_complexity(TASK)
-    assert 1 <= found.level <= 5
-    assert 0 < len(found.reasons) <= MAX_LINES
-
-
-async def test_risks_are_of_known_kinds(model: LanguageModel) -> None:
-    found = await model.find_risks(TASK)
-    assert len(found.risks) <= MAX_LINES
-    for risk in found.risks:
-        assert risk.kind in get_args(RiskKind)
-        assert risk.severity in get_args(Severity)
-        assert risk.what
-        assert risk.mitigation
+async def test_an_assessment_is_bounded_and_there_is_one_a_task(model: LanguageModel) -> None:
+    found = await model.assess([TASK, TASK])
+    assert len(found) == 2
+    for judged in found:
+        assert 1 <= judged.minutes <= MAX_MINUTES
+        assert 1 <= judged.level <= MAX_LEVEL
+        assert 0 < len(judged.reasons) <= MAX_LINES
+        assert len(judged.risks) <= MAX_LINES
+        assert (judged.call.writer == "rules") == bool(
+            judged.call.stands_in or not judged.call.template
+        )
+        for risk in judged.risks:
+            assert risk.kind in get_args(RiskKind)
+            assert risk.severity in get_args(Severity)
+            assert risk.what
+            assert risk.mitigation

@@ -12,7 +12,14 @@ from models.dataset import SCHEMAS, History, known_before, load_history
 from models.errors import ColumnsMissing, FileNotReadable
 from models.grid import FACT_NAMES, MORE_FACTS
 from pm_agent.adapters.journal_sqlite import SQLiteJournal
-from pm_agent.domain.envelope import Usage
+from pm_agent.domain.assessment import (
+    AssessmentDraft,
+    RequestAssessments,
+    RiskMark,
+    StoreAssessments,
+)
+from pm_agent.domain.envelope import SYSTEM, Usage
+from pm_agent.domain.task import UpdateTask
 from pm_agent.features.assignment.facts import FACTS
 from pm_agent.features.assignment.learned import ARITHMETIC, LearnedScorer
 from pm_agent.features.assignment.scoring import SCORERS, FactorsScorer
@@ -22,6 +29,7 @@ from tests.models.journals import write_journal
 from tests.scenario import (
     ADA,
     BOB,
+    WEB,
     Scenario,
     a_project,
     an_agent,
@@ -79,6 +87,39 @@ def test_an_attempt_s_labels_say_how_it_ended(lived: Scenario, save: Save) -> No
     attempts = load_history(save(lived)).attempts
     assert attempts["label_outcome"].tolist() == ["rejected", "failed", "released", ""]
     assert attempts["label_accepted"].tolist() == [False, False, pd.NA, pd.NA]
+
+
+def assess(scenario: Scenario, task_id: str, minutes: int, level: int) -> None:
+    """Have rules judge a task."""
+    system = {"principal": SYSTEM}
+    scenario.given(
+        RequestAssessments(request_id=f"a-{task_id}", project_id=WEB, task_ids=(task_id,), **system)
+    )
+    (effect_id,) = [e for e in scenario.engine.outbox.pending if e.startswith("AssessTasks")]
+    draft = AssessmentDraft(
+        task_id=task_id, minutes=minutes, level=level, risks=(RiskMark("data", "high"),)
+    )
+    scenario.given(
+        StoreAssessments(request_id=f"s-{task_id}", effect_id=effect_id, drafts=(draft,), **system)
+    )
+
+
+def test_an_assessment_is_known_to_the_decisions_after_it_alone(save: Save) -> None:
+    scenario = Scenario()
+    scenario.given(a_project(), an_agent(ADA))
+    task_id = scenario.new_task("a task")
+    scenario.given(release(task_id, scenario.assigned().lease_token))
+    assess(scenario, task_id, 90, 4)
+    scenario.after(minutes=6)
+    scenario.given(release(task_id, scenario.assigned().lease_token))
+    renamed = UpdateTask(request_id="u", principal=SYSTEM, task_id=task_id, title="another")
+    scenario.given(renamed)
+    scenario.after(minutes=6)
+    scenario.assigned()
+    attempts = load_history(save(scenario)).attempts
+    known = ["estimate_min", "level", "assessed_min", "assessed_level", "n_risks", "n_high_risks"]
+    nothing = [0, 1, 0, 0, 0, 0]
+    assert attempts[known].to_numpy().tolist() == [nothing, [90, 4, 90, 4, 1, 1], nothing]
 
 
 def test_work_lasts_until_it_is_handed_in_without_the_wait_for_an_answer(
@@ -217,7 +258,9 @@ def test_facts_worked_out_for_training_are_those_that_a_decision_sees(save: Save
     scenario.given(a_project(), an_agent(ADA, skills=skills(python=3)), an_agent(BOB))
     for number in range(12):
         kind, known = ("fix", "feature")[number % 2], skills(python=2) if number % 3 == 0 else ()
-        scenario.new_task(f"task {number}", kind=kind, skills=known, estimate_min=10 * number)
+        minutes = 10 * (number // 2)
+        scenario.new_task(f"task {number}", kind=kind, skills=known, estimate_min=minutes)
+    assess(scenario, "T-2", 55, 3)
     for number in range(10):
         agent_id = (ADA, BOB)[number % 2]
         given = scenario.assigned(agent_id)

@@ -1,12 +1,13 @@
 import asyncio
 from collections import deque
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
 
 from pm_agent.adapters.llm_rules import RuleBasedWriter
+from pm_agent.domain.assessment import RiskMark, StoreAssessments
 from pm_agent.domain.assignment import AcceptCompletion, RejectCompletion
 from pm_agent.domain.envelope import SYSTEM, Command
 from pm_agent.domain.errors import Unavailable
@@ -14,14 +15,17 @@ from pm_agent.domain.instruction import AbandonEffect, StoreInstructions
 from pm_agent.domain.model_call import ModelCall
 from pm_agent.domain.project import Gate
 from pm_agent.domain.subscription import NotePush
-from pm_agent.kernel.effects import Effect, PushTask, RunGate, WriteInstructions
+from pm_agent.kernel.effects import AssessTasks, Effect, PushTask, RunGate, WriteInstructions
 from pm_agent.kernel.types import ErrorInfo, Reply
 from pm_agent.ports import (
+    AssessmentBrief,
     DeliveryFailed,
     GateRequest,
     GateVerdict,
     InstructionBrief,
+    Judgement,
     Push,
+    TaskBrief,
     Written,
 )
 from pm_agent.runtime import effects as effects_module
@@ -117,6 +121,15 @@ def writing(n: int) -> EffectJob:
         lease_token=3,
     )
     return EffectJob(Effect(f"WriteInstructions:{n}", f"T-{n}", 3, WriteInstructions()), brief)
+
+
+def assessing(n: int, *titles: str) -> EffectJob:
+    tasks = tuple(
+        TaskBrief(task_id=f"T-{i}", title=title, description="", kind="task")
+        for i, title in enumerate(titles, start=1)
+    )
+    want = AssessTasks("P-web", tuple(task.task_id for task in tasks))
+    return EffectJob(Effect(f"AssessTasks:{n}", "", 0, want), AssessmentBrief(tasks=tasks))
 
 
 def judging(n: int, cwd: str = "/a") -> EffectJob:
@@ -314,3 +327,29 @@ async def test_a_push_to_a_refused_address_is_not_tried_again() -> None:
         await coordinator.until(1)
     assert coordinator.answers["PushTask:4"].failure == "url: private"  # type: ignore[attr-defined]
     assert len(hook.taken) == 1
+
+
+async def test_judged_tasks_are_stored_together_with_a_line_for_each_risk_and_reason() -> None:
+    coordinator = Coordinator(assessing(4, "Migrate the database", "Rename a flag"))
+    async with running(coordinator):
+        await coordinator.until(1)
+    stored = coordinator.answers["AssessTasks:4"]
+    assert isinstance(stored, StoreAssessments)
+    first, second = stored.drafts
+    assert (first.task_id, second.task_id) == ("T-1", "T-2")
+    assert RiskMark("data", "high") in first.risks
+    assert len(first.text.split("\n")) == len(first.risks) + 1
+    assert first.call.writer == "rules"
+
+
+async def test_nobody_who_waits_for_a_text_waits_for_assessments() -> None:
+    class Slow(Model):
+        async def assess(self, briefs: Sequence[TaskBrief]) -> list[Judgement]:
+            await asyncio.Event().wait()
+            raise AssertionError
+
+    jobs = [assessing(n, "a task") for n in range(20)]
+    coordinator = Coordinator(*jobs, writing(99))
+    async with running(coordinator, Slow()):
+        await coordinator.until(1)
+    assert list(coordinator.answers) == ["WriteInstructions:99"]

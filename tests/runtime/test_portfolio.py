@@ -5,10 +5,11 @@ import pytest
 
 from pm_agent.adapters.journal_memory import MemoryJournal
 from pm_agent.bootstrap import engine_builder
-from pm_agent.domain.envelope import Command
+from pm_agent.domain.assessment import AssessmentDraft, StoreAssessments
+from pm_agent.domain.envelope import SYSTEM, Command
 from pm_agent.domain.errors import Unavailable
 from pm_agent.domain.ids import AgentId
-from pm_agent.domain.task import SetCriticalPaths, TaskDraft
+from pm_agent.domain.task import SetCriticalPaths, TaskDraft, UpdateTask
 from pm_agent.features.assignment.scoring import PriorityScorer
 from pm_agent.kernel.types import Policy, Reply
 from pm_agent.runtime import portfolio
@@ -43,7 +44,7 @@ async def test_it_proposes_the_minutes_of_work_that_wait_behind_each_task(
     loop: CoordinatorLoop,
 ) -> None:
     manager = PortfolioLoop(loop, "P-web")
-    assert await manager.look() == 2
+    assert await manager.look() == 3
     assert minutes(loop) == [60, 40, 0]
     assert loop.engine.world.projects["P-web"].retry_after_s == 60
     (event,) = [e for e in await loop.history("P-web", 10) if e.kind == "CriticalPathsSet"]
@@ -57,7 +58,7 @@ async def test_what_is_known_already_is_not_proposed_again(loop: CoordinatorLoop
     assert await manager.look() == 0
     assert await manager.look() == 0
     assert loop.engine.world.position == position
-    assert manager.n_proposals == 2
+    assert manager.n_proposals == 3
     assert manager.position == position
 
 
@@ -96,6 +97,35 @@ async def test_small_changes_of_the_hint_are_not_worth_an_event(
     assert await manager.look() == 0
     monkeypatch.setattr(portfolio, "retry_after_s", lambda *_: 40)
     await loop.submit([a_project("P-newer")], [])
+    assert await manager.look() == 1
+
+
+async def answer(loop: CoordinatorLoop, *drafts: AssessmentDraft) -> None:
+    (effect_id,) = [e.effect_id for e in loop.engine.outbox.pending.values() if not e.task_id]
+    stored = StoreAssessments(
+        request_id=f"effect:{effect_id}", principal=SYSTEM, effect_id=effect_id, drafts=drafts
+    )
+    await loop.submit([stored], [])
+
+
+async def test_it_asks_for_assessments_until_every_task_has_one(loop: CoordinatorLoop) -> None:
+    manager = PortfolioLoop(loop, "P-web")
+    await manager.look()
+    judged = [AssessmentDraft(task_id=f"T-{n}", minutes=9, level=1) for n in (1, 2)]
+    await answer(loop, *judged)
+    assert await manager.look() == 1  # about the one that is left
+    await answer(loop, AssessmentDraft(task_id="T-3", minutes=9, level=1))
+    assert await manager.look() == 0
+    assert all(task.assessment for task in loop.engine.world.tasks.values())
+
+
+async def test_what_nobody_could_answer_is_not_asked_for_ever(loop: CoordinatorLoop) -> None:
+    manager = PortfolioLoop(loop, "P-web")
+    await manager.look()
+    await answer(loop)
+    assert await manager.look() == 0
+    renamed = UpdateTask(request_id="u", principal=SYSTEM, task_id="T-1", title="renamed")
+    await loop.submit([renamed], [])
     assert await manager.look() == 1
 
 

@@ -117,7 +117,8 @@ async def explain(call: Call, given: schemas.ExplainAssignmentInput) -> Answer:
     """Read why an agent got a task."""
     event = await _assignment_event(call, given.task_id, given.attempt)
     assert isinstance(event.data, TaskAssigned)
-    return call.read(assignment_view.explain(event, event.data))
+    past = await call.ingress.history(given.task_id, LOOKED_BACK)
+    return call.read(assignment_view.explain(event, event.data, past=past))
 
 
 async def _assignment_event(call: Call, task_id: str, attempt: int | None) -> Event:

@@ -410,11 +410,11 @@ def _assign(
         lease_token=task.lease_token + 1,
         attempt=task.attempt + 1,
         silence_us=silence_us,
-        budget_us=attempt_budget_us(policy, task.estimate_min),
+        budget_us=attempt_budget_us(policy, task.minutes),
         decision=record,
         is_offered=by_system,
         confirm_us=_window_us(agent, silence_us, context, by_system=by_system) if waits else 0,
-        reserved=predicted_usage(policy, task.estimate_min),
+        reserved=predicted_usage(policy, task.minutes),
         is_earned=not agent.sends_heartbeats and silence_us > policy.request_silence_us,
     )
 

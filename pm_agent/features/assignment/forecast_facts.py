@@ -13,7 +13,7 @@ from pm_agent.domain.track_record import TrackRecord, of_all_kinds
 from pm_agent.domain.world import World
 
 FORECAST_FACTS = (
-    "estimate_min",  # 0: none given
+    "estimate_min",  # as given, else as assessed; 0: neither
     "kind_outcomes",  # faded number of outcomes behind "success"
     "agent_success",  # as "success", over all kinds
     "agent_outcomes",  # faded number of outcomes behind it

@@ -1,15 +1,17 @@
 """Why an agent got a task: the stored decision, in words, and computed once more."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Literal
 
 import numpy as np
 
+from pm_agent.domain.assessment import TaskAssessed
 from pm_agent.domain.assignment import TaskAssigned
 from pm_agent.domain.decision_record import DecisionRecord, Matching
 from pm_agent.domain.envelope import Event
 from pm_agent.domain.ids import TaskId
+from pm_agent.domain.task import TaskUpdated
 from pm_agent.domain.time import iso
 from pm_agent.features.assignment import learned
 from pm_agent.features.assignment.matching import in_units
@@ -42,6 +44,18 @@ class ExplainedMatching(Result, frozen=True, kw_only=True):
     n_tasks: int
 
 
+class ExplainedAssessment(Result, frozen=True, kw_only=True):
+    """How the task had been assessed when it was assigned, and where that comes from."""
+
+    minutes: int
+    level: int
+    by: str  # "rules", or the model's name
+    stands_in: str = ""  # why rules judged in a model's place
+    prompt: str = ""  # id and version
+    prompt_sha256: str = ""
+    cost_usd: float = 0.0
+
+
 class Explanation(Result, frozen=True, kw_only=True):
     """Why an agent got a task."""
 
@@ -62,12 +76,18 @@ class Explanation(Result, frozen=True, kw_only=True):
     chosen: ExplainedCandidate
     next_best: list[ExplainedCandidate]
     matching: ExplainedMatching | None = None  # None: picked for this agent alone
+    assessment: ExplainedAssessment | None = None  # None: not assessed by then
     recomputed: bool  # the record was scored and drawn again, and came out the same
     rescored_by: RescoredBy = "rules"  # "stored forecasts": the model that made them is not at hand
     differences: list[str] = []
 
 
-def explain(event: Event, data: TaskAssigned, models: ScorerOf = scorer_for) -> Explanation:
+def explain(
+    event: Event,
+    data: TaskAssigned,
+    models: ScorerOf = scorer_for,
+    past: Sequence[Event] = (),
+) -> Explanation:
     """Explain an assignment from its record, and check that the record holds together.
 
     Parameters
@@ -75,6 +95,8 @@ def explain(event: Event, data: TaskAssigned, models: ScorerOf = scorer_for) -> 
     models
         Finds the learned scorer that made a record; None where it is not at hand. Its forecasts
         are then taken from the record, and everything else is computed again.
+    past
+        Events of the task, to tell how it had been assessed.
     """
     record = data.decision
     scorer, rescored_by = _scorer_of(record, models)
@@ -117,9 +139,34 @@ def explain(event: Event, data: TaskAssigned, models: ScorerOf = scorer_for) -> 
         )
         if matching
         else None,
+        assessment=_assessed(event, past),
         recomputed=not found,
         rescored_by=rescored_by,
         differences=found,
+    )
+
+
+def _assessed(assigned: Event, past: Sequence[Event]) -> ExplainedAssessment | None:
+    """What was known of the task when it was assigned."""
+    known: TaskAssessed | None = None
+    for event in past:
+        if event.position > assigned.position:
+            break
+        if isinstance(event.data, TaskAssessed):
+            known = event.data
+        elif isinstance(event.data, TaskUpdated) and event.data.changes_text:
+            known = None
+    if known is None:
+        return None
+    call = known.call
+    return ExplainedAssessment(
+        minutes=known.minutes,
+        level=known.level,
+        by=call.writer,
+        stands_in=call.stands_in,
+        prompt=call.template,
+        prompt_sha256=call.prompt_sha256,
+        cost_usd=call.cost_microusd / 1e6,
     )
 
 

@@ -12,6 +12,7 @@ ERASED = "(erased)"
 # Bookkeeping, and what nobody asks for who wants to know what the team did.
 QUIET = frozenset(
     {
+        "AssessmentsRequested",
         "CriticalPathsSet",
         "EffectAbandoned",
         "InstructionsWritten",
@@ -47,6 +48,7 @@ _SAYS = {
     "AssignmentExpired": "{agent_id} loses {task_id}: {reason}",
     "LeaseRegranted": "{agent_id} comes late with {task_id}, and nobody else had it",
     "CandidateKept": "{agent_id} comes too late with {task_id}; its work is kept",
+    "TaskAssessed": "{task_id} is judged: level {level}, {minutes} minutes",
     "BlockerReported": "{agent_id} is stuck on {task_id} ({blocker_id})",
     "BlockerStepTaken": "{blocker_id} of {task_id}, step {number}: {step}",
     "BlockerStepEnded": "{blocker_id} of {task_id}, step {number}: {outcome}",

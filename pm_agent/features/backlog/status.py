@@ -9,8 +9,10 @@ from pm_agent.domain.assignment import Assignment
 from pm_agent.domain.blocker import Blocker
 from pm_agent.domain.ids import AgentId, ProjectId, task_number
 from pm_agent.domain.project import Project
+from pm_agent.domain.task import Task
 from pm_agent.domain.time import iso
 from pm_agent.domain.world import World
+from pm_agent.features.backlog.assessed import RiskyTask, assessment_view, risky
 from pm_agent.features.backlog.gridlock import Standstill, standstills
 from pm_agent.features.backlog.view import (
     CONCISE_ITEMS,
@@ -23,6 +25,7 @@ from pm_agent.features.backlog.view import (
     hold_views,
     lease_state_of,
     task_item,
+    text_of,
 )
 from pm_agent.kernel.fencing import require_project
 from pm_agent.kernel.presence import Signs
@@ -53,6 +56,7 @@ class ProjectStatus(ProjectItem, frozen=True, kw_only=True):
     in_review: list[str] = field(default_factory=list)
     dead_letter: list[str] = field(default_factory=list)
     standstills: list[Standstill] = field(default_factory=list)  # what keeps it from moving
+    risky: list[RiskyTask] = field(default_factory=list)  # high risks of work now and next
 
 
 class ProjectList(Result, frozen=True, kw_only=True):
@@ -102,7 +106,15 @@ def project_status(
         in_review=[t.id for t in leased if t.state == "in_review"],
         dead_letter=_dead_letters(world, identifier),
         standstills=standstills(world, project),
+        risky=[_risky(task, texts) for task in risky(world, identifier)],
     )
+
+
+def _risky(task: Task, texts: Texts) -> RiskyTask:
+    found = task.assessment
+    assert found is not None, task
+    worst = assessment_view(found, text_of(texts, found.text)).risks[0]
+    return RiskyTask(task_id=task.id, title=task.title, risk=worst)
 
 
 def project_refs(world: World, identifier: ProjectId) -> list[str]:
@@ -111,6 +123,7 @@ def project_refs(world: World, identifier: ProjectId) -> list[str]:
     refs: list[str | None] = []
     for blocker in open_blockers(world, identifier):
         refs += [blocker.description, blocker.step.text if blocker.step else None]
+    refs += [task.assessment.text for task in risky(world, identifier) if task.assessment]
     return [ref for ref in refs if ref]
 
 

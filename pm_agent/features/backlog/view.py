@@ -16,6 +16,7 @@ from pm_agent.domain.ids import ProjectId, TaskId, task_id
 from pm_agent.domain.task import PRIORITIES, Artifact, Candidate, LoggedDecision, Skill, Task
 from pm_agent.domain.time import iso
 from pm_agent.domain.world import World
+from pm_agent.features.backlog.assessed import AssessmentView, assessment_view, worst_risk
 from pm_agent.kernel.fencing import require_agent, require_project, require_task
 from pm_agent.kernel.leases import lease_state, lease_until_us
 from pm_agent.kernel.presence import Signs
@@ -149,6 +150,8 @@ class TaskBrief(Result, frozen=True, kw_only=True):
     recovery: list[str] = field(default_factory=list)  # what the attempt before left behind
     candidates: list[CandidateView] = field(default_factory=list)  # work that came too late
     blockers: list[BlockerView] = field(default_factory=list)  # open ones
+    complexity: int = 0  # 1..5: as given, else from the estimate, else as assessed
+    assessment: AssessmentView | None = None  # of the present text; what was given goes before it
     instructions: str = ""
     instructions_by: str = ""
 
@@ -205,6 +208,9 @@ class TaskItem(Result, frozen=True, kw_only=True):
     percent: int = 0
     holds: list[str] = field(default_factory=list)
     dead_because: str = ""  # why it is a dead letter
+    complexity: int = 1  # 1..5: as given, else from the estimate, else as assessed
+    minutes: int = 0  # of work: as given, else as assessed; 0: nobody has said
+    risk: str = ""  # severity of the worst risk that was found
 
 
 class TaskPage(Result, frozen=True, kw_only=True):
@@ -221,6 +227,7 @@ def context_refs(world: World, identifier: TaskId) -> list[str]:
     written = world.instructions.get(identifier)
     refs = [task.description, held.note if held else None, written.text if written else None]
     refs += [task.submission.summary if task.submission else None]
+    refs += [task.assessment.text if task.assessment else None]
     refs += [attempt.note for attempt in task.attempts]
     refs += [candidate.summary for candidate in task.candidates]
     for known in _with_dependencies(world, task):
@@ -320,6 +327,8 @@ def _brief_fields(
         "labels": list(task.labels),
         "skills": list(task.skills),
         "estimate_min": task.estimate_min,
+        "complexity": task.level,
+        "assessment": _assessment(task, texts),
         "acceptance_criteria": list(task.acceptance_criteria),
         "path_hints": list(task.path_hints),
         "artifacts": [_artifact(known.id, a, texts) for known in others for a in known.artifacts],
@@ -330,6 +339,11 @@ def _brief_fields(
         "instructions": text_of(texts, written.text) if written and is_current else "",
         "instructions_by": written.writer if written and is_current else "",
     }
+
+
+def _assessment(task: Task, texts: Texts) -> AssessmentView | None:
+    found = task.assessment
+    return assessment_view(found, text_of(texts, found.text)) if found else None
 
 
 def _with_dependencies(world: World, task: Task) -> Iterator[Task]:
@@ -544,6 +558,9 @@ def task_item(world: World, task: Task, signs: Signs | None = None) -> TaskItem:
         lease_state=lease_state_of(world, task.id, signs),
         inherited_priority=_inherited(world, task),
         percent=held.percent if held else 0,
+        complexity=task.level,
+        minutes=task.minutes,
+        risk=worst_risk(task.assessment),
         holds=[hold.kind for hold in task.holds],
         dead_because=task.dead_because,
     )

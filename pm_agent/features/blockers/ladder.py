@@ -229,7 +229,7 @@ def _waits_for(world: World, first: TaskId, target: TaskId) -> bool:
 
 def _work_us(world: World, task_id: TaskId, policy: Policy) -> int:
     """How long to wait for a task: twice its estimate, within bounds."""
-    estimate_us = world.tasks[task_id].estimate_min * MINUTE_US
+    estimate_us = world.tasks[task_id].minutes * MINUTE_US
     return min(max(2 * estimate_us, policy.budget_min_us), policy.budget_max_us)
 
 

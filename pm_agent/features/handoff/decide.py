@@ -126,7 +126,7 @@ def respond(world: World, command: RespondToHandoff, context: Context) -> Decisi
             sends_heartbeats=receiver.sends_heartbeats,
             earned_us=world.earned_silences.get(receiver.id, 0),
         ),
-        budget_us=attempt_budget_us(context.policy, task.estimate_min),
+        budget_us=attempt_budget_us(context.policy, task.minutes),
         note=known.note,
         percent=held.percent,
         where=known.where,

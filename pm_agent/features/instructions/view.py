@@ -20,6 +20,7 @@ def body_refs(world: World, effect: Effect) -> list[str]:
     refs += [logged.decision for _, logged in handed_decisions(world, task)]
     refs += [attempt.note for attempt in task.attempts[-1:]]
     refs += [candidate.summary for candidate in task.candidates]
+    refs += [task.assessment.text if task.assessment else None]
     for blocker in answered(world, task):
         refs += [blocker.description, blocker.resolution]
     return [ref for ref in refs if ref]
@@ -54,6 +55,7 @@ def brief(world: World, effect: Effect, texts: dict[str, str]) -> InstructionBri
         recovery=(*recovery_lines(task, texts), *answer_lines(answered(world, task), texts)),
         agent_name=world.agents[held.agent_id].name if held else "",
         lease_token=effect.lease_token,
+        risks=risk_lines(task, texts),
     )
 
 
@@ -90,6 +92,18 @@ def answer_lines(blockers: list[Blocker], texts: dict[str, str]) -> tuple[str, .
 
 def _text(ref: str | None, texts: dict[str, str]) -> str:
     return texts.get(ref, ERASED) if ref else ""
+
+
+def risk_lines(task: Task, texts: dict[str, str]) -> tuple[str, ...]:
+    """What may go wrong with it, as it was assessed; a line each, the worst first."""
+    found = task.assessment
+    if found is None:
+        return ()
+    said = _text(found.text, texts).split("\n")
+    return tuple(
+        f"{mark.kind} ({mark.severity}): {line}"
+        for mark, line in zip(found.risks, said, strict=False)
+    )
 
 
 def recovery_lines(task: Task, texts: dict[str, str]) -> tuple[str, ...]:

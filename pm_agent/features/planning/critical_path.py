@@ -57,4 +57,4 @@ def _of_project(world: World, project_id: ProjectId) -> list[Task]:
 
 
 def _minutes(task: Task) -> int:
-    return task.estimate_min or DEFAULT_ESTIMATE_MIN
+    return task.minutes or DEFAULT_ESTIMATE_MIN
