@@ -197,7 +197,7 @@ class Settings(BaseSettings):
         default="claude-sonnet-5-5", description="Model for instructions and advice"
     )
     llm_small_model: str = Field(
-        default="claude-haiku-5-5", description="Model for complexity and risks"
+        default="claude-haiku-5-5", description="Model for assessments of tasks"
     )
     llm_daily_usd: float = Field(
         default=5.0, ge=0, description="What it may cost a day (UTC); beyond it rules write"
@@ -207,7 +207,7 @@ class Settings(BaseSettings):
         default=2, ge=0, le=10, description="Of a call that failed for a moment"
     )
     llm_batch: bool = Field(
-        default=False, description="Send complexity and risks as batches: half the price, minutes"
+        default=False, description="Send assessments as batches: half the price, minutes"
     )
 
     @field_validator("database_url", "kek", "llm_key")

@@ -91,16 +91,19 @@ def test_an_attempt_s_labels_say_how_it_ended(lived: Scenario, save: Save) -> No
 
 def assess(scenario: Scenario, task_id: str, minutes: int, level: int) -> None:
     """Have rules judge a task."""
-    system = {"principal": SYSTEM}
     scenario.given(
-        RequestAssessments(request_id=f"a-{task_id}", project_id=WEB, task_ids=(task_id,), **system)
+        RequestAssessments(
+            request_id=f"a-{task_id}", principal=SYSTEM, project_id=WEB, task_ids=(task_id,)
+        )
     )
     (effect_id,) = [e for e in scenario.engine.outbox.pending if e.startswith("AssessTasks")]
     draft = AssessmentDraft(
         task_id=task_id, minutes=minutes, level=level, risks=(RiskMark("data", "high"),)
     )
     scenario.given(
-        StoreAssessments(request_id=f"s-{task_id}", effect_id=effect_id, drafts=(draft,), **system)
+        StoreAssessments(
+            request_id=f"s-{task_id}", principal=SYSTEM, effect_id=effect_id, drafts=(draft,)
+        )
     )
 
 

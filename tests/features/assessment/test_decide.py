@@ -124,8 +124,7 @@ def test_what_can_start_first_and_is_urgent_is_asked_about_first(team: Scenario)
     first = team.new_task("first")
     waiting = team.new_task("waiting", dependencies=(first,), priority=3)
     urgent = team.new_task("urgent", priority=2)
-    said = {"estimate_min": 30, "complexity": 2}
-    team.new_task("a person has said everything", **said)
+    team.new_task("a person has said everything", estimate_min=30, complexity=2)
     assert [t.id for t in most_wanted(team.world, WEB)] == [urgent, first, waiting]
 
 
@@ -134,8 +133,9 @@ def test_an_assessment_keeps_who_judged_from_which_prompt_at_what_price(told: Sc
     assert kept is not None
     assert (kept.minutes, kept.level, kept.risks) == (90, 4, (DATA, SCOPE))
     assert kept.writer == CALL.writer
-    (event,) = [e for e in map(unseal, told.journal) if isinstance(e.data, TaskAssessed)]
-    assert event.data.call == CALL
+    data = [unseal(stored).data for stored in told.journal]
+    (event,) = [one for one in data if isinstance(one, TaskAssessed)]
+    assert event.call == CALL
     for charged in (told.task("T-1"), told.world.projects[WEB]):
         assert (charged.usage.tokens, charged.usage.cost_microusd) == (1_100, 700)
     assert told.engine.outbox.pending == {}
