@@ -18,6 +18,9 @@ from sklearn.utils.validation import check_array, column_or_1d, validate_data
 
 from models.errors import ColumnsMissing, ValuesInvalid
 
+# Deviations. Far beyond all that was seen a straight line says nothing, and its exponential less.
+FURTHEST = 5.0
+
 Column = Hashable  # a DataFrame's column name, or the position in an array
 Floats = NDArray[np.float64]
 
@@ -110,7 +113,7 @@ class Design:
         found: Floats = np.where(
             deviations > 0, centred / np.where(deviations > 0, deviations, 1), 0
         )
-        return found
+        return np.clip(found, -FURTHEST, FURTHEST)
 
 
 def _product(first: sparse.csr_array, second: sparse.csr_array) -> sparse.csr_array:

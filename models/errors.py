@@ -12,10 +12,11 @@
         └── TestOverlapsTraining      test_overlaps_training
 
     UserWarning
-    └── TooLittleHistory              too_little_history
+    ├── TooLittleHistory              too_little_history
+    └── RowsLeftOut                   rows_left_out
 
 Too little history is no error: a model then answers with its baseline and says how much is
-missing.
+missing. Nor are a few rows that cannot be used: they are left out and counted.
 """
 
 from typing import ClassVar
@@ -84,3 +85,9 @@ class TooLittleHistory(UserWarning):
             f"{name} has {n_rows} rows and needs {needed}: it answers with its baseline. "
             f"Fit it again when {self.missing} more are known."
         )
+
+
+class RowsLeftOut(UserWarning):
+    """A few rows of a table could not be used and were left out."""
+
+    code: ClassVar[str] = "rows_left_out"

@@ -8,13 +8,15 @@ were trained on, and showing the result.
 import importlib
 import json
 import math
-from collections.abc import Callable, Sequence
+import warnings
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 import pandas as pd
 from pyarrow import ArrowException
 from rich.console import Console
+from rich.progress import track
 from rich.table import Table
 from threadpoolctl import threadpool_limits
 
@@ -22,10 +24,13 @@ from models.errors import (
     ColumnsMissing,
     FileNotReadable,
     NothingToLearn,
+    RowsLeftOut,
     TestOverlapsTraining,
     TimesInFuture,
     ValuesInvalid,
 )
+
+Step = TypeVar("Step")
 
 # Loaded when asked for: an exam then pays only for what it imports itself.
 EXAMS = {
@@ -36,6 +41,9 @@ EXAMS = {
     "story_points": "models.exam_story_points",
     "sprints": "models.exam_sprints",
 }
+
+# More rows that cannot be used than this share are no accident: the table is another one.
+MOST_LEFT_OUT = 0.1
 
 
 class Row(NamedTuple):
@@ -85,17 +93,30 @@ def read_table(folder: Path, file: str, columns: Sequence[str]) -> pd.DataFrame:
     return table[list(columns)].reset_index(drop=True)
 
 
-def require_values(table: pd.DataFrame, columns: Sequence[str], where: str) -> None:
-    """Refuse missing values, and infinite ones, in the columns that matter.
+def usable(table: pd.DataFrame, columns: Sequence[str], where: str) -> pd.DataFrame:
+    """Leave out rows whose value is missing or infinite in a column that matters, and say so.
 
     Raises
     ------
     ValuesInvalid
+        There are too many of them.
     """
     bad = table[list(columns)].replace([float("inf"), float("-inf")], None).isna()
-    for column in columns:
-        if count := int(bad[column].sum()):
-            raise ValuesInvalid(f"{where}: {count} rows lack a finite {column}.")
+    is_bad = bad.any(axis=1)
+    if not is_bad.any():
+        return table
+    lacks = ", ".join(f"{count} a usable {name}" for name, count in bad.sum().items() if count)
+    message = f"{where}: of {len(table)} rows {int(is_bad.sum())} lack values: {lacks}."
+    if is_bad.mean() > MOST_LEFT_OUT:
+        raise ValuesInvalid(message)
+    warnings.warn(RowsLeftOut(f"{message} They are left out."), stacklevel=2)
+    return table[~is_bad].reset_index(drop=True)
+
+
+def watched(steps: Sequence[Step], label: str) -> Iterable[Step]:
+    """The steps of a walk, with a progress bar on a terminal's standard error."""
+    console = Console(stderr=True)
+    return track(steps, label, console=console, transient=True, disable=not console.is_terminal)
 
 
 def refuse_overlap(train: pd.DataFrame, test: pd.DataFrame, keys: Sequence[str]) -> None:

@@ -23,7 +23,8 @@ from models.exam import (
     read_table,
     refuse_future,
     refuse_overlap,
-    require_values,
+    usable,
+    watched,
 )
 from models.outcome import OutcomeModel
 
@@ -75,10 +76,10 @@ def run(train: Path, test: Path) -> Result:
 
 
 def read(train: Path, test: Path) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Read and check both folders; test runs in the order of their starts."""
+    """Read and check both folders; runs in the order of their starts."""
     rows, later = _read_folder(train), _read_folder(test)
     refuse_overlap(rows, later, ["task_family"])
-    return rows, later.sort_values("started_at", ignore_index=True, kind="stable")
+    return rows, later
 
 
 def walk(train: pd.DataFrame, test: pd.DataFrame, *, is_online: bool) -> Walk:
@@ -90,7 +91,8 @@ def walk(train: pd.DataFrame, test: pd.DataFrame, *, is_online: bool) -> Walk:
     # Runs repeated often would drown the others; the k-th of an agent on a task weighs less.
     rarity = (1 + test.groupby(["agent", "task_id"]).cumcount().to_numpy(float)) ** -0.5
     outcome, duration = _fit(train)
-    for step, places in enumerate(np.array_split(np.arange(n), min(STEPS, n))):
+    steps = np.array_split(np.arange(n), min(STEPS, n))
+    for step, places in enumerate(watched(steps, "online" if is_online else "frozen")):
         news = ~is_learned & (started > 0) & (ended < started[places[0]])
         if news.any():
             # Even a frozen model's interval follows the outcomes.
@@ -156,14 +158,20 @@ def _read_folder(folder: Path) -> pd.DataFrame:
     rows = rows[rows.agent != PERSON].reset_index(drop=True)
     if rows.empty:
         raise NothingToLearn(f"{where} has no runs of agents.")
-    require_values(rows, COLUMNS, where)
-    if (rows[["duration_s", "human_minutes"]] <= 0).any(axis=None):
-        raise ValuesInvalid(f"{where}: duration_s and human_minutes must be above 0.")
-    if not rows.score_binarized.isin([0, 1]).all():
-        raise ValuesInvalid(f"{where}: score_binarized must be 0 or 1.")
+    rows = rows.assign(
+        **{name: rows[name].where(rows[name] > 0) for name in ("duration_s", "human_minutes")},
+        **{name: rows[name].fillna(0) for name in ("started_at", "completed_at")},
+        score_binarized=rows.score_binarized.where(rows.score_binarized.isin([0, 1])),
+        # No limit told is as good as none.
+        token_or_time_limit=rows.token_or_time_limit.fillna(rows.token_or_time_limit.max()),
+    )
+    rows = usable(rows, COLUMNS, where)
     if (rows.completed_at < rows.started_at).any():
         raise ValuesInvalid(f"{where}: a run was completed before it started.")
     refuse_future(rows.completed_at * 1000, time.time_ns() // 1000, where)
+    # Runs of one instant in an order of their own, not in the file's.
+    order = ["started_at", "completed_at", "agent", "task_id", "duration_s", "score_binarized"]
+    rows = rows.sort_values(order, ignore_index=True)
     return rows.assign(
         log_minutes=np.log2(rows.human_minutes),
         log_limit=np.log2(rows.token_or_time_limit.clip(lower=1)),

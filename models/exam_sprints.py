@@ -51,7 +51,7 @@ def run(train: Path, test: Path) -> Result:
     exams.refuse_overlap(history, later, ["project"])
     model = SprintModel().fit(history)
     looked: list[pd.DataFrame] = []
-    for _, sprints in later.groupby("project", sort=True):
+    for _, sprints in exams.watched(list(later.groupby("project", sort=True)), "projects"):
         found = sprints.assign(model=model.walk(sprints), median=running_median(sprints))
         looked.append(found)
     rows = pd.concat(looked)
@@ -76,7 +76,7 @@ def load(folder: Path) -> pd.DataFrame:
     FileNotReadable, ColumnsMissing, ValuesInvalid, NothingToLearn
     """
     table = exams.read_table(folder, "iterations.parquet", list(NAMES))
-    exams.require_values(table, list(NAMES), "iterations.parquet")
+    table = exams.usable(table, list(NAMES), f"{folder}/iterations.parquet")
     return (
         table.rename(columns=NAMES)
         .sort_values(["project", "order", "board", "at_pct"])

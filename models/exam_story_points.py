@@ -19,7 +19,7 @@ from models.story_points import StoryPointModel
 FILES = ("choet", "tawosi")
 COLUMNS = ("issuekey", "title", "description", "storypoint", "project", "seq", "split")
 EXTRA = ("type", "components", "created")  # tawosi alone has them
-US_A_DAY = 86_400e6
+EPOCH = pd.Timestamp(0, tz="UTC")
 
 
 def run(train: Path, test: Path) -> Result:
@@ -36,17 +36,17 @@ def run(train: Path, test: Path) -> Result:
     notes = []
     for name, table in later.items():
         ratios, baselines = {}, []
-        for project, issues in table.groupby("project", sort=True):
+        for project, issues in exams.watched(list(table.groupby("project", sort=True)), name):
             ratio, baseline = judge(model, issues)
             ratios[project] = ratio
             baselines.append(baseline)
-        metrics[f"ratio_{name}"] = float(np.nanmean(list(ratios.values())))
-        rolling[f"ratio_{name}"] = float(np.nanmean(baselines))
+        metrics[f"ratio_{name}"] = float(pd.Series(ratios).mean())  # of those that have one
+        rolling[f"ratio_{name}"] = float(pd.Series(baselines).mean())
         worst += ratios.values()
         worst_rolling += baselines
         notes.append(f"{name}: " + ", ".join(f"{p} {r:.3f}" for p, r in ratios.items()))
-    metrics["worst_project_ratio"] = float(np.nanmax(worst))
-    rolling["worst_project_ratio"] = float(np.nanmax(worst_rolling))
+    metrics["worst_project_ratio"] = float(pd.Series(worst).max())
+    rolling["worst_project_ratio"] = float(pd.Series(worst_rolling).max())
     return Result(metrics, [Row("median of the last 50", rolling)], notes)
 
 
@@ -61,10 +61,12 @@ def judge(model: StoryPointModel, issues: pd.DataFrame) -> tuple[float, float]:
     Returns
     -------
     tuple of float
-        NaN where all judged points are the constant itself.
+        NaN where all judged points are the constant itself, or none are judged, or all.
     """
     points = issues["points"].to_numpy(float)
     judged = issues["is_judged"].to_numpy(bool)
+    if judged.all() or not judged.any():
+        return np.nan, np.nan
     found = model.walk(issues)
     constant = np.median(points[~judged])
     scale = np.abs(points - constant)[judged].mean()
@@ -85,10 +87,11 @@ def load(folder: Path, name: str) -> pd.DataFrame:
     FileNotReadable, ColumnsMissing, ValuesInvalid, NothingToLearn
     """
     table = exams.read_table(folder, f"{name}.parquet", COLUMNS)
-    exams.require_values(table, ("issuekey", "project", "seq", "storypoint"), f"{name}.parquet")
     whole = pd.read_parquet(folder / f"{name}.parquet")
     for column in set(EXTRA) & set(whole.columns):
         table[column] = whole[column].to_numpy()
+    needed = ("issuekey", "project", "seq", "storypoint")
+    table = exams.usable(table, needed, f"{folder}/{name}.parquet")
     table = table.sort_values(["project", "seq"], kind="stable", ignore_index=True)
     found = pd.DataFrame(
         {
@@ -102,7 +105,8 @@ def load(folder: Path, name: str) -> pd.DataFrame:
         }
     )
     if "created" in table:
-        found["created_days"] = table["created"].astype("datetime64[us]").astype("int64") / US_A_DAY
+        created = pd.to_datetime(table["created"], utc=True)
+        found["created_days"] = (created - EPOCH) / pd.Timedelta(days=1)
     for column, source in (("kind", "type"), ("component", "components")):
         if source in table:
             found[column] = table[source].astype("string")

@@ -19,7 +19,7 @@ from sklearn.metrics import roc_auc_score
 from models.calibration import coverage
 from models.duration import DurationModel
 from models.errors import ValuesInvalid
-from models.exam import Result, Row, read_table, refuse_overlap, require_values
+from models.exam import Result, Row, read_table, refuse_overlap, usable, watched
 from models.outcome import LOG_WEIGHTS, OutcomeModel, group_log_weights, warm_start
 
 Floats = NDArray[np.float64]
@@ -82,6 +82,7 @@ def read(train: Path, test: Path) -> Folders:
     tables = [_read_folder(folder) for folder in (train, test)]
     refuse_overlap(tables[0].runs, tables[1].runs, ["agent", "instance_id"])
     tasks = pd.concat([tables[0].tasks, tables[1].tasks]).drop_duplicates("instance_id")
+    tasks = tasks.sort_values("instance_id")  # the files' order is nothing to learn from
     tasks = _with_facts(tasks, tables[0].tasks.instance_id)
     known_tasks = set(tables[0].runs.instance_id)
     # Known tasks come first: they are the older ones of each repository.
@@ -131,12 +132,14 @@ class _Folder(NamedTuple):
 def _read_folder(folder: Path) -> _Folder:
     runs = read_table(folder, "runs.parquet", RUN_COLUMNS)
     tasks = read_table(folder, "tasks.parquet", TASK_COLUMNS)
-    require_values(runs, RUN_COLUMNS, f"{folder}/runs.parquet")
-    require_values(tasks, TASK_COLUMNS, f"{folder}/tasks.parquet")
-    if unknown := sorted(set(tasks.difficulty) - set(LEVELS)):
-        raise ValuesInvalid(f"{folder}/tasks.parquet: unknown difficulty {', '.join(unknown)}.")
-    if (runs.api_calls <= 0).any() or (runs.cost_usd < 0).any():
-        raise ValuesInvalid(f"{folder}/runs.parquet: api_calls must be above 0, cost_usd from 0.")
+    runs = runs.assign(
+        api_calls=runs.api_calls.where(runs.api_calls > 0),
+        cost_usd=runs.cost_usd.where(runs.cost_usd >= 0),
+    )
+    runs = usable(runs, RUN_COLUMNS, f"{folder}/runs.parquet")
+    # A difficulty that is missing or new is a level never seen: the models are less sure of it.
+    tasks = usable(tasks, ["instance_id", "repo", "issue_no"], f"{folder}/tasks.parquet")
+    tasks = tasks.assign(problem_statement=tasks.problem_statement.fillna("").astype(str))
     if runs.duplicated(["agent", "instance_id"]).any():
         raise ValuesInvalid(f"{folder}/runs.parquet: an agent ran a task twice.")
     return _Folder(runs, tasks)
@@ -162,16 +165,24 @@ def _with_facts(tasks: pd.DataFrame, known: pd.Series) -> pd.DataFrame:
         "prompts": np.log1p(text.str.count(r">>>|In \[")),
         "links": np.log1p(text.str.count("http")),
     }
-    words = TfidfVectorizer(sublinear_tf=True, min_df=2, stop_words="english").fit(
-        text[tasks.instance_id.isin(known)]
-    )
-    n_topics = min(N_TOPICS, len(words.vocabulary_) - 1)
-    topics = TruncatedSVD(n_topics, random_state=0).fit(
-        words.transform(text[tasks.instance_id.isin(known)])
-    )
-    found = topics.transform(words.transform(text))
-    facts |= {name: found[:, k] if k < n_topics else 0.0 for k, name in enumerate(TOPICS)}
+    topics = _topics(text, text[tasks.instance_id.isin(known)])
+    facts |= dict(zip(TOPICS, topics.T, strict=True))
     return tasks.assign(**facts)
+
+
+def _topics(texts: pd.Series, known: pd.Series) -> Floats:
+    """Topics learned from ``known`` texts, (n_texts, N_TOPICS); 0 where there are fewer."""
+    found = np.zeros((len(texts), N_TOPICS))
+    vectorizer = TfidfVectorizer(sublinear_tf=True, min_df=2, stop_words="english")
+    try:
+        words = vectorizer.fit_transform(known)
+    except ValueError:  # no word is in two of them
+        return found
+    n_topics = min(N_TOPICS, words.shape[1] - 1)
+    if n_topics > 0:
+        topics = TruncatedSVD(n_topics, random_state=0).fit(words)
+        found[:, :n_topics] = topics.transform(vectorizer.transform(texts))
+    return found
 
 
 def _of_outcomes(solved: Floats, chance: Floats) -> dict[str, float]:
@@ -188,7 +199,8 @@ def _walk_effort(rows: Folders) -> dict[str, float]:
     )
     calls = rows.known.api_calls.to_numpy(float)
     medians, intervals = np.empty(len(calls)), np.empty((len(calls), 2))
-    for places in rows.known.groupby("instance_id", sort=False).indices.values():
+    tasks = list(rows.known.groupby("instance_id", sort=False).indices.values())
+    for places in watched(tasks, "tasks"):
         facts = rows.known.iloc[places][EFFORT_FACTS]
         medians[places] = model.predict(facts)
         intervals[places] = model.predict_interval(facts)
@@ -224,6 +236,8 @@ def _judge_new(outcome: OutcomeModel, rows: Folders) -> tuple[float, float]:
         first = runs.head(WARM_UP)
         judged = runs.iloc[WARM_UP:]
         judged = judged[judged.is_later]
+        if judged.empty:  # it did no later task, or none after its first ten
+            continue
         seen = first.resolved.to_numpy(float)
         weights = np.array([weights_of.get(task, LOG_WEIGHTS) for task in first.instance_id])
         shift, deviation = warm_start(
@@ -234,6 +248,8 @@ def _judge_new(outcome: OutcomeModel, rows: Folders) -> tuple[float, float]:
         truth = judged.resolved.to_numpy(float)
         squares.append((chance - truth) ** 2)
         trivial_squares.append(((seen.sum() + 1) / (len(seen) + 2) - truth) ** 2)
+    if not squares:
+        return float("nan"), float("nan")
     return float(np.concatenate(squares).mean()), float(np.concatenate(trivial_squares).mean())
 
 

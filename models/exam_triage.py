@@ -22,7 +22,7 @@ def run(train: Path, test: Path) -> Result:
     """Take the exam, each tracker in a process of its own."""
     with ProcessPoolExecutor(len(TRACKERS), get_context("spawn")) as processes:
         judging = [processes.submit(judge, train, test, name) for name in TRACKERS]
-        judged = [one.result() for one in judging]
+        judged = [one.result() for one in exams.watched(judging, "trackers")]
     metrics = {metric: value for model, _, _ in judged for metric, value in model.items()}
     baseline = {metric: value for _, plain, _ in judged for metric, value in plain.items()}
     return Result(metrics, [Row("decayed counts", baseline)], [note for _, _, note in judged])
@@ -54,7 +54,9 @@ def load(folder: Path, name: str) -> pd.DataFrame:
     FileNotReadable, ColumnsMissing, ValuesInvalid, NothingToLearn
     """
     table = exams.read_table(folder, f"{name}.parquet", COLUMNS)
-    exams.require_values(table, COLUMNS, f"{name}.parquet")
+    for column in ("product", "component", "after_path"):
+        table[column] = table[column].fillna("")
+    table = exams.usable(table, ("id", "seq", "fixer"), f"{folder}/{name}.parquet")
     table = table.sort_values("seq", kind="stable", ignore_index=True)
     return pd.DataFrame(
         {

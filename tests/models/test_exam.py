@@ -194,8 +194,8 @@ def test_what_cannot_be_read_is_refused(
 @pytest.mark.parametrize(
     ("column", "value", "message"),
     [
-        ("api_calls", 0, "api_calls must be above 0"),
-        ("cost_usd", float("nan"), "lack a finite cost_usd"),
+        ("api_calls", 0, "lack values: [0-9]+ a usable api_calls"),
+        ("cost_usd", float("nan"), "lack values: [0-9]+ a usable cost_usd"),
         ("instance_id", "nowhere-1", "ran a task twice"),
     ],
 )
@@ -204,12 +204,6 @@ def test_values_of_swe_agents_that_mean_nothing_are_refused(
 ) -> None:
     change(swe_agents[1], "runs.parquet", **{column: value})
     with pytest.raises(ValuesInvalid, match=message):
-        exam_swe_agents.run(*swe_agents)
-
-
-def test_an_unknown_difficulty_is_named(swe_agents: Folders) -> None:
-    change(swe_agents[0], "tasks.parquet", difficulty="a fortnight")
-    with pytest.raises(ValuesInvalid, match="a fortnight"):
         exam_swe_agents.run(*swe_agents)
 
 
@@ -243,7 +237,7 @@ def test_the_command_prints_one_json_object(swe_agents: Folders) -> None:
     assert done.exit_code == 0
     found = json.loads(done.stdout)
     assert found["exam"] == "assignment"
-    assert set(found["metrics"]) >= {"solved_quota_14", "solved_budget_0.20"}
+    assert list(found) == ["exam", "metrics"]
 
 
 def test_the_command_ends_with_the_code_of_what_was_refused(tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ import pytest
 
 from models import exam as exams
 from models import exam_story_points
-from models.errors import ColumnsMissing, TestOverlapsTraining, ValuesInvalid
+from models.errors import ColumnsMissing, RowsLeftOut, TestOverlapsTraining, ValuesInvalid
 from models.story_points import FEATURES, WARM_UP, StoryPointModel
 
 SCALE = np.array([1.0, 2.0, 3.0, 5.0, 8.0])
@@ -123,11 +123,15 @@ def test_the_exam_refuses_projects_that_it_trained_on(tmp_path: Path) -> None:
         exams.run("story_points", tmp_path / "train", tmp_path / "train")
 
 
-def test_the_exam_refuses_issues_without_points(tmp_path: Path) -> None:
+def test_the_exam_leaves_out_a_few_issues_without_points_and_refuses_many(tmp_path: Path) -> None:
     table = issues("A", 30, 1)
     table.loc[3, "points"] = np.nan
     write(tmp_path, table)
-    with pytest.raises(ValuesInvalid, match="1 rows lack a finite storypoint"):
+    with pytest.warns(RowsLeftOut, match="of 30 rows 1 lack values: 1 a usable storypoint"):
+        assert len(exam_story_points.load(tmp_path, "choet")) == 29
+    table.loc[3:7, "points"] = np.nan
+    write(tmp_path, table)
+    with pytest.raises(ValuesInvalid, match="of 30 rows 5 lack"):
         exam_story_points.load(tmp_path, "choet")
 
 
