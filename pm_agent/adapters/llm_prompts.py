@@ -145,9 +145,9 @@ none is a good answer.
 def content_of(brief: Brief | TaskBrief) -> str:
     """JSON of a brief: cleaned, and no longer than a prompt may be."""
     fields = _cut(msgspec.to_builtins(brief), KEPT)
-    text = clean(msgspec.json.encode(fields).decode())
+    text = msgspec.json.encode(fields).decode()
     if len(text) > MAX_CONTENT:  # many texts: less of each
-        text = clean(msgspec.json.encode(_cut(fields, KEPT // 20)).decode())
+        text = msgspec.json.encode(_cut(fields, KEPT // 20)).decode()
     return text[:MAX_CONTENT]
 
 
@@ -157,8 +157,8 @@ def prompt_sha256(template: Template, content: str) -> str:
 
 
 def _cut(value: Any, longest: int) -> Any:
-    if isinstance(value, str):
-        return value[:longest]
+    if isinstance(value, str):  # before it is encoded, so that a line break in it is escaped
+        return clean(value)[:longest]
     if isinstance(value, dict):
         return {key: _cut(one, longest) for key, one in value.items()}
     if isinstance(value, list | tuple):

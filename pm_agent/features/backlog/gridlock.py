@@ -23,6 +23,7 @@ class Standstill(Result, frozen=True, kw_only=True):
     remedy: str
     task_ids: list[str] = field(default_factory=list)
     agent_ids: list[str] = field(default_factory=list)
+    skills: list[str] = field(default_factory=list)  # as tasks name them, with their levels
 
 
 def standstills(world: World, project: Project) -> list[Standstill]:
@@ -98,13 +99,13 @@ def _missing_skills(world: World, project_id: ProjectId, tasks: list[Task]) -> l
     for needed, task_ids in by_skills.items():
         if any(_has(agent.skills, needed) for agent in team):
             continue
-        named = ", ".join(f"{name} {level}" for name, level in needed) or "any"
         found.append(
             Standstill(
                 kind="missing_skill",
-                reason=f"{len(task_ids)} tasks need the skills {named}, and no agent has them all.",
+                reason=f"No agent has all the skills that {len(task_ids)} tasks need.",
                 remedy="Register an agent that has them, or change the skills with update_task.",
                 task_ids=task_ids[:MAX_NAMED],
+                skills=[f"{name} {level}" for name, level in needed],
             )
         )
     return found

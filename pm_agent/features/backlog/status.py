@@ -17,6 +17,7 @@ from pm_agent.features.backlog.gridlock import Standstill, standstills
 from pm_agent.features.backlog.view import (
     CONCISE_ITEMS,
     MICRO,
+    NOTICE,
     BlockerView,
     HoldView,
     TaskItem,
@@ -45,6 +46,7 @@ class ProjectItem(Result, frozen=True, kw_only=True):
 class ProjectStatus(ProjectItem, frozen=True, kw_only=True):
     """Where a project stands."""
 
+    notice: str
     created_at: str
     max_in_progress: int = 0
     tokens: int = 0
@@ -95,6 +97,7 @@ def project_status(
     leased = [world.tasks[t] for t in world.assignments if world.tasks[t].project_id == identifier]
     return ProjectStatus(
         **_project_fields(project, count_tasks(world, project)),
+        notice=NOTICE,
         created_at=iso(project.created_at_us),
         max_in_progress=project.max_in_progress,
         tokens=project.usage.tokens,

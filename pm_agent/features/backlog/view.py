@@ -216,6 +216,7 @@ class TaskItem(Result, frozen=True, kw_only=True):
 class TaskPage(Result, frozen=True, kw_only=True):
     """A page of tasks."""
 
+    notice: str
     tasks: list[TaskItem]
     next_cursor: str = ""  # empty on the last page
 
@@ -519,8 +520,8 @@ def search_tasks(
             continue
         found.append(task_item(world, task))
         if len(found) == limit:
-            return TaskPage(tasks=found, next_cursor=_cursor(world, number + 1))
-    return TaskPage(tasks=found, next_cursor=_cursor(world, start + SCANNED))
+            return TaskPage(notice=NOTICE, tasks=found, next_cursor=_cursor(world, number + 1))
+    return TaskPage(notice=NOTICE, tasks=found, next_cursor=_cursor(world, start + SCANNED))
 
 
 def lease_state_of(world: World, identifier: TaskId, signs: Signs | None) -> str:
