@@ -4,6 +4,7 @@ from typing import Annotated, Any
 
 import typer
 from rich.console import Group
+from rich.table import Table
 from rich.text import Text
 
 from pm_agent.cli.console import (
@@ -15,11 +16,16 @@ from pm_agent.cli.console import (
     print_json,
     server,
 )
+from pm_agent.domain.errors import UnknownBlocker
 
 Json = dict[str, Any]
+MAX_REPORT = 80  # characters of a report in a row
 
 
 def blockers(
+    blocker_id: Annotated[
+        str | None, typer.Argument(help="Tell the whole story of this one, such as B-7.")
+    ] = None,
     project: Annotated[str | None, typer.Option(help="Only this project.")] = None,
     all_: Annotated[bool, typer.Option("--all", help="Resolved ones too.")] = False,
     ack: Annotated[
@@ -30,25 +36,59 @@ def blockers(
     data: DataOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Show blockers with every step that was taken, and what is remembered of their like."""
-    filters: Json = {"include_resolved": True} if all_ else {}
+    """List what stops tasks; of one, every step, why, and what is remembered of its like."""
+    filters: Json = {"include_resolved": True} if all_ or blocker_id else {}
     if project is not None:
         filters["project_id"] = project
     with server(url, token, data) as client:
         if ack is not None:
             client.acknowledge_blocker(ack)
         found = client.list_blockers(**filters)
+        if blocker_id is not None:
+            found = _only(found, blocker_id)
     if as_json:
         print_json(found)
+    elif blocker_id is not None:
+        out.print(story(found))
     else:
-        out.print(shown(found))
+        out.print(table_of(found["blockers"]))
 
 
-def shown(found: Json) -> Group:
-    """A paragraph for each blocker, then what is remembered."""
+def _only(found: Json, blocker_id: str) -> Json:
+    """One blocker, and what is remembered of its like."""
+    chosen = [one for one in found["blockers"] if one["blocker_id"] == blocker_id]
+    if not chosen:
+        message = f"There is no blocker {blocker_id} among the newest."
+        raise UnknownBlocker(message, "'pm-agent blockers --all' lists them.")
+    case_ids = {one["case_id"] for one in chosen}
+    cases = [case for case in found.get("cases", ()) if case["case_id"] in case_ids]
+    return {**found, "blockers": chosen, "cases": cases}
+
+
+def table_of(blockers: list[Json]) -> Table | Text:
+    """One row a blocker: what is being done about it now."""
+    if not blockers:
+        return Text("Nothing is blocked.")
+    table = Table(box=None, pad_edge=False)
+    for column in ("blocker", "task", "agent", "type", "severity", "state", "min", "now", "report"):
+        table.add_column(column, no_wrap=column != "report")
+    for blocker in blockers:
+        steps = blocker.get("steps", ())
+        names = ("blocker_id", "task_id", "agent_id", "blocker_type", "severity", "state")
+        table.add_row(
+            *(str(blocker[name]) for name in names),
+            str(blocker["blocked_min"]),
+            steps[-1]["step"] if steps and not steps[-1].get("outcome") else "",
+            Text(" ".join(blocker["description"].split())[:MAX_REPORT]),  # never markup
+        )
+    return table
+
+
+def story(found: Json) -> Group:
+    """A paragraph for the blocker, then what is remembered."""
     lines = [line for blocker in found["blockers"] for line in _blocker(blocker)]
-    lines += [line for case in found.get("cases", ()) for line in _case(case)]
-    return Group(*(lines or [Text("Nothing is blocked.")]))
+    lines += [line for case in found["cases"] for line in _case(case)]
+    return Group(*lines)
 
 
 def _blocker(blocker: Json) -> list[Text]:

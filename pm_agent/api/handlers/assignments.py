@@ -69,8 +69,8 @@ async def _claimed(call: Call, reply: Reply) -> Answer:
 async def brief_of(call: Call, task_id: TaskId) -> backlog_view.TaskBrief:
     """All that is needed to start on a task, or to help with it."""
     texts = await call.ingress.texts(backlog_view.context_refs(call.world, task_id))
-    recovery = instructions_view.recovery_lines(call.world.tasks[task_id], texts)
-    return backlog_view.task_brief(call.world, task_id, texts, recovery)
+    before = instructions_view.came_before(call.world, call.world.tasks[task_id], texts)
+    return backlog_view.task_brief(call.world, task_id, texts, before)
 
 
 def _is_whole(known: task.Task | None, claim: ClaimAnswer) -> bool:

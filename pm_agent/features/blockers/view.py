@@ -52,7 +52,8 @@ class BlockerItem(Result, frozen=True, kw_only=True):
     resolution: str = ""
     resolved_by: str = ""
     resolved_at: str = ""
-    similar_before: int = 0  # outcomes known of blockers of its case
+    case_id: str = ""  # blockers that read alike are one case
+    similar_before: int = 0  # outcomes known of its case
 
 
 class RemedyItem(Result, frozen=True, kw_only=True):
@@ -183,6 +184,7 @@ def _item(world: World, blocker: Blocker, texts: dict[str, str], now_us: int) ->
         resolution=_text(texts, blocker.resolution),
         resolved_by=blocker.resolved_by,
         resolved_at=iso(blocker.resolved_at_us) if blocker.resolved_at_us else "",
+        case_id=blocker.case_id,
         similar_before=sum(r.tried for r in case.remedies) if case else 0,
     )
 

@@ -52,7 +52,7 @@ def brief(world: World, effect: Effect, texts: dict[str, str]) -> InstructionBri
         decisions=tuple(
             (owner, text(logged.decision)) for owner, logged in handed_decisions(world, task)
         ),
-        recovery=(*recovery_lines(task, texts), *answer_lines(answered(world, task), texts)),
+        recovery=came_before(world, task, texts),
         agent_name=world.agents[held.agent_id].name if held else "",
         lease_token=effect.lease_token,
         risks=risk_lines(task, texts),
@@ -73,6 +73,11 @@ def handed_decisions(world: World, task: Task) -> Iterator[tuple[str, LoggedDeci
         known = world.tasks.get(dependency)
         for logged in known.decisions if known else ():
             yield dependency, logged
+
+
+def came_before(world: World, task: Task, texts: dict[str, str]) -> tuple[str, ...]:
+    """What the last attempt left behind, and what was answered to what stopped it."""
+    return (*recovery_lines(task, texts), *answer_lines(answered(world, task), texts))
 
 
 def answered(world: World, task: Task) -> list[Blocker]:
