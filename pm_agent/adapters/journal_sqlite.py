@@ -33,7 +33,7 @@ from pm_agent.domain.errors import (
 )
 from pm_agent.ports import Batch, Head, StoredEvent, StoredRequest, StoredSnapshot
 
-SCHEMA_VERSION = 3  # of the tables; events and snapshots carry their own
+SCHEMA_VERSION = 4  # of the tables; events and snapshots carry their own
 BUSY_TIMEOUT_S = 5.0  # far above any commit of ours: whoever holds the lock longer is not a journal
 CHECKED_BYTES = 256 * 1024 * 1024  # quick_check takes 0.2 s for that, more from a cold disk
 # An assignment with its record takes 2.5 kB: one fits on SQLite's own 4 kB, three on this. Measured
@@ -382,8 +382,9 @@ class SQLiteJournal:
         if version > SCHEMA_VERSION:
             message = f"The journal {self.path} has version {version}; known is {SCHEMA_VERSION}."
             raise JournalTooNew(message)
-        if version < 1 or not tables >= rows.TABLES:
-            missing = ", ".join(sorted(rows.TABLES - tables)) or "its version"
+        needed = {table for table, since in rows.TABLES.items() if since <= version}
+        if version < 1 or not tables >= needed:
+            missing = ", ".join(sorted(needed - tables)) or "its version"
             raise JournalCorrupt(f"The journal {self.path} lacks {missing}.")
         if workspace_id != self.workspace_id:
             message = f"The journal {self.path} is of workspace {workspace_id}."

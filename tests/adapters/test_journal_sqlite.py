@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from pm_agent.adapters.journal_sqlite import SCHEMA_VERSION, SQLiteJournal
+from pm_agent.adapters.sqlite_rows import INDEXED_AT_ONCE
 from pm_agent.domain.envelope import Body, Event
 from pm_agent.domain.errors import (
     JournalCorrupt,
@@ -52,6 +53,10 @@ async def first_break(journal: SQLiteJournal) -> int:
             return event.position
         previous = event.hash
     return 0
+
+
+async def subject_positions(journal: SQLiteJournal, limit: int = 20_000) -> list[int]:
+    return [event.position for event in await journal.read_subject("P-web", limit)]
 
 
 def change(path: Path, statement: str, *values: int) -> None:
@@ -423,3 +428,13 @@ async def test_a_backup_is_one_file_and_a_failed_one_leaves_none(
     folder.mkdir()
     await journal.backup(str(folder / "copy.db"))
     assert names(folder) == ["copy.db"]
+
+
+async def test_a_subject_is_whole_across_the_rounds_of_its_index(tmp_path: Path) -> None:
+    journal = SQLiteJournal(tmp_path / "journal.db")
+    head = await journal.activate()
+    for n in (1, INDEXED_AT_ONCE - 2, 1, 1, 2 * INDEXED_AT_ONCE + 7):  # before, at and after ends
+        head = await grow(journal, head, n)
+        assert await subject_positions(journal) == list(range(1, head.position + 1))
+    assert await subject_positions(journal, 9) == list(range(head.position - 8, head.position + 1))
+    await journal.close()

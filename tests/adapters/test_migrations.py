@@ -23,11 +23,12 @@ from pm_agent.adapters.journal_postgres import PostgresJournal
 from pm_agent.adapters.journal_sqlite import SQLiteJournal
 from pm_agent.adapters.migrations import NEWEST, Dialect, revision_id, upgrade_sqlite
 from pm_agent.adapters.postgres import connect
+from pm_agent.adapters.sqlite_rows import INDEXED_AT_ONCE
 from pm_agent.domain.envelope import Body, Event
 from pm_agent.domain.errors import StartError
 from pm_agent.domain.hold import HoldPlaced
 from pm_agent.kernel.chain import seal
-from pm_agent.ports import Batch, StoredRequest
+from pm_agent.ports import Batch, StoredEvent, StoredRequest
 from tests.conftest import run_sql
 
 HELD = HoldPlaced(scope="workspace", target_id="main", kind="paused")
@@ -150,6 +151,23 @@ async def test_a_sqlite_journal_of_every_older_version_is_brought_up_to_date(
     reader = SQLiteJournal(path, read_only=True)
     assert (await reader.head()).epoch == 2
     await reader.close()
+
+
+async def test_a_sqlite_journal_of_several_rounds_keeps_its_subjects(tmp_path: Path) -> None:
+    path, n = tmp_path / "journal.db", INDEXED_AT_ONCE + 3
+    journal = SQLiteJournal(path)
+    previous = await journal.activate()
+    events: list[StoredEvent] = []
+    for position in range(1, n + 1):
+        before = events[-1].hash if events else previous.hash
+        events.append(seal(Event(position, 7, previous.epoch, "person:eve", "r", HELD), before))
+    await journal.append(Batch(previous.epoch, events, [], []))
+    await journal.close()
+    to_version(path, 3)
+
+    again = SQLiteJournal(path)
+    assert await again.read_subject("main", n) == events
+    await again.close()
 
 
 def test_a_failed_sqlite_revision_leaves_nothing(connection: sqlite3.Connection) -> None:
