@@ -23,12 +23,13 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from random import Random
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 import httpx
 import msgspec
 import numpy as np
 
+from pm_agent.api.handlers.assignments import ClaimAnswer
 from pm_agent.client import ApiError, AsyncClient
 from simulation.behaviour import AGENTS, duration_s
 from simulation.experiment import run as simulate
@@ -170,7 +171,7 @@ class _Load:
     async def _set_up(self) -> tuple[str, list[tuple[str, str]]]:
         """Make a project of this run, and agents that belong to it."""
         name = f"load {secrets.token_hex(4)}"
-        project_id = str((await self._admin.create_project(name))["project_id"])
+        project_id = (await self._admin.create_project(name)).project_id
         turns = asyncio.Semaphore(SETUP_AT_ONCE)
 
         async def register(number: int) -> tuple[str, str]:
@@ -178,7 +179,7 @@ class _Load:
                 made = await self._admin.register_agent(
                     f"{name} {number}", project_ids=[project_id]
                 )
-            return str(made["agent_id"]), str(made["access_token"])
+            return made.agent_id, made.access_token
 
         return project_id, list(
             await asyncio.gather(*(register(n) for n in range(self._plan.agents)))
@@ -208,7 +209,7 @@ class _Load:
         except ApiError as error:
             self._codes[error.code] += 1
             return
-        task_id, now_s = str(made["task_id"]), time.monotonic()
+        task_id, now_s = made.task_id, time.monotonic()
         self._created_s[task_id] = now_s
         if task_id in self._early:
             got_s, asked_s = self._early.pop(task_id)
@@ -232,23 +233,23 @@ class _Load:
             asked_s = time.monotonic()
             try:
                 given = await client.wait_for_task(agent_id, timeout_s=LONGEST_POLL_S)
-                if given.get("outcome") != "assigned":
+                if given.outcome != "assigned":
                     continue
                 self._note(agent_id, given, asked_s)
                 await asyncio.sleep(self._work_s(random))
                 await client.complete_task(
-                    given["task_id"], lease_token=given["lease_token"], summary="done"
+                    given.task_id, lease_token=given.lease_token, summary="done"
                 )
                 self._done += 1
             except ApiError as error:
                 self._codes[error.code] += 1
                 await asyncio.sleep(1.0)
 
-    def _note(self, agent_id: str, given: dict[str, Any], asked_s: float) -> None:
-        task_id, got_s = str(given["task_id"]), time.monotonic()
+    def _note(self, agent_id: str, given: ClaimAnswer, asked_s: float) -> None:
+        task_id, got_s = given.task_id, time.monotonic()
         if task_id in self._holders:
             self._doubles += 1
-        self._holders[task_id] = agent_id, int(given["lease_token"])
+        self._holders[task_id] = agent_id, given.lease_token
         created_s = self._created_s.get(task_id)
         if created_s is None:
             self._early[task_id] = got_s, asked_s

@@ -5,11 +5,14 @@ from ssl import SSLContext
 from typing import Any, Self
 
 import httpx2
+import msgspec
 from mcp import MCPError
 from mcp.client import Client
 from mcp.client.streamable_http import streamable_http_client
 
+from pm_agent.api.handlers.assignments import ClaimAnswer
 from pm_agent.client import ApiError
+from pm_agent.features.quality.decide import CompletionResult
 
 PATIENCE_S = 90.0  # longer than any long poll
 
@@ -41,13 +44,15 @@ class McpClient:
     async def __aexit__(self, *_: object) -> None:
         await self._stack.aclose()
 
-    async def wait_for_task(self, agent_id: str, timeout_s: float) -> dict[str, Any]:
-        return await self._call("wait_for_task", agent_id=agent_id, timeout_s=timeout_s)
+    async def wait_for_task(self, agent_id: str, timeout_s: float) -> ClaimAnswer:
+        told = await self._call("wait_for_task", agent_id=agent_id, timeout_s=timeout_s)
+        return msgspec.convert(told, ClaimAnswer)
 
-    async def complete_task(self, task_id: str, lease_token: int, summary: str) -> dict[str, Any]:
-        return await self._call(
+    async def complete_task(self, task_id: str, lease_token: int, summary: str) -> CompletionResult:
+        told = await self._call(
             "complete_task", task_id=task_id, lease_token=lease_token, summary=summary
         )
+        return msgspec.convert(told, CompletionResult)
 
     async def _call(self, tool: str, **arguments: object) -> dict[str, Any]:
         assert self._client is not None

@@ -70,12 +70,12 @@ def connector(url: str, era: str = "2026-07-28") -> Connect:
 
 async def play(admin: AsyncClient, connect: Connect) -> Json:
     """Play the whole story; return what came of each part."""
-    project: str = (await admin.create_project("Shop"))["project_id"]
+    project: str = (await admin.create_project("Shop")).project_id
     team: dict[str, Agent] = {}
     async with AsyncExitStack() as stack:
         for name, skills in SKILLS.items():
             made = await admin.register_agent(name, skills=skills, project_ids=[project])
-            client = await stack.enter_async_context(connect(made["access_token"]))
+            client = await stack.enter_async_context(connect(made.access_token))
             team[name] = Agent(client)
         woken = await _woken(admin, project, team)
         lease, helped = await _helped(admin, project, team)

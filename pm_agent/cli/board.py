@@ -22,6 +22,9 @@ from pm_agent.cli.console import (
     refusals,
     server,
 )
+from pm_agent.features.backlog.status import WorkspaceStatus
+from pm_agent.features.backlog.view import TaskItem
+from pm_agent.features.team.view import AgentItem
 
 # Column heads that fit 80 characters, by state.
 STATES = {
@@ -64,26 +67,25 @@ def status(
                     pass
 
 
-def status_table(found: Json) -> Group:
+def status_table(found: WorkspaceStatus) -> Group:
     """One line about the workspace, and one row a project with counts by state."""
     summary = (
-        f"workspace {found['workspace_id']} · "
-        f"{found['agents_working']} of {found['agents']} agents working · "
-        f"{found['parked']} waiting · {found['open_blockers']} open blockers · "
-        f"position {found['position']}"
+        f"workspace {found.workspace_id} · "
+        f"{found.agents_working} of {found.agents} agents working · "
+        f"{found.parked} waiting · {found.open_blockers} open blockers · "
+        f"position {found.position}"
     )
-    suspect = found.get("suspect", ())
-    if suspect:
-        summary += f"\nsuspect: {', '.join(suspect)} (their agents are silent for too long)"
+    if found.suspect:
+        summary += f"\nsuspect: {', '.join(found.suspect)} (their agents are silent for too long)"
     table = Table(box=None, pad_edge=False)
     table.add_column("project", no_wrap=True)
     for head in STATES.values():
         table.add_column(head, justify="right", no_wrap=True)
-    for project in found["projects"]:
-        counts = project["tasks"]
-        holds = ", ".join(hold["kind"] for hold in project.get("holds", ()))
+    for project in found.projects:
+        counts = project.tasks
+        holds = ", ".join(hold.kind for hold in project.holds)
         table.add_row(
-            project["project_id"] + (f" ({holds})" if holds else ""),
+            project.project_id + (f" ({holds})" if holds else ""),
             *(str(counts.get(state, 0)) for state in STATES),
         )
     return Group(Text(summary, style="dim"), table)
@@ -103,39 +105,39 @@ def tasks(
     for name, value in (("state", state), ("project_id", project), ("query", query)):
         if value is not None:
             filters[name] = value
-    found: list[Json] = []
+    found: list[TaskItem] = []
     with server(url, token, data) as client:
         while True:
             page = client.search_tasks(**filters)
-            found += page["tasks"]
-            if not page.get("next_cursor"):
+            found += page.tasks
+            if not page.next_cursor:
                 break
-            filters["cursor"] = page["next_cursor"]
+            filters["cursor"] = page.next_cursor
     if as_json:
         print_json({"tasks": found})
     else:
         out.print(tasks_table(found))
 
 
-def tasks_table(found: list[Json]) -> Table:
+def tasks_table(found: list[TaskItem]) -> Table:
     """One row a task."""
     table = Table(box=None, pad_edge=False)
     for column in ("task", "state", "priority", "skills", "agent", "%", "waits for", "title"):
         table.add_column(column)
     for task in found:
-        skills = " ".join(f"{s['name']}:{s.get('level', 1)}" for s in task.get("skills", ()))
-        shown = "ready" if task.get("is_ready") else task["state"]
-        notes = [lease for lease in (task.get("lease_state"),) if lease not in (None, "live")]
-        notes += ["held"] if task.get("holds") else []
+        skills = " ".join(f"{s.name}:{s.level}" for s in task.skills)
+        shown = "ready" if task.is_ready else task.state
+        notes = [lease for lease in (task.lease_state,) if lease not in (None, "live")]
+        notes += ["held"] if task.holds else []
         table.add_row(
-            task["task_id"],
+            task.task_id,
             shown + (f" ({', '.join(notes)})" if notes else ""),
-            " → ".join(filter(None, (task["priority"], task.get("inherited_priority")))),
+            " → ".join(filter(None, (task.priority, task.inherited_priority))),
             skills,
-            task.get("agent_id", ""),
-            str(task.get("percent", "") or ""),
-            " ".join(task.get("dependencies", ())) if task["state"] == "open" else "",
-            Text(" · ".join(filter(None, (task["title"], task.get("dead_because"))))),
+            task.agent_id,
+            str(task.percent or ""),
+            " ".join(task.dependencies) if task.state == "open" else "",
+            Text(" · ".join(filter(None, (task.title, task.dead_because)))),
         )
     return table
 
@@ -147,43 +149,43 @@ def agents(
     as_json: JsonOption = False,
 ) -> None:
     """List agents with their work and record."""
-    found: list[Json] = []
+    found: list[AgentItem] = []
     filters: Json = {"limit": PAGE}
     with server(url, token, data) as client:
         while True:
             page = client.list_agents(**filters)
-            found += page["agents"]
-            if not page.get("next_cursor"):
+            found += page.agents
+            if not page.next_cursor:
                 break
-            filters["cursor"] = page["next_cursor"]
+            filters["cursor"] = page.next_cursor
     if as_json:
         print_json({"agents": found})
     else:
         out.print(agents_table(found))
 
 
-def agents_table(found: list[Json]) -> Table:
+def agents_table(found: list[AgentItem]) -> Table:
     """One row an agent."""
     table = Table(box=None, pad_edge=False)
     for column in ("agent", "kind", "skills", "state", "capacity", "works on"):
         table.add_column(column)
     for agent in found:
-        skills = " ".join(f"{s['name']}:{s.get('level', 1)}" for s in agent.get("skills", ()))
+        skills = " ".join(f"{s.name}:{s.level}" for s in agent.skills)
         table.add_row(
-            agent["agent_id"],
-            agent.get("kind", ""),
+            agent.agent_id,
+            agent.kind,
             skills,
             _with_lease(agent),
-            str(agent.get("capacity", 1)),
-            " ".join(agent.get("active_tasks", ())),
+            str(agent.capacity),
+            " ".join(agent.active_tasks),
         )
     return table
 
 
-def _with_lease(agent: Json) -> str:
+def _with_lease(agent: AgentItem) -> str:
     """State of an agent, with that of its leases when something is to be known of them."""
-    lease, state = agent.get("lease_state", ""), str(agent.get("state", ""))
-    return f"{state} ({lease})" if lease not in ("", "live") else state
+    is_told = agent.lease_state not in ("", "live")
+    return f"{agent.state} ({agent.lease_state})" if is_told else agent.state
 
 
 def import_tasks(
@@ -193,14 +195,14 @@ def import_tasks(
     with refusals():
         drafts = drafts_in(file)
     with server(url, token, data) as client:
-        known = {p["project_id"] for p in client.get_status()["projects"]}
+        known = {p.project_id for p in client.get_status().projects}
         if project not in known:
-            project = client.create_project(name=project)["project_id"]
+            project = client.create_project(name=project).project_id
         result = client.import_tasks(project, drafts)
     if as_json:
         print_json(result)
     else:
-        out.print(f"{result['created']} tasks imported into {project}.")
+        out.print(f"{result.created} tasks imported into {project}.")
 
 
 def drafts_in(file: Path) -> list[Json]:

@@ -118,7 +118,7 @@ def connect(
         if not token:
             owner = {"kind": "agent", "id": agent_id(name or agent), "role": "worker"}
             with server(url, admin_token, data) as client:
-                token = client.issue_token(owner=owner, label=f"connect {agent}")["token"]
+                token = client.issue_token(owner=owner, label=f"connect {agent}").token
         form = FORMS[agent]
         address = f"{base}/mcp?tools={tools}" if tools else f"{base}/mcp"
         text = form.text(address, None if env else token)

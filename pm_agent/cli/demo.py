@@ -35,6 +35,7 @@ from pm_agent.cli.demo_agent import run_remote_agents
 from pm_agent.cli.serve import running_on_ray
 from pm_agent.client import Client
 from pm_agent.domain.errors import StartError
+from pm_agent.features.backlog.view import BlockerView
 from pm_agent.settings import Settings
 
 Json = dict[str, Any]
@@ -132,15 +133,15 @@ class Demo:
                 "cwd": str(self.repository),
                 "timeout_s": 120,
             },
-        )["project_id"]
+        ).project_id
         self._say(f"{len(self.team)} managed workers and {len(self.remote)} MCP agents join")
         stop_remote = threading.Event()
         remote = threading.Thread(
             target=self._remote_agents, args=(client, settings, stop_remote), daemon=True
         )
         remote.start()
-        self._until(lambda: client.get_status()["agents"] >= len(self.team) + len(self.remote))
-        n = client.import_tasks(project, self.backlog)["created"]
+        self._until(lambda: client.get_status().agents >= len(self.team) + len(self.remote))
+        n = client.import_tasks(project, self.backlog).created
         self._say(f"{n} tasks imported; work begins")
         self.began_s = time.monotonic()
         try:
@@ -160,13 +161,13 @@ class Demo:
         ):
             while time.monotonic() - self.began_s < GIVE_UP_S:
                 status = client.get_project_status(project)
-                done = status["tasks"].get("done", 0)
+                done = status.tasks.get("done", 0)
                 if live is not None:
                     live.update(Group(status_table(client.get_status()), *self.log[-8:]))
                 elif done != last_done:
                     self._say(f"{done}/{len(self.backlog)} tasks done")
                     last_done = done
-                for blocker in status.get("blockers", ()):
+                for blocker in status.blockers:
                     self._resolve(client, blocker)
                 if not crashed and done >= CRASH_AFTER:
                     crashed = self._crash_a_worker(hosts)
@@ -175,16 +176,16 @@ class Demo:
                 if done == len(self.backlog):
                     self.took_s = time.monotonic() - self.began_s
                     return crashed and (chaos_done or not self.chaos)
-                if status["tasks"].get("dead_letter", 0):
-                    err.print(f"dead letters: {status.get('dead_letter')}")
+                if status.tasks.get("dead_letter", 0):
+                    err.print(f"dead letters: {status.dead_letter}")
                     return False
                 time.sleep(0.25)
         err.print("the demo ran out of time")
         return False
 
-    def _resolve(self, client: Client, blocker: Json) -> None:
-        self._say(f"blocker {blocker['blocker_id']}: {blocker['description']}")
-        client.resolve_blocker(blocker["blocker_id"], resolution=BLOCKER_ANSWER)
+    def _resolve(self, client: Client, blocker: BlockerView) -> None:
+        self._say(f"blocker {blocker.blocker_id}: {blocker.description}")
+        client.resolve_blocker(blocker.blocker_id, resolution=BLOCKER_ANSWER)
         self._say(f"resolved: {BLOCKER_ANSWER}")
 
     def _crash_a_worker(self, hosts: list[Any]) -> bool:
@@ -227,7 +228,7 @@ class Demo:
         secrets = {}
         for name, _ in self.remote:
             owner = {"kind": "agent", "id": f"A-{name}", "role": "worker"}
-            secrets[name] = client.issue_token(owner=owner, label="demo")["token"]
+            secrets[name] = client.issue_token(owner=owner, label="demo").token
         asyncio.run(
             run_remote_agents(
                 f"{settings.url}/mcp",

@@ -33,7 +33,7 @@ def handover(
     if as_json:
         print_json(handed)
         return
-    out.print(f"handed over at position {handed['position']}, epoch {handed['epoch']}")
+    out.print(f"handed over at position {handed.position}, epoch {handed.epoch}")
     out.print(
         "Start the new server on the same data. The old one answers queries until it is ended.",
         highlight=False,

@@ -15,6 +15,7 @@ from pm_agent.cli.console import (
     server,
 )
 from pm_agent.domain.hold import Scope
+from pm_agent.kernel.types import Result
 
 TargetArgument = Annotated[
     str, typer.Argument(help="T-… task, P-… project, A-… agent, or 'workspace'.")
@@ -70,7 +71,7 @@ def approve(
     """Let a task that waits for approval begin, or accept its completion."""
     with server(url, token, data) as client:
         result = client.approve_task(task)
-    _say(result, f"{task} is approved: {result.get('state', '')}.", as_json=as_json)
+    _say(result, f"{task} is approved: {result.state}.", as_json=as_json)
 
 
 def scope_of(target: str) -> tuple[Scope, str]:
@@ -101,7 +102,7 @@ def _place(
     _say(result, f"{target} is {kind}.", as_json=as_json)
 
 
-def _say(result: dict[str, object], text: str, *, as_json: bool) -> None:
+def _say(result: Result, text: str, *, as_json: bool) -> None:
     if as_json:
         print_json(result)
     else:

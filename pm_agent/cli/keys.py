@@ -1,10 +1,11 @@
 """``pm-agent keys``: API keys with limits: issue, list, rotate and revoke them."""
 
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 from rich.table import Table
 
+from pm_agent.api.handlers.access import IssueKeyAnswer
 from pm_agent.cli.console import (
     DataOption,
     JsonOption,
@@ -68,15 +69,15 @@ def list_keys(
         print_json(listed)
         return
     table = Table("key", "owner", "scopes", "projects", "expires", "last used", "label")
-    for key in listed["keys"]:
+    for key in listed.keys:
         table.add_row(
-            key["key_id"] if key["is_live"] else f"[dim]{key['key_id']} (over)[/]",
-            f"{key['owner']} ({key['role']})",
-            " ".join(scope.removeprefix("pm:") for scope in key["scopes"]),
-            " ".join(key.get("project_ids", ())) or "all",
-            key.get("expires_at") or "never",
-            key.get("used_at") or "not yet",
-            key.get("label", ""),
+            key.key_id if key.is_live else f"[dim]{key.key_id} (over)[/]",
+            f"{key.owner} ({key.role})",
+            " ".join(scope.removeprefix("pm:") for scope in key.scopes),
+            " ".join(key.project_ids) or "all",
+            key.expires_at or "never",
+            key.used_at or "not yet",
+            key.label,
         )
     out.print(table)
 
@@ -110,14 +111,14 @@ def revoke(
     if as_json:
         print_json(revoked)
     else:
-        out.print(f"{key_id} of {revoked['owner']} is revoked.")
+        out.print(f"{key_id} of {revoked.owner} is revoked.")
 
 
-def _show(made: dict[str, Any], *, as_json: bool) -> None:
+def _show(made: IssueKeyAnswer, *, as_json: bool) -> None:
     if as_json:
         print_json(made)
         return
-    ends = made.get("expires_at") or "never"
-    out.print(f"{made['owner']} ({made['role']}), key {made['key_id']}, expires: {ends}")
+    ends = made.expires_at or "never"
+    out.print(f"{made.owner} ({made.role}), key {made.key_id}, expires: {ends}")
     out.print("The key is shown this once:\n")
-    out.print(f"  {made['key']}\n", highlight=False, soft_wrap=True)
+    out.print(f"  {made.key}\n", highlight=False, soft_wrap=True)

@@ -2,8 +2,10 @@
 
 from typing import Annotated, Literal
 
+import msgspec
 import typer
 
+from pm_agent.cli.connect import FORMS
 from pm_agent.cli.console import (
     DataOption,
     JsonOption,
@@ -34,24 +36,13 @@ def token(
         issued = client.issue_token(owner=owner, label=label)
     base = url or settings_with(data=data).url
     if as_json:
-        print_json({**issued, "mcp_url": f"{base}/mcp"})
+        print_json({**msgspec.to_builtins(issued), "mcp_url": f"{base}/mcp"})
         return
-    secret = issued["token"]
     out.print(f"{owner['id']} ({role}). The token is shown this once:\n")
-    out.print(f"  {secret}\n", highlight=False)
+    out.print(f"  {issued.token}\n", highlight=False)
     if person:
         return
-    out.print("Claude Code:", style="bold")
-    out.print(
-        f"  claude mcp add --transport http pm {base}/mcp \\\n"
-        f'    --header "Authorization: Bearer {secret}"',
-        highlight=False,
-        soft_wrap=True,
-    )
-    out.print("Codex:", style="bold")
-    out.print(
-        f"  export PM_AGENT_TOKEN={secret}\n"
-        f"  codex mcp add pm --url {base}/mcp --bearer-token-env-var PM_AGENT_TOKEN",
-        highlight=False,
-        soft_wrap=True,
-    )
+    out.print("What belongs into its configuration is printed, or with --write written there, by:")
+    for agent in FORMS:
+        where = f"--token {issued.token} --url {base}"
+        out.print(f"  pm-agent connect {agent} {where}", highlight=False, soft_wrap=True)

@@ -5,7 +5,9 @@ means a second effect. Connection errors, overload, and answers that do not come
 itself (a proxy answers a bare 404 while the server comes back) are tried again with full jitter
 until ``patience_s`` is used up. What PM Agent refuses is raised as `ApiError` at once.
 
-Imports nothing of the product: it can be copied into another program.
+Results are the structs that the server renders, decoded from the bytes of the answer. An API key
+(``pmk_…``) goes over the wire for the exchange alone: requests carry short-lived tokens, renewed
+before they end and when one is refused.
 """
 
 from pm_agent.client.asynchronous import AsyncClient

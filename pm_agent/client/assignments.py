@@ -3,19 +3,27 @@
 from collections.abc import Iterable
 from typing import Literal
 
+from pm_agent.api.handlers.assignments import ApprovalResult, ClaimAnswer
 from pm_agent.client.errors import Json
-from pm_agent.client.sender import LONG_POLL_S, Answer, Sender
+from pm_agent.client.request import Request
+from pm_agent.client.sender import LONG_POLL_S, Sender, operation
+from pm_agent.features.assignment.decide import ReleaseResult
+from pm_agent.features.assignment.view import Explanation
+from pm_agent.features.progress.decide import ProgressResult
+from pm_agent.features.quality.decide import CompletionResult
 
 
-class AssignmentOperations(Sender[Answer]):
+class AssignmentOperations(Sender):
     """Claims, reports and verdicts."""
 
+    @operation
     def request_next_task(
         self, agent_id: str, *, project_id: str | None = None, request_id: str | None = None
-    ) -> Answer:
+    ) -> Request[ClaimAnswer]:
         path = f"/v1/agents/{agent_id}/next-task"
-        return self._write("POST", path, request_id, project_id=project_id)
+        return self._write(ClaimAnswer, "POST", path, request_id, project_id=project_id)
 
+    @operation
     def wait_for_task(
         self,
         agent_id: str,
@@ -23,9 +31,10 @@ class AssignmentOperations(Sender[Answer]):
         timeout_s: int = LONG_POLL_S,
         project_id: str | None = None,
         request_id: str | None = None,
-    ) -> Answer:
+    ) -> Request[ClaimAnswer]:
         """Ask for a task and wait for one up to ``timeout_s`` (at most 50)."""
         return self._write(
+            ClaimAnswer,
             "POST",
             f"/v1/agents/{agent_id}/wait",
             request_id,
@@ -34,6 +43,7 @@ class AssignmentOperations(Sender[Answer]):
             project_id=project_id,
         )
 
+    @operation
     def report_task_progress(
         self,
         task_id: str,
@@ -45,9 +55,10 @@ class AssignmentOperations(Sender[Answer]):
         usage: Json | None = None,
         expect_silence_s: int | None = None,
         request_id: str | None = None,
-    ) -> Answer:
+    ) -> Request[ProgressResult]:
         """Say how far the work is. ``usage`` is what was used since the last report."""
         return self._write(
+            ProgressResult,
             "POST",
             f"/v1/tasks/{task_id}/progress",
             request_id,
@@ -59,6 +70,7 @@ class AssignmentOperations(Sender[Answer]):
             expect_silence_s=expect_silence_s,
         )
 
+    @operation
     def complete_task(
         self,
         task_id: str,
@@ -68,9 +80,10 @@ class AssignmentOperations(Sender[Answer]):
         evidence: Json | None = None,
         usage: Json | None = None,
         request_id: str | None = None,
-    ) -> Answer:
+    ) -> Request[CompletionResult]:
         """Hand the work in. ``evidence`` may hold ``commit``, ``branch`` and ``links``."""
         return self._write(
+            CompletionResult,
             "POST",
             f"/v1/tasks/{task_id}/complete",
             request_id,
@@ -80,6 +93,7 @@ class AssignmentOperations(Sender[Answer]):
             usage=usage,
         )
 
+    @operation
     def release_task(
         self,
         task_id: str,
@@ -88,8 +102,9 @@ class AssignmentOperations(Sender[Answer]):
         reason: Literal["released", "failed", "blocked", "stopped"] = "released",
         note: str = "",
         request_id: str | None = None,
-    ) -> Answer:
+    ) -> Request[ReleaseResult]:
         return self._write(
+            ReleaseResult,
             "POST",
             f"/v1/tasks/{task_id}/release",
             request_id,
@@ -98,12 +113,16 @@ class AssignmentOperations(Sender[Answer]):
             note=note,
         )
 
+    @operation
     def approve_task(
         self, task_id: str, *, report: str = "", request_id: str | None = None
-    ) -> Answer:
+    ) -> Request[ApprovalResult]:
         """Accept work in review, or lift the approval hold of a task."""
-        return self._write("POST", f"/v1/tasks/{task_id}/approve", request_id, report=report)
+        return self._write(
+            ApprovalResult, "POST", f"/v1/tasks/{task_id}/approve", request_id, report=report
+        )
 
+    @operation
     def reject_task(
         self,
         task_id: str,
@@ -111,10 +130,15 @@ class AssignmentOperations(Sender[Answer]):
         reasons: Iterable[str],
         report: str = "",
         request_id: str | None = None,
-    ) -> Answer:
+    ) -> Request[CompletionResult]:
         """Reject work in review, with reasons for the next attempt."""
         path = f"/v1/tasks/{task_id}/reject"
-        return self._write("POST", path, request_id, reasons=list(reasons), report=report)
+        return self._write(
+            CompletionResult, "POST", path, request_id, reasons=list(reasons), report=report
+        )
 
-    def explain_assignment(self, task_id: str, *, attempt: int | None = None) -> Answer:
-        return self._query(f"/v1/tasks/{task_id}/explanation", attempt=attempt)
+    @operation
+    def explain_assignment(
+        self, task_id: str, *, attempt: int | None = None
+    ) -> Request[Explanation]:
+        return self._query(Explanation, f"/v1/tasks/{task_id}/explanation", attempt=attempt)

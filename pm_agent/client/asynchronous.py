@@ -1,20 +1,21 @@
 """The client for asyncio."""
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator, Coroutine
-from typing import Any, Self
+from collections.abc import AsyncGenerator, AsyncIterator
+from typing import Self
 
 import httpx
 
+from pm_agent.api.handlers.assignments import ClaimAnswer
 from pm_agent.client.backoff import pause_after, pause_without_task
 from pm_agent.client.errors import ApiError, Json
 from pm_agent.client.methods import Operations
-from pm_agent.client.request import Request
-from pm_agent.client.sender import LONG_POLL_S, PATIENCE_S, STREAM_S, authorization
+from pm_agent.client.request import R, Request
+from pm_agent.client.sender import LONG_POLL_S, PATIENCE_S, STREAM_S
 from pm_agent.client.stream import event_in, require_stream, stream_of
 
 
-class AsyncClient(Operations[Coroutine[Any, Any, Json]]):
+class AsyncClient(Operations):
     """The same for asyncio; operations are awaited. Parameters as for `Client`."""
 
     refused = ApiError
@@ -27,10 +28,9 @@ class AsyncClient(Operations[Coroutine[Any, Any, Json]]):
         patience_s: float = PATIENCE_S,
         transport: httpx.AsyncBaseTransport | None = None,
     ) -> None:
-        super().__init__(patience_s)
-        self._http = httpx.AsyncClient(
-            base_url=base_url, headers=authorization(token), transport=transport
-        )
+        super().__init__(token, patience_s)
+        self._renewing = asyncio.Lock()
+        self._http = httpx.AsyncClient(base_url=base_url, transport=transport)
 
     async def __aenter__(self) -> Self:
         return self
@@ -43,7 +43,7 @@ class AsyncClient(Operations[Coroutine[Any, Any, Json]]):
 
     async def tasks(
         self, agent_id: str, *, project_id: str | None = None, timeout_s: int = LONG_POLL_S
-    ) -> AsyncIterator[Json]:
+    ) -> AsyncIterator[ClaimAnswer]:
         """Every task that is given to an agent, waiting again and again; it never ends by itself.
 
         Finish or release a task before asking the iterator for the next one. An unreachable server
@@ -57,9 +57,9 @@ class AsyncClient(Operations[Coroutine[Any, Any, Json]]):
             except ApiError as error:
                 await asyncio.sleep(pause_after(error))
                 continue
-            if claimed.get("outcome") == "assigned":
+            if claimed.outcome == "assigned":
                 yield claimed
-            elif claimed.get("outcome") == "none":
+            elif claimed.outcome == "none":
                 await asyncio.sleep(pause_without_task(claimed))
 
     async def events(
@@ -74,8 +74,9 @@ class AsyncClient(Operations[Coroutine[Any, Any, Json]]):
         while True:
             params |= {} if after is None else {"after": after}
             try:
+                await self._renew()
                 async with self._http.stream(
-                    "GET", path, params=params, timeout=STREAM_S
+                    "GET", path, params=params, headers=self._credential.headers(), timeout=STREAM_S
                 ) as response:
                     if not response.is_success:
                         await response.aread()
@@ -86,24 +87,37 @@ class AsyncClient(Operations[Coroutine[Any, Any, Json]]):
                             after = int(event["position"])
                             yield event
             except (httpx.TransportError, ApiError) as error:
-                await asyncio.sleep(pause_after(error))
+                await asyncio.sleep(self._pause_after(error))
 
-    async def _perform(self, call: Request) -> Json:
+    async def _perform(self, request: Request[R]) -> R:
         while True:
             try:
+                if not request.is_exchange:
+                    await self._renew()
                 response = await self._http.request(
-                    call.method,
-                    call.path,
-                    json=call.json,
-                    params=call.params,
-                    headers=self._headers(),
-                    timeout=call.timeout_s,
+                    request.method,
+                    request.path,
+                    json=request.json,
+                    params=request.params,
+                    headers=self._headers(request),
+                    timeout=request.timeout_s,
                 )
             except httpx.TransportError as error:
-                call.lost(error, self.patience_s)
+                request.lost(error, self.patience_s)
             else:
-                self._note_position(response)
-                answer = call.read(response, self.patience_s)
+                self._note(response)
+                if self._is_renewed(request, response):
+                    continue
+                answer = request.read(response, self.patience_s)
                 if answer is not None:
                     return answer
-            await asyncio.sleep(call.pause_s)
+            await asyncio.sleep(request.pause_s)
+
+    async def _renew(self) -> None:
+        """Exchange a key for a short-lived token when it is time; many calls wait for one."""
+        if not self._credential.is_due:
+            return
+        async with self._renewing:
+            if self._credential.is_due:  # else another call has just done it
+                made = await self._perform(self._exchange())
+                self._credential.take(made.access_token, made.expires_in)

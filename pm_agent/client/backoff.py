@@ -2,7 +2,8 @@
 
 import random
 
-from pm_agent.client.errors import BUSY, ApiError, Json
+from pm_agent.api.handlers.assignments import ClaimAnswer
+from pm_agent.client.errors import BUSY, ApiError
 
 BACKOFF_FIRST_S, BACKOFF_MAX_S = 0.1, 5.0
 
@@ -19,6 +20,6 @@ def pause_after(error: Exception) -> float:
     return random.uniform(0, BACKOFF_MAX_S)
 
 
-def pause_without_task(claimed: Json) -> float:
+def pause_without_task(claimed: ClaimAnswer) -> float:
     """Pause before asking again where there was no task."""
-    return float(claimed.get("retry_after_s") or BACKOFF_MAX_S)
+    return float(claimed.retry_after_s or BACKOFF_MAX_S)

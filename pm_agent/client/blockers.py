@@ -2,14 +2,19 @@
 
 from typing import Any, Literal
 
-from pm_agent.client.sender import Answer, Sender
+from pm_agent.client.request import Request
+from pm_agent.client.sender import Sender, operation
+from pm_agent.features.blockers.decide import BlockerResult
+from pm_agent.features.blockers.view import BlockerList
 
 
-class BlockerOperations(Sender[Answer]):
+class BlockerOperations(Sender):
     """Blockers and their answers."""
 
+    @operation
     def report_blocker(
         self,
+        /,
         task_id: str,
         *,
         lease_token: int,
@@ -18,12 +23,13 @@ class BlockerOperations(Sender[Answer]):
         release: bool = False,
         request_id: str | None = None,
         **kind: Any,
-    ) -> Answer:
+    ) -> Request[BlockerResult]:
         """Say what stops the work; ``release`` gives the task back, else the agent waits.
 
         ``kind`` may hold ``blocker_type``, ``needs_task_ids`` and ``needs_skills``.
         """
         return self._write(
+            BlockerResult,
             "POST",
             f"/v1/tasks/{task_id}/blockers",
             request_id,
@@ -34,6 +40,7 @@ class BlockerOperations(Sender[Answer]):
             **kind,
         )
 
+    @operation
     def report_fix(
         self,
         blocker_id: str,
@@ -42,21 +49,34 @@ class BlockerOperations(Sender[Answer]):
         worked: bool,
         note: str = "",
         request_id: str | None = None,
-    ) -> Answer:
+    ) -> Request[BlockerResult]:
         """Say whether the step under way against a blocker has helped."""
         path = f"/v1/blockers/{blocker_id}/fix"
         return self._write(
-            "POST", path, request_id, lease_token=lease_token, worked=worked, note=note
+            BlockerResult,
+            "POST",
+            path,
+            request_id,
+            lease_token=lease_token,
+            worked=worked,
+            note=note,
         )
 
-    def acknowledge_blocker(self, blocker_id: str, *, request_id: str | None = None) -> Answer:
-        return self._write("POST", f"/v1/blockers/{blocker_id}/acknowledge", request_id)
+    @operation
+    def acknowledge_blocker(
+        self, blocker_id: str, *, request_id: str | None = None
+    ) -> Request[BlockerResult]:
+        return self._write(
+            BlockerResult, "POST", f"/v1/blockers/{blocker_id}/acknowledge", request_id
+        )
 
-    def list_blockers(self, **filters: Any) -> Answer:
-        return self._query("/v1/blockers", **filters)
+    @operation
+    def list_blockers(self, /, **filters: Any) -> Request[BlockerList]:
+        return self._query(BlockerList, "/v1/blockers", **filters)
 
+    @operation
     def resolve_blocker(
         self, blocker_id: str, *, resolution: str, request_id: str | None = None
-    ) -> Answer:
+    ) -> Request[BlockerResult]:
         path = f"/v1/blockers/{blocker_id}/resolve"
-        return self._write("POST", path, request_id, resolution=resolution)
+        return self._write(BlockerResult, "POST", path, request_id, resolution=resolution)

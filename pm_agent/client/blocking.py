@@ -6,15 +6,16 @@ from typing import Self
 
 import httpx
 
+from pm_agent.api.handlers.assignments import ClaimAnswer
 from pm_agent.client.backoff import pause_after, pause_without_task
 from pm_agent.client.errors import ApiError, Json
 from pm_agent.client.methods import Operations
-from pm_agent.client.request import Request
-from pm_agent.client.sender import LONG_POLL_S, PATIENCE_S, STREAM_S, authorization
+from pm_agent.client.request import R, Request
+from pm_agent.client.sender import LONG_POLL_S, PATIENCE_S, STREAM_S
 from pm_agent.client.stream import event_in, require_stream, stream_of
 
 
-class Client(Operations[Json]):
+class Client(Operations):
     """A blocking client.
 
     Parameters
@@ -44,10 +45,8 @@ class Client(Operations[Json]):
         patience_s: float = PATIENCE_S,
         transport: httpx.BaseTransport | None = None,
     ) -> None:
-        super().__init__(patience_s)
-        self._http = httpx.Client(
-            base_url=base_url, headers=authorization(token), transport=transport
-        )
+        super().__init__(token, patience_s)
+        self._http = httpx.Client(base_url=base_url, transport=transport)
 
     def __enter__(self) -> Self:
         return self
@@ -60,7 +59,7 @@ class Client(Operations[Json]):
 
     def tasks(
         self, agent_id: str, *, project_id: str | None = None, timeout_s: int = LONG_POLL_S
-    ) -> Iterator[Json]:
+    ) -> Iterator[ClaimAnswer]:
         """Every task that is given to an agent, as `AsyncClient.tasks`."""
         while True:
             try:
@@ -68,9 +67,9 @@ class Client(Operations[Json]):
             except ApiError as error:
                 time.sleep(pause_after(error))
                 continue
-            if claimed.get("outcome") == "assigned":
+            if claimed.outcome == "assigned":
                 yield claimed
-            elif claimed.get("outcome") == "none":
+            elif claimed.outcome == "none":
                 time.sleep(pause_without_task(claimed))
 
     def events(self, *, agent_id: str | None = None, after: int | None = None) -> Generator[Json]:
@@ -79,7 +78,10 @@ class Client(Operations[Json]):
         while True:
             params |= {} if after is None else {"after": after}
             try:
-                with self._http.stream("GET", path, params=params, timeout=STREAM_S) as response:
+                self._renew()
+                with self._http.stream(
+                    "GET", path, params=params, headers=self._credential.headers(), timeout=STREAM_S
+                ) as response:
                     if not response.is_success:
                         response.read()
                     require_stream(response)
@@ -89,24 +91,34 @@ class Client(Operations[Json]):
                             after = int(event["position"])
                             yield event
             except (httpx.TransportError, ApiError) as error:
-                time.sleep(pause_after(error))
+                time.sleep(self._pause_after(error))
 
-    def _perform(self, call: Request) -> Json:
+    def _perform(self, request: Request[R]) -> R:
         while True:
             try:
+                if not request.is_exchange:
+                    self._renew()
                 response = self._http.request(
-                    call.method,
-                    call.path,
-                    json=call.json,
-                    params=call.params,
-                    headers=self._headers(),
-                    timeout=call.timeout_s,
+                    request.method,
+                    request.path,
+                    json=request.json,
+                    params=request.params,
+                    headers=self._headers(request),
+                    timeout=request.timeout_s,
                 )
             except httpx.TransportError as error:
-                call.lost(error, self.patience_s)
+                request.lost(error, self.patience_s)
             else:
-                self._note_position(response)
-                answer = call.read(response, self.patience_s)
+                self._note(response)
+                if self._is_renewed(request, response):
+                    continue
+                answer = request.read(response, self.patience_s)
                 if answer is not None:
                     return answer
-            time.sleep(call.pause_s)
+            time.sleep(request.pause_s)
+
+    def _renew(self) -> None:
+        """Exchange a key for a short-lived token when it is time."""
+        if self._credential.is_due:
+            made = self._perform(self._exchange())
+            self._credential.take(made.access_token, made.expires_in)

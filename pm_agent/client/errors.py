@@ -6,7 +6,7 @@ import httpx
 
 Json = dict[str, Any]
 BUSY = frozenset({429, 502, 503, 504})  # come back later, whoever says so
-NOT_FOUND, SERVER_ERROR = 404, 500
+UNAUTHENTICATED, NOT_FOUND, SERVER_ERROR = 401, 404, 500
 UNREACHABLE_NEXT = "Check the address and that the server runs ('pm-agent status'), then try again."
 
 
@@ -31,19 +31,22 @@ class ApiError(Exception):
         super().__init__(f"{code}: {message} {next_step}".strip())
 
 
-def refusal(status: int, body: Json) -> ApiError:
+def refusal(status: int, problem: Json) -> ApiError:
     """Make an error of a problem document; of an empty one when the answer was not ours."""
-    if not body:
+    if not problem:
         message = f"The answer with status {status} did not come from PM Agent."
         return ApiError("unreachable", message, UNREACHABLE_NEXT, status)
-    message = str(body.get("message") or body.get("detail") or body.get("title") or "Refused.")
-    return ApiError(str(body["code"]), message, str(body.get("next_step") or ""), status)
+    message = str(
+        problem.get("message") or problem.get("detail") or problem.get("title") or "Refused."
+    )
+    return ApiError(str(problem["code"]), message, str(problem.get("next_step") or ""), status)
 
 
-def json_of(response: httpx.Response) -> Json | None:
-    """Return an answer's object, or None when it is none."""
+def problem_in(response: httpx.Response) -> Json:
+    """Return an answer's problem document; an empty one when it holds none of ours."""
     try:
         body = response.json()
     except ValueError:  # not JSON, or not text
-        return None
-    return body if isinstance(body, dict) else None
+        return {}
+    is_ours = isinstance(body, dict) and isinstance(body.get("code"), str)
+    return body if is_ours else {}

@@ -6,17 +6,16 @@ from pm_agent.client.assignments import AssignmentOperations
 from pm_agent.client.blockers import BlockerOperations
 from pm_agent.client.messages import MessageOperations
 from pm_agent.client.projects import ProjectOperations
-from pm_agent.client.sender import Answer
 from pm_agent.client.tasks import TaskOperations
 
 
 class Operations(
-    AgentOperations[Answer],
-    AssignmentOperations[Answer],
-    BlockerOperations[Answer],
-    MessageOperations[Answer],
-    TaskOperations[Answer],
-    ProjectOperations[Answer],
-    AccessOperations[Answer],
+    AgentOperations,
+    AssignmentOperations,
+    BlockerOperations,
+    MessageOperations,
+    TaskOperations,
+    ProjectOperations,
+    AccessOperations,
 ):
     """Every operation as a method."""

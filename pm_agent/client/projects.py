@@ -2,24 +2,32 @@
 
 from typing import Any, Literal
 
+from pm_agent.api.handlers.workspace import HandOverAnswer
 from pm_agent.client.errors import Json
-from pm_agent.client.sender import Answer, Scope, Sender
+from pm_agent.client.request import Request
+from pm_agent.client.sender import Scope, Sender, operation
+from pm_agent.features.backlog.decide import ProjectResult
+from pm_agent.features.backlog.status import ProjectList, ProjectStatus, WorkspaceStatus
+from pm_agent.features.holds.decide import HoldResult
 
 
-class ProjectOperations(Sender[Answer]):
+class ProjectOperations(Sender):
     """Projects, what stops tasks from being given out, and the workspace."""
 
+    @operation
     def create_project(
         self,
+        /,
         name: str,
         *,
         completion: Literal["auto", "command", "person"] = "auto",
         gate: Json | None = None,
         request_id: str | None = None,
         **limits: Any,
-    ) -> Answer:
+    ) -> Request[ProjectResult]:
         """Create a project. ``gate`` holds ``argv``, ``cwd`` and ``timeout_s``."""
         return self._write(
+            ProjectResult,
             "POST",
             "/v1/projects",
             request_id,
@@ -29,17 +37,23 @@ class ProjectOperations(Sender[Answer]):
             **limits,
         )
 
+    @operation
     def update_project(
-        self, project_id: str, *, request_id: str | None = None, **changes: Any
-    ) -> Answer:
-        return self._write("PATCH", f"/v1/projects/{project_id}", request_id, **changes)
+        self, /, project_id: str, *, request_id: str | None = None, **changes: Any
+    ) -> Request[ProjectResult]:
+        return self._write(
+            ProjectResult, "PATCH", f"/v1/projects/{project_id}", request_id, **changes
+        )
 
-    def get_project_status(self, project_id: str) -> Answer:
-        return self._query(f"/v1/projects/{project_id}")
+    @operation
+    def get_project_status(self, project_id: str) -> Request[ProjectStatus]:
+        return self._query(ProjectStatus, f"/v1/projects/{project_id}")
 
-    def list_projects(self) -> Answer:
-        return self._query("/v1/projects")
+    @operation
+    def list_projects(self) -> Request[ProjectList]:
+        return self._query(ProjectList, "/v1/projects")
 
+    @operation
     def place_hold(
         self,
         *,
@@ -49,8 +63,9 @@ class ProjectOperations(Sender[Answer]):
         reason: str = "",
         until: str | None = None,
         request_id: str | None = None,
-    ) -> Answer:
+    ) -> Request[HoldResult]:
         return self._write(
+            HoldResult,
             "POST",
             "/v1/holds",
             request_id,
@@ -61,6 +76,7 @@ class ProjectOperations(Sender[Answer]):
             until=until,
         )
 
+    @operation
     def lift_hold(
         self,
         *,
@@ -68,14 +84,26 @@ class ProjectOperations(Sender[Answer]):
         target_id: str = "",
         kind: str | None = None,
         request_id: str | None = None,
-    ) -> Answer:
+    ) -> Request[HoldResult]:
         return self._write(
-            "POST", "/v1/holds/lift", request_id, scope=scope, target_id=target_id, kind=kind
+            HoldResult,
+            "POST",
+            "/v1/holds/lift",
+            request_id,
+            scope=scope,
+            target_id=target_id,
+            kind=kind,
         )
 
-    def get_status(self) -> Answer:
-        return self._query("/v1/status")
+    @operation
+    def get_status(self) -> Request[WorkspaceStatus]:
+        return self._query(WorkspaceStatus, "/v1/status")
 
-    def hand_over(self, *, drain_s: int = 2, request_id: str | None = None) -> Answer:
+    @operation
+    def hand_over(
+        self, *, drain_s: int = 2, request_id: str | None = None
+    ) -> Request[HandOverAnswer]:
         """Let another server take the workspace over; this one writes no more."""
-        return self._write("POST", "/v1/handover", request_id, wait_s=drain_s, drain_s=drain_s)
+        return self._write(
+            HandOverAnswer, "POST", "/v1/handover", request_id, wait_s=drain_s, drain_s=drain_s
+        )

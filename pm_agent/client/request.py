@@ -1,8 +1,10 @@
 """One request, and whether it is sent again."""
 
 import time
+from typing import Generic, TypeVar
 
 import httpx
+import msgspec
 
 from pm_agent.client.backoff import backoff_s
 from pm_agent.client.errors import (
@@ -12,44 +14,81 @@ from pm_agent.client.errors import (
     UNREACHABLE_NEXT,
     ApiError,
     Json,
-    json_of,
+    problem_in,
     refusal,
 )
 
+R = TypeVar("R")
 
-class Request:
-    """One request and the decision, after each answer, whether to send it again."""
+
+class Request(Generic[R]):
+    """One request and the decision, after each answer, whether to send it again.
+
+    Parameters
+    ----------
+    result
+        What the answer is: the very struct that the server renders.
+    method, path, json, params, timeout_s
+        As HTTP wants them.
+    prefer
+        How it is to be answered, for the header of that name.
+
+    Attributes
+    ----------
+    is_exchange
+        Whether it goes with the key itself, even where that is exchanged for short-lived tokens.
+    is_renewed
+        Whether it was sent again with another short-lived token.
+    """
 
     def __init__(
-        self, method: str, path: str, *, json: Json | None, params: Json | None, timeout_s: float
+        self,
+        result: type[R],
+        method: str,
+        path: str,
+        *,
+        json: Json | None = None,
+        params: Json | None = None,
+        timeout_s: float,
+        prefer: str = "",
     ) -> None:
+        self.result = result
         self.method = method
         self.path = path
         self.json = json
         self.params = params
         self.timeout_s = timeout_s
+        self.prefer = prefer
+        self.is_exchange = False
+        self.is_renewed = False
         self.pause_s = 0.0
         self._n_failures = 0
         self._give_up_at: float | None = None
 
-    def read(self, response: httpx.Response, patience_s: float) -> Json | None:
-        """Return the answer, or None when the call is to be repeated after ``pause_s``.
+    def read(self, response: httpx.Response, patience_s: float) -> R | None:
+        """Return the answer, or None when the request is to be repeated after ``pause_s``.
 
         Raises
         ------
         ApiError
             PM Agent refused, or patience is used up.
         """
-        body = json_of(response)
-        if response.is_success and body is not None:
-            return body
-        is_ours = body is not None and isinstance(body.get("code"), str)
-        status = response.status_code
-        error = refusal(status, body if is_ours and body is not None else {})
-        is_bare = not is_ours and (status in (NOT_FOUND, *BUSY) or status >= SERVER_ERROR)
+        if response.is_success:
+            try:
+                return msgspec.json.decode(response.content, type=self.result)
+            except msgspec.ValidationError as error:  # JSON, but not of this release
+                message = f"{self.method} {self.path} was answered in another form: {error}."
+                next_step = "Use the client of the server's release."
+                status = response.status_code
+                raise ApiError("unknown_form", message, next_step, status) from error
+            except msgspec.DecodeError:
+                pass  # a page of a proxy
+        problem, status = problem_in(response), response.status_code
+        refused = refusal(status, problem)
+        is_bare = not problem and (status in (NOT_FOUND, *BUSY) or status >= SERVER_ERROR)
         if not (status in BUSY or is_bare or response.is_success):
-            raise error
-        self._plan(patience_s, _retry_after_s(response), error)
+            raise refused
+        self._plan(patience_s, _retry_after_s(response), refused)
         return None
 
     def lost(self, cause: httpx.TransportError, patience_s: float) -> None:

@@ -4,7 +4,7 @@ import json
 
 import httpx
 
-from pm_agent.client.errors import Json, json_of, refusal
+from pm_agent.client.errors import Json, problem_in, refusal
 
 
 def stream_of(agent_id: str | None) -> tuple[str, Json]:
@@ -16,8 +16,7 @@ def require_stream(response: httpx.Response) -> None:
     """Refuse an answer that is no stream; one from a proxy passes."""
     if response.is_success:
         return
-    body = json_of(response) or {}
-    error = refusal(response.status_code, body if isinstance(body.get("code"), str) else {})
+    error = refusal(response.status_code, problem_in(response))
     if error.code == "unreachable":
         error.status = 0
     raise error

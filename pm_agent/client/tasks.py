@@ -4,18 +4,24 @@ from collections.abc import Iterable
 from typing import Any, Literal
 
 from pm_agent.client.errors import Json
-from pm_agent.client.sender import Answer, Sender
+from pm_agent.client.request import Request
+from pm_agent.client.sender import Sender, operation
+from pm_agent.features.backlog.decide import ImportResult, LogResult, TaskResult
+from pm_agent.features.backlog.history import TaskHistory
+from pm_agent.features.backlog.view import TaskContext, TaskPage
 
 
-class TaskOperations(Sender[Answer]):
+class TaskOperations(Sender):
     """What a task is, and what is known of it."""
 
+    @operation
     def get_task_context(
         self, task_id: str, *, response_format: Literal["concise", "detailed"] = "concise"
-    ) -> Answer:
+    ) -> Request[TaskContext]:
         path = f"/v1/tasks/{task_id}/context"
-        return self._query(path, response_format=response_format)
+        return self._query(TaskContext, path, response_format=response_format)
 
+    @operation
     def log_decision(
         self,
         task_id: str,
@@ -24,8 +30,9 @@ class TaskOperations(Sender[Answer]):
         lease_token: int | None = None,
         affects: Iterable[str] = (),
         request_id: str | None = None,
-    ) -> Answer:
+    ) -> Request[LogResult]:
         return self._write(
+            LogResult,
             "POST",
             f"/v1/tasks/{task_id}/decisions",
             request_id,
@@ -34,6 +41,7 @@ class TaskOperations(Sender[Answer]):
             affects=list(affects) or None,
         )
 
+    @operation
     def log_artifact(
         self,
         task_id: str,
@@ -43,8 +51,9 @@ class TaskOperations(Sender[Answer]):
         note: str = "",
         lease_token: int | None = None,
         request_id: str | None = None,
-    ) -> Answer:
+    ) -> Request[LogResult]:
         return self._write(
+            LogResult,
             "POST",
             f"/v1/tasks/{task_id}/artifacts",
             request_id,
@@ -54,32 +63,47 @@ class TaskOperations(Sender[Answer]):
             note=note,
         )
 
+    @operation
     def create_task(
-        self, project_id: str, *, title: str, request_id: str | None = None, **fields: Any
-    ) -> Answer:
+        self, /, project_id: str, *, title: str, request_id: str | None = None, **fields: Any
+    ) -> Request[TaskResult]:
         path = f"/v1/projects/{project_id}/tasks"
-        return self._write("POST", path, request_id, title=title, **fields)
+        return self._write(TaskResult, "POST", path, request_id, title=title, **fields)
 
-    def update_task(self, task_id: str, *, request_id: str | None = None, **changes: Any) -> Answer:
-        return self._write("PATCH", f"/v1/tasks/{task_id}", request_id, **changes)
+    @operation
+    def update_task(
+        self, /, task_id: str, *, request_id: str | None = None, **changes: Any
+    ) -> Request[TaskResult]:
+        return self._write(TaskResult, "PATCH", f"/v1/tasks/{task_id}", request_id, **changes)
 
-    def search_tasks(self, **filters: Any) -> Answer:
-        return self._query("/v1/tasks", **filters)
+    @operation
+    def search_tasks(self, /, **filters: Any) -> Request[TaskPage]:
+        return self._query(TaskPage, "/v1/tasks", **filters)
 
+    @operation
     def import_tasks(
         self, project_id: str, tasks: Iterable[Json], *, request_id: str | None = None
-    ) -> Answer:
+    ) -> Request[ImportResult]:
         """Create many tasks, all or none; dependencies may name keys of the same import."""
         path = f"/v1/projects/{project_id}/import"
-        return self._write("POST", path, request_id, tasks=list(tasks))
+        return self._write(ImportResult, "POST", path, request_id, tasks=list(tasks))
 
+    @operation
     def cancel_task(
         self, task_id: str, *, reason: str = "", request_id: str | None = None
-    ) -> Answer:
-        return self._write("POST", f"/v1/tasks/{task_id}/cancel", request_id, reason=reason)
+    ) -> Request[TaskResult]:
+        return self._write(
+            TaskResult, "POST", f"/v1/tasks/{task_id}/cancel", request_id, reason=reason
+        )
 
-    def reopen_task(self, task_id: str, *, reason: str, request_id: str | None = None) -> Answer:
-        return self._write("POST", f"/v1/tasks/{task_id}/reopen", request_id, reason=reason)
+    @operation
+    def reopen_task(
+        self, task_id: str, *, reason: str, request_id: str | None = None
+    ) -> Request[TaskResult]:
+        return self._write(
+            TaskResult, "POST", f"/v1/tasks/{task_id}/reopen", request_id, reason=reason
+        )
 
-    def get_task_history(self, task_id: str, *, limit: int | None = None) -> Answer:
-        return self._query(f"/v1/tasks/{task_id}/history", limit=limit)
+    @operation
+    def get_task_history(self, task_id: str, *, limit: int | None = None) -> Request[TaskHistory]:
+        return self._query(TaskHistory, f"/v1/tasks/{task_id}/history", limit=limit)

@@ -5,13 +5,19 @@ import logging
 import time
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from inspect import iscoroutine
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, Protocol, TypeVar
 
+from pm_agent.domain.notice import Notice
+from pm_agent.features.backlog.view import TaskBrief, TaskContext
+from pm_agent.features.team.decide import HeartbeatResult, LeaseState, RegisterResult
+from pm_agent.features.team.view import AgentStatus
+from pm_agent.kernel.types import Result
 from pm_agent.runtime.executors import Executor, Outcome
 from pm_agent.runtime.worktree import GitError, Worktree
 
 log = logging.getLogger(__name__)
 
+T = TypeVar("T")
 Json = dict[str, Any]
 Ending = Literal["", "stopped", "released", "lost"]
 
@@ -27,8 +33,30 @@ LOST = frozenset(
 _SEVERITIES = ("low", "medium", "high")
 
 
+class Claimed(Protocol):
+    """What a worker reads of the answer to a claim."""
+
+    @property
+    def outcome(self) -> str: ...
+    @property
+    def task_id(self) -> str: ...
+    @property
+    def lease_token(self) -> int: ...
+    @property
+    def attempt(self) -> int: ...
+    @property
+    def retry_after_s(self) -> float: ...
+    @property
+    def task(self) -> TaskBrief | None: ...
+
+
 class Api(Protocol):
     """What a worker needs of a client; `pm_agent.client.AsyncClient` has it."""
+
+    @property
+    def notice(self) -> Notice:
+        """What the newest answer told beside its result."""
+        ...
 
     @property
     def refused(self) -> type[Exception]:
@@ -43,17 +71,17 @@ class Api(Protocol):
         kind: Literal["remote", "managed"],
         sends_heartbeats: bool,
         project_ids: Iterable[str],
-    ) -> Awaitable[Json]: ...
+    ) -> Awaitable[RegisterResult]: ...
 
-    def heartbeat_agent(self, agent_id: str) -> Awaitable[Json]: ...
+    def heartbeat_agent(self, agent_id: str) -> Awaitable[HeartbeatResult]: ...
 
-    def get_agent_status(self, agent_id: str) -> Awaitable[Json]: ...
+    def get_agent_status(self, agent_id: str) -> Awaitable[AgentStatus]: ...
 
     def get_task_context(
         self, task_id: str, *, response_format: Literal["concise", "detailed"]
-    ) -> Awaitable[Json]: ...
+    ) -> Awaitable[TaskContext]: ...
 
-    def wait_for_task(self, agent_id: str) -> Awaitable[Json]: ...
+    def wait_for_task(self, agent_id: str) -> Awaitable[Claimed]: ...
 
     def report_task_progress(
         self,
@@ -64,11 +92,11 @@ class Api(Protocol):
         note: str = ...,
         where: str = ...,
         usage: Json | None = ...,
-    ) -> Awaitable[Json]: ...
+    ) -> Awaitable[Result]: ...
 
     def complete_task(
         self, task_id: str, *, lease_token: int, summary: str, evidence: Json, usage: Json
-    ) -> Awaitable[Json]: ...
+    ) -> Awaitable[Result]: ...
 
     def release_task(
         self,
@@ -77,7 +105,7 @@ class Api(Protocol):
         lease_token: int,
         reason: Literal["released", "failed", "blocked", "stopped"],
         note: str,
-    ) -> Awaitable[Json]: ...
+    ) -> Awaitable[Result]: ...
 
     def report_blocker(
         self,
@@ -86,13 +114,15 @@ class Api(Protocol):
         lease_token: int,
         description: str,
         severity: Literal["low", "medium", "high"],
-    ) -> Awaitable[Json]: ...
+    ) -> Awaitable[Result]: ...
 
-    def log_decision(self, task_id: str, *, decision: str, lease_token: int) -> Awaitable[Json]: ...
+    def log_decision(
+        self, task_id: str, *, decision: str, lease_token: int
+    ) -> Awaitable[Result]: ...
 
     def log_artifact(
         self, task_id: str, *, name: str, uri: str, note: str, lease_token: int
-    ) -> Awaitable[Json]: ...
+    ) -> Awaitable[Result]: ...
 
 
 class Attempt:
@@ -105,7 +135,7 @@ class Attempt:
     task_id, lease_token
         What is executed, and the proof that it is ours.
     obey
-        Takes every reply, which may carry an order to stop.
+        Called after every reply, which may have carried an order to stop.
     blocker_poll_s
         Seconds between looks at an open blocker.
 
@@ -122,7 +152,7 @@ class Attempt:
         api: Api,
         task_id: str,
         lease_token: int,
-        obey: Callable[[Json], None],
+        obey: Callable[[], None],
         blocker_poll_s: float,
     ) -> None:
         self._api = api
@@ -183,9 +213,9 @@ class Attempt:
         if self._running is not None:
             self._running.cancel()
 
-    def check_lease(self, leases: list[Json]) -> None:
+    def check_lease(self, leases: Iterable[LeaseState]) -> None:
         """End the execution when the task is not among the leases that a heartbeat renewed."""
-        held = {str(lease.get("task_id")): lease.get("lease_token") for lease in leases}
+        held = {lease.task_id: lease.lease_token for lease in leases}
         if held.get(self.task_id) != self.lease_token:
             self.end("lost")
 
@@ -246,14 +276,12 @@ class Attempt:
             context = await self._say(
                 self._api.get_task_context(self.task_id, response_format="detailed")
             )
-            for known in (context or {}).get("closed_blockers") or ():
-                if known.get("description") == description:
-                    return str(known.get("resolution") or "")
-            is_open = any(
-                known.get("description") == description
-                for known in (context or {}).get("blockers") or ()
-            )
-            if context is not None and not (is_open or is_reported):
+            for known in context.closed_blockers if context else ():
+                if known.description == description:
+                    return known.resolution
+            if context is not None and not (
+                is_reported or any(one.description == description for one in context.blockers)
+            ):
                 said = await self._say(
                     self._api.report_blocker(
                         self.task_id,
@@ -265,7 +293,7 @@ class Attempt:
                 is_reported = said is not None
             await asyncio.sleep(self._blocker_poll_s)
 
-    async def _say(self, call: Awaitable[Json]) -> Json | None:
+    async def _say(self, call: Awaitable[T]) -> T | None:
         """Make a call about the task. A lost lease ends the execution; other refusals do not."""
         if (self._is_over or self.ending) and iscoroutine(call):
             call.close()
@@ -278,7 +306,7 @@ class Attempt:
                 self.end("lost")
                 await asyncio.sleep(0)  # where the cancellation arrives
             return None
-        self._obey(reply)
+        self._obey()
         return reply
 
     def _require_life(self) -> None:

@@ -15,6 +15,9 @@ from contextlib import suppress
 from inspect import iscoroutine
 from typing import Any, Literal, TypeVar
 
+import msgspec
+
+from pm_agent.features.backlog.view import TaskBrief
 from pm_agent.runtime.attempt import LONGEST_NOTE, LOST, Api, Attempt, Json, code_of, evidence_of
 from pm_agent.runtime.executors import Executor, Outcome
 from pm_agent.runtime.worktree import Worktree
@@ -169,7 +172,7 @@ class Worker:
                 log.warning("%s cannot register yet: %s", self.name, error)
                 await asyncio.sleep(PAUSE_S)
             else:
-                self.agent_id = str(known["agent_id"])
+                self.agent_id = known.agent_id
                 return
 
     async def _next(self) -> None:
@@ -188,11 +191,11 @@ class Worker:
             return
         if claimed is None:
             return
-        if claimed.get("outcome") == "assigned":
-            task = {"attempt": claimed.get("attempt", 1), **(claimed.get("task") or {})}
-            await self._do(str(claimed["task_id"]), int(claimed["lease_token"]), task)
-        elif claimed.get("outcome") == "none":
-            await self._idly(asyncio.sleep(float(claimed.get("retry_after_s") or PAUSE_S)))
+        if claimed.outcome == "assigned":
+            task = {"attempt": claimed.attempt, **_told(claimed.task)}
+            await self._do(claimed.task_id, claimed.lease_token, task)
+        elif claimed.outcome == "none":
+            await self._idly(asyncio.sleep(claimed.retry_after_s or PAUSE_S))
         elif time.monotonic() - began_s < SHORTEST_WAIT_S:
             await self._idly(asyncio.sleep(PAUSE_S))
 
@@ -203,10 +206,10 @@ class Worker:
         except self._api.refused as error:
             log.warning("%s cannot learn what it holds: %s", self.name, error)
             return
-        for held in (status or {}).get("tasks", ()):
-            if self._stopping.is_set() or held.get("state") not in ("assigned", "blocked"):
+        for held in status.tasks if status else ():
+            if self._stopping.is_set() or held.state not in ("assigned", "blocked"):
                 continue
-            task_id, lease_token = str(held["task_id"]), int(held["lease_token"])
+            task_id, lease_token = held.task_id, held.lease_token
             try:
                 task = await self._context(task_id)
             except self._api.refused as error:
@@ -226,9 +229,9 @@ class Worker:
             except self._api.refused as error:  # the next one may get through
                 log.info("heartbeat of %s: %s", self.name, error)
                 continue
-            self._obey(reply)
+            self._obey()
             if attempt is not None:
-                attempt.check_lease(reply.get("leases") or [])
+                attempt.check_lease(reply.leases)
 
     # -- one task -----------------------------------------------------------------------------
 
@@ -294,7 +297,7 @@ class Worker:
             task_id,
         )
 
-    async def _insist(self, call: Callable[[], Awaitable[Json]], task_id: str) -> str:
+    async def _insist(self, call: Callable[[], Awaitable[object]], task_id: str) -> str:
         """Make a call until it is answered; return the code of a refusal, or nothing."""
         while True:
             try:
@@ -309,16 +312,16 @@ class Worker:
 
     # -- small things -------------------------------------------------------------------------
 
-    def _obey(self, reply: Json) -> None:
-        """Look in a reply for an order to stop the task in hand."""
-        for directive in reply.get("directives") or ():
-            found = _STOP.match(str(directive))
+    def _obey(self) -> None:
+        """Look whether the newest reply told to stop the task in hand."""
+        for directive in self._api.notice.directives:
+            found = _STOP.match(directive)
             if found and self._attempt is not None and self._attempt.task_id == found[1]:
                 log.info("%s is told: %s", self.name, directive)
                 self._attempt.end("stopped")
 
     async def _context(self, task_id: str) -> Json:
-        return await self._api.get_task_context(task_id, response_format="detailed")
+        return _told(await self._api.get_task_context(task_id, response_format="detailed"))
 
     async def _idly(self, waiting: Awaitable[T]) -> T | None:
         """Wait for something that `stop` may interrupt; None when it did."""
@@ -337,3 +340,8 @@ class Worker:
             raise
         finally:
             self._idle = None
+
+
+def _told(task: TaskBrief | None) -> Json:
+    """Return a task as an executor is told of it: as the API's JSON."""
+    return msgspec.to_builtins(task) if task is not None else {}

@@ -51,14 +51,14 @@ class Product:
 async def a_project(admin: AsyncClient, **more: Any) -> str:
     """Make a project that no other test has; return its id."""
     made = await admin.create_project(f"p {uuid4().hex[:8]}", **more)
-    return str(made["project_id"])
+    return made.project_id
 
 
 async def an_agent(admin: AsyncClient, project_id: str, **more: Any) -> tuple[str, str]:
     """Register an agent for one project; return its id and its access token."""
     name = f"agent {uuid4().hex[:8]}"
     made = await admin.register_agent(name, project_ids=[project_id], **more)
-    return str(made["agent_id"]), str(made["access_token"])
+    return made.agent_id, made.access_token
 
 
 async def until(look: Callable[[], Awaitable[Any]], within_s: float = 60.0) -> Any:

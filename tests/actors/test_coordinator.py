@@ -61,9 +61,9 @@ class Crowd:
         while not self.is_over:
             claimed = await client.request_next_task(agent_id)
             from_s = time.monotonic()
-            if claimed["outcome"] != "assigned":
+            if claimed.outcome != "assigned":
                 return
-            task_id, token = str(claimed["task_id"]), int(claimed["lease_token"])
+            task_id, token = claimed.task_id, claimed.lease_token
             await asyncio.sleep(WORK_S)
             to_s = time.monotonic()
             self.history.append(Holding(task_id, agent_id, token, from_s, to_s))

@@ -39,7 +39,7 @@ async def test_an_mcp_agent_registers_waits_reports_and_completes(
     async with product.client() as admin:
         project_id = await a_project(admin)
         owner = {"kind": "agent", "id": f"A-{name.replace(' ', '-')}", "role": "worker"}
-        token = (await admin.issue_token(owner=owner))["token"]
+        token = (await admin.issue_token(owner=owner)).token
         async with connected(product, token, mode) as agent:
             registered = await call(
                 agent, "register_agent", name=name, skills=["python"], project_ids=[project_id]
@@ -48,10 +48,10 @@ async def test_an_mcp_agent_registers_waits_reports_and_completes(
             waiting = asyncio.create_task(call(agent, "wait_for_task", timeout_s=40))
 
             async def is_parked() -> bool:
-                return bool((await admin.get_status())["parked"])
+                return bool((await admin.get_status()).parked)
 
             await until(is_parked)
-            task_id = (await admin.create_task(project_id, title="By MCP"))["task_id"]
+            task_id = (await admin.create_task(project_id, title="By MCP")).task_id
             claimed = await waiting
             assert (claimed["outcome"], claimed["task_id"]) == ("assigned", task_id)
             assert claimed["task"]["title"] == "By MCP"
@@ -59,6 +59,6 @@ async def test_an_mcp_agent_registers_waits_reports_and_completes(
             await call(agent, "report_task_progress", percent=50, note="half", **lease)
             done = await call(agent, "complete_task", summary="done by MCP", **lease)
             assert done["state"] == "done"
-        history = (await admin.get_task_history(task_id))["events"]
-    told = [event["event"] for event in history]
+        history = (await admin.get_task_history(task_id)).events
+    told = [event.event for event in history]
     assert told[-2:] == ["CompletionSubmitted", "CompletionAccepted"]

@@ -92,11 +92,11 @@ async def test_a_worker_in_a_process_of_its_own_does_a_task(
         assert len(handles) == 2
         try:
             await handles[1].ready.remote()
-            task_id = (await admin.create_task(project_id, title="it"))["task_id"]
+            task_id = (await admin.create_task(project_id, title="it")).task_id
 
             async def submission() -> str:
                 context = await admin.get_task_context(task_id, response_format="detailed")
-                return context["submission"] if context["state"] == "done" else ""
+                return context.submission if context.state == "done" else ""
 
             assert await until(submission) == "did it in Python"
             (status,) = (await handles[1].status.remote()).values()
@@ -114,20 +114,20 @@ async def test_a_killed_executor_is_a_failed_attempt_and_a_retry_does_the_task(
         project_id = await a_project(admin)
         specs = [shell_worker(tmp_path, project_id) for _ in range(2)]
         async with hosting(product, *specs) as handle:
-            task_id = (await admin.create_task(project_id, title="slow"))["task_id"]
+            task_id = (await admin.create_task(project_id, title="slow")).task_id
             await until_begun(tmp_path / task_id)
             os.kill(await executor_of(handle), signal.SIGKILL)
 
             async def is_done() -> bool:
-                return bool((await admin.get_task_context(task_id))["state"] == "done")
+                return (await admin.get_task_context(task_id)).state == "done"
 
             await until(is_done)
             status = (await handle.status.remote()).values()
             assert sorted((s["done"], s["failed"]) for s in status) == [(0, 1), (1, 0)]
         context = await admin.get_task_context(task_id, response_format="detailed")
-    assert context["submission"] == "did slow"
-    assert context["attempts"][0]["outcome"] == "failed"
-    assert "SIGKILL" in str(context["attempts"][0])
+    assert context.submission == "did slow"
+    assert context.attempts[0].outcome == "failed"
+    assert "SIGKILL" in str(context.attempts[0])
 
 
 async def test_a_worker_resumes_under_its_name_when_its_host_is_killed(
@@ -136,18 +136,18 @@ async def test_a_worker_resumes_under_its_name_when_its_host_is_killed(
     async with product.client() as admin:
         project_id = await a_project(admin)
         async with hosting(product, shell_worker(tmp_path, project_id)) as handle:
-            task_id = (await admin.create_task(project_id, title="slow"))["task_id"]
+            task_id = (await admin.create_task(project_id, title="slow")).task_id
             await until_begun(tmp_path / task_id)
-            held = (await admin.get_task_context(task_id))["assignment"]
+            held = (await admin.get_task_context(task_id)).assignment
             os.kill(parent_of(await executor_of(handle)), signal.SIGKILL)
 
             async def is_done() -> bool:
-                return bool((await admin.get_task_context(task_id))["state"] == "done")
+                return (await admin.get_task_context(task_id)).state == "done"
 
             await until(is_done)
         context = await admin.get_task_context(task_id, response_format="detailed")
-    assert context["attempt"] == 1
-    assert context["submitted_by"] == held["agent_id"]
+    assert held is not None
+    assert (context.attempt, context.submitted_by) == (1, held.agent_id)
 
 
 async def until_begun(mark: Path) -> None:

@@ -158,14 +158,14 @@ def at(server: Served) -> At:
 def worked(server: Served) -> str:
     """A task that an agent has claimed among others and completed; returns its id."""
     with server.client() as admin:
-        project_id = admin.create_project("Worked")["project_id"]
+        project_id = admin.create_project("Worked").project_id
         admin.import_tasks(
             project_id,
             [{"title": f"t{n}", "priority": p} for n, p in enumerate(("low", "high", "normal"))],
         )
         made = admin.register_agent("Vera", project_ids=[project_id])
-        with server.client(made["access_token"]) as agent:
-            claimed = agent.request_next_task(made["agent_id"])
-            task_id = str(claimed["task_id"])
-            agent.complete_task(task_id, lease_token=claimed["lease_token"], summary="done")
+        with server.client(made.access_token) as agent:
+            claimed = agent.request_next_task(made.agent_id)
+            task_id = claimed.task_id
+            agent.complete_task(task_id, lease_token=claimed.lease_token, summary="done")
     return task_id

@@ -219,7 +219,7 @@ def test_verify_finds_a_changed_field_beside_the_payload(copy: Path) -> None:
 
 def test_verify_finds_a_changed_text(server: Served, tmp_path: Path) -> None:
     with server.client() as admin:
-        project_id = admin.create_project("Texts")["project_id"]
+        project_id = admin.create_project("Texts").project_id
         admin.create_task(project_id, title="Read it", description="These very words.")
     run("backup", tmp_path / "main.journal.db", "--data", server.data)
     change(tmp_path, "UPDATE bodies SET text = 'Others.' WHERE text = 'These very words.'")

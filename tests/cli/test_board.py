@@ -3,8 +3,10 @@ from pathlib import Path
 from uuid import uuid4
 
 import pytest
+from msgspec.structs import replace
 
 from pm_agent.cli import board, console
+from pm_agent.cli.connect import FORMS
 from pm_agent.client import Client
 from tests.cli.conftest import At, Served, free_port, refused, run
 
@@ -12,7 +14,7 @@ from tests.cli.conftest import At, Served, free_port, refused, run
 @pytest.fixture
 def project(server: Served) -> str:
     with server.client() as admin:
-        return str(admin.create_project(f"p {uuid4().hex[:6]}")["project_id"])
+        return admin.create_project(f"p {uuid4().hex[:6]}").project_id
 
 
 def test_status_shows_projects_and_the_team(at: At, worked: str) -> None:
@@ -45,19 +47,19 @@ def test_silence_is_shown_in_every_table(server: Served, at: At, project: str) -
     with server.client() as admin:
         admin.create_task(project, title="Paint")
         made = admin.register_agent("Ines", project_ids=[project], sends_heartbeats=True)
-        with server.client(made["access_token"]) as agent:
-            task_id = agent.request_next_task(made["agent_id"])["task_id"]
+        with server.client(made.access_token) as agent:
+            task_id = agent.request_next_task(made.agent_id).task_id
         found = admin.get_status()
-        tasks = admin.search_tasks(project_id=project)["tasks"]
-        agents = admin.list_agents(project_id=project)["agents"]
-    assert found["suspect"] == []
-    (ines,) = [one for one in agents if one["agent_id"] == "A-ines"]
-    assert ines["lease_state"] == tasks[0]["lease_state"] == "live"
+        tasks = admin.search_tasks(project_id=project).tasks
+        agents = admin.list_agents(project_id=project).agents
+    assert found.suspect == []
+    (ines,) = [one for one in agents if one.agent_id == "A-ines"]
+    assert ines.lease_state == tasks[0].lease_state == "live"
     assert "(live)" not in at.run("tasks", "--project", project)  # nothing is to be done about it
     with console.out.capture() as shown:
-        console.out.print(board.status_table(found | {"suspect": [task_id]}))
-        console.out.print(board.tasks_table([tasks[0] | {"lease_state": "suspect"}]))
-        console.out.print(board.agents_table([ines | {"lease_state": "quiet"}]))
+        console.out.print(board.status_table(replace(found, suspect=[task_id])))
+        console.out.print(board.tasks_table([replace(tasks[0], lease_state="suspect")]))
+        console.out.print(board.agents_table([replace(ines, lease_state="quiet")]))
     assert f"suspect: {task_id}" in shown.get()
     assert "assigned (suspect)" in shown.get()
     assert "full (quiet)" in shown.get()
@@ -142,13 +144,16 @@ def test_a_refused_import_names_the_task_and_changes_nothing(
 
 def test_a_token_is_made_shown_and_works(at: At, server: Served) -> None:
     shown = at.run("token", "Ada")
-    assert "claude mcp add" in shown
-    assert f"{server.url}/mcp" in shown
+    for agent in FORMS:
+        command = next(line for line in shown.splitlines() if f"connect {agent} " in line)
+        printed = at.run(*command.split()[1:])
+        assert f"{server.url}/mcp" in printed
+        assert "Bearer pma_" in printed
     found = at.json("token", "Pat", "--person", "--role", "lead", "--label", "desk")
     assert {"token", "sha256", "owner", "role", "mcp_url"} <= set(found)
     assert found["owner"] == "person:Pat"
     with server.client(found["token"]) as pat:
-        assert pat.create_project(f"by pat {uuid4().hex[:6]}")["project_id"]
+        assert pat.create_project(f"by pat {uuid4().hex[:6]}").project_id
 
 
 def test_a_project_is_paused_stopped_and_resumed(at: At, project: str) -> None:
@@ -175,7 +180,7 @@ def test_the_workspace_tasks_and_agents_can_be_held_too(at: At, worked: str) -> 
 def test_a_task_that_waits_for_approval_is_approved(at: At, server: Served, project: str) -> None:
     with server.client() as admin:
         first, second = (
-            admin.create_task(project, title="Dangerous", needs_approval=True)["task_id"]
+            admin.create_task(project, title="Dangerous", needs_approval=True).task_id
             for _ in range(2)
         )
     assert f"{first} is approved" in at.run("approve", first)

@@ -4,10 +4,10 @@ import itertools
 import shutil
 import time
 from pathlib import Path
-from typing import Any
 
 import pytest
 
+from pm_agent.api.handlers.assignments import ClaimAnswer
 from tests.cli.conftest import Served, refused, run, run_json, serving
 from tests.models.journals import months_of_work, write_journal
 
@@ -67,30 +67,30 @@ def test_a_server_scores_by_the_current_model_and_why_shows_its_factors(data: Pa
     run("models", "promote", "assignment", "v1", "--force", "--data", data)
     with serving(data, PM_AGENT_SCORER="learned") as served:
         first = given_to_a_new_agent(served, "eve")
-        assert first["policy"].startswith("learned-1.v1-")
+        assert first.policy.startswith("learned-1.v1-")
         run("models", "stand-down", "assignment", "--data", data)
         give_up_at = time.monotonic() + 15
         names = (f"agent-{number}" for number in itertools.count())
-        while given_to_a_new_agent(served, next(names))["policy"] != "factors-1":
+        while given_to_a_new_agent(served, next(names)).policy != "factors-1":
             assert time.monotonic() < give_up_at, "the server goes on with the model"
             time.sleep(0.2)
-    shown = run("why", first["task_id"], "--data", data).output
+    shown = run("why", first.task_id, "--data", data).output
     assert "minutes_p90" in shown
     assert "recomputed" in shown
-    told = run_json("why", first["task_id"], "--data", data)
+    told = run_json("why", first.task_id, "--data", data)
     assert (told["recomputed"], told["rescored_by"]) == (True, "model")
     assert 0 < told["chosen"]["factors"]["accepted"] < 1
     shutil.rmtree(data / "models")
-    told = run_json("why", first["task_id"], "--data", data)
+    told = run_json("why", first.task_id, "--data", data)
     assert (told["recomputed"], told["rescored_by"]) == (True, "stored forecasts")
-    assert "is not at hand" in run("why", first["task_id"], "--data", data).output
+    assert "is not at hand" in run("why", first.task_id, "--data", data).output
     assert run_json("verify", "--data", data)["problems"] == []
 
 
-def given_to_a_new_agent(served: Served, name: str) -> dict[str, Any]:
+def given_to_a_new_agent(served: Served, name: str) -> ClaimAnswer:
     """What an agent gets that comes new, for a new task."""
     with served.client() as admin:
         admin.create_task("P-web", title=f"for {name}")
         made = admin.register_agent(name)
-    with served.client(made["access_token"]) as agent:
-        return agent.request_next_task(made["agent_id"])
+    with served.client(made.access_token) as agent:
+        return agent.request_next_task(made.agent_id)

@@ -52,12 +52,12 @@ def on_postgres(
     """Run a server with its journal in PostgreSQL, with a task done."""
     with serving(tmp_path_factory.mktemp("served"), **environment) as served:
         with served.client() as admin:
-            project_id = admin.create_project("Web")["project_id"]
+            project_id = admin.create_project("Web").project_id
             admin.create_task(project_id, title="Log in", description="With a form.")
             made = admin.register_agent("Ada", project_ids=[project_id])
-            with served.client(made["access_token"]) as agent:
-                claimed = agent.request_next_task(made["agent_id"])
-                agent.complete_task("T-1", lease_token=claimed["lease_token"], summary="done")
+            with served.client(made.access_token) as agent:
+                claimed = agent.request_next_task(made.agent_id)
+                agent.complete_task("T-1", lease_token=claimed.lease_token, summary="done")
         yield served
 
 
@@ -178,7 +178,7 @@ def test_an_import_into_a_workspace_in_use_is_refused_and_disturbs_nobody(
     asyncio.run(export_another())
     refused("workspace_not_empty", "import", state, "--data", tmp_path)
     with on_postgres.client() as admin:
-        assert admin.create_project("Still there")["project_id"] == "P-still-there"
+        assert admin.create_project("Still there").project_id == "P-still-there"
 
 
 def test_a_backlog_needs_its_project_and_a_workspace_none(

@@ -29,7 +29,7 @@ def test_up_serves_until_it_is_told_to_stop_and_ends_cleanly(
 ) -> None:
     with serving(tmp_path / "new") as served:
         with served.client() as admin:
-            project_id = admin.create_project("Web")["project_id"]
+            project_id = admin.create_project("Web").project_id
             admin.create_task(project_id, title="Build it")
         assert (served.data / "admin.token").stat().st_mode & 0o077 == 0
         code, printed = served.stop(number)
@@ -47,36 +47,36 @@ def test_stopping_answers_agents_that_wait(tmp_path: Path) -> None:
     with serving(tmp_path) as served, served.client() as admin:
         admin.create_project("Web")
         made = admin.register_agent("Ada")
-        with served.client(made["access_token"]) as ada, ThreadPoolExecutor(1) as threads:
-            waiting = threads.submit(ada.wait_for_task, made["agent_id"], timeout_s=50)
-            while not admin.get_status()["parked"]:
+        with served.client(made.access_token) as ada, ThreadPoolExecutor(1) as threads:
+            waiting = threads.submit(ada.wait_for_task, made.agent_id, timeout_s=50)
+            while not admin.get_status().parked:
                 time.sleep(0.02)
             code, _ = served.stop()
             assert code == 0
-            assert waiting.result(timeout=5)["outcome"] == "waiting"
+            assert waiting.result(timeout=5).outcome == "waiting"
 
 
 def test_up_again_goes_on_where_it_was(tmp_path: Path) -> None:
     with serving(tmp_path) as served:
         with served.client() as admin:
-            project_id = admin.create_project("Web")["project_id"]
+            project_id = admin.create_project("Web").project_id
         served.stop()
     with serving(tmp_path) as served:
         with served.client() as admin:
-            assert admin.get_project_status(project_id)["name"] == "Web"
-            assert admin.get_status()["epoch"] == 2
+            assert admin.get_project_status(project_id).name == "Web"
+            assert admin.get_status().epoch == 2
         served.stop()
 
 
 def test_a_killed_server_has_lost_nothing_it_acknowledged(tmp_path: Path) -> None:
     with serving(tmp_path) as served, served.client() as admin:
-        project_id = admin.create_project("Web")["project_id"]
-        made = [admin.create_task(project_id, title=f"t{n}")["task_id"] for n in range(20)]
+        project_id = admin.create_project("Web").project_id
+        made = [admin.create_task(project_id, title=f"t{n}").task_id for n in range(20)]
         served.process.kill()
         served.process.wait()
     with serving(tmp_path) as served, served.client() as admin:
-        found = admin.search_tasks(project_id=project_id, limit=50)["tasks"]
-        assert sorted(task["task_id"] for task in found) == sorted(made)
+        found = admin.search_tasks(project_id=project_id, limit=50).tasks
+        assert sorted(task.task_id for task in found) == sorted(made)
 
 
 @pytest.mark.parametrize("options", [(), ("--no-ray",)])
@@ -216,7 +216,7 @@ def test_secrets_are_rotated_and_keys_issued_from_the_command_line(server: Serve
     assert rotated["signing_key"]
     with server.client(made["key"]) as client:
         client.list_projects()  # the running server reads what was sealed anew
-        token = client.exchange_token()["access_token"]
+        token = client.exchange_token().access_token
     with server.client(token) as client:
         client.list_projects()
     newer = run_json("keys", "rotate", made["key_id"], "--data", server.data, "--url", server.url)

@@ -95,7 +95,7 @@ async def converse(root: AsyncClient, ada: AsyncClient, bob: AsyncClient) -> Non
 
 
 async def _begin(root: AsyncClient, ada: AsyncClient, bob: AsyncClient) -> str:
-    web: str = (await root.create_project("Web", completion="person"))["project_id"]
+    web: str = (await root.create_project("Web", completion="person")).project_id
     await root.update_project(web, max_in_progress=9)
     await root.list_projects()
     skills: list[Any] = ["python", {"name": "sql", "level": 4}]
@@ -105,8 +105,8 @@ async def _begin(root: AsyncClient, ada: AsyncClient, bob: AsyncClient) -> str:
     await bob.register_agent("Bob")
     await ada.heartbeat_agent("A-ada")
     nothing = await ada.request_next_task("A-ada")
-    assert nothing["outcome"] == "none"
-    assert (await ada.wait_for_task("A-ada", timeout_s=0))["outcome"] == "waiting"
+    assert nothing.outcome == "none"
+    assert (await ada.wait_for_task("A-ada", timeout_s=0)).outcome == "waiting"
     return web
 
 
@@ -123,12 +123,12 @@ async def _work(root: AsyncClient, ada: AsyncClient, bob: AsyncClient, web: str)
         labels=["core"],
         needs_approval=True,
     )
-    await root.update_task(made["task_id"], title="Write the whole API", priority="urgent")
-    await root.approve_task(made["task_id"])
+    await root.update_task(made.task_id, title="Write the whole API", priority="urgent")
+    await root.approve_task(made.task_id)
     got = await ada.wait_for_task("A-ada", project_id=web)
-    assert got["outcome"] == "assigned"
-    task: str = got["task_id"]
-    mine = {"lease_token": got["lease_token"]}
+    assert got.outcome == "assigned"
+    task: str = got.task_id
+    mine: Json = {"lease_token": got.lease_token}
     await ada.report_task_progress(
         task, **mine, percent=40, note="Half.", where="api", usage={"tokens": 9, "cost_usd": 0.1}
     )
@@ -140,7 +140,7 @@ async def _work(root: AsyncClient, ada: AsyncClient, bob: AsyncClient, web: str)
     await ada.log_decision(task, **mine, decision="JSON only.")
     await ada.log_artifact(task, **mine, name="spec", uri="docs/api.md", note="A draft.")
     stuck = await ada.report_blocker(task, **mine, description="Which port?", severity="low")
-    await root.resolve_blocker(stuck["blocker_id"], resolution="8000.")
+    await root.resolve_blocker(stuck.blocker_id, resolution="8000.")
     await ada.get_task_context(task, response_format="detailed")
     await ada.explain_assignment(task)
     await ada.get_agent_status("A-ada")
@@ -151,13 +151,13 @@ async def _work(root: AsyncClient, ada: AsyncClient, bob: AsyncClient, web: str)
 
 async def _judge(root: AsyncClient, ada: AsyncClient, task: str) -> None:
     got = await ada.request_next_task("A-ada")
-    mine = {"lease_token": got["lease_token"]}
+    mine: Json = {"lease_token": got.lease_token}
     evidence = {"commit": "4f2a91c", "branch": "api", "links": ["https://example.org/1"]}
     await ada.complete_task(task, **mine, summary="Done.", evidence=evidence)
     await root.reject_task(task, reasons=["No tests."], report="See CI.")
     await root.lift_hold(scope="task", target_id=task)
     got = await ada.request_next_task("A-ada")
-    await ada.complete_task(task, lease_token=got["lease_token"], summary="With tests.")
+    await ada.complete_task(task, lease_token=got.lease_token, summary="With tests.")
     await root.approve_task(task, report="Good.")
     await root.reopen_task(task, reason="A fault was found.")
     await root.cancel_task(task, reason="Not needed.")
@@ -176,7 +176,7 @@ async def _plan_and_look(root: AsyncClient, web: str, task: str) -> None:
     owner = {"kind": "person", "id": "pat", "role": "lead"}
     issued = await root.issue_token(owner=owner, label="laptop")
     await root.revoke_token(digest_of("secret-of-bob"))
-    assert len(issued["sha256"]) == len(digest_of(""))
+    assert len(issued.sha256) == len(digest_of(""))
 
 
 async def refusal(call: Any) -> None:

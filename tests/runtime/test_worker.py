@@ -16,6 +16,42 @@ from pm_agent.runtime.worker import Worker
 from pm_agent.runtime.worktree import Worktree
 
 Json = dict[str, Any]
+# Enough for the answers to all of a worker's calls; what is beyond an answer's own is passed over.
+WHOLE: Json = {
+    "task_id": "T-1",
+    "agent_id": "A-ada",
+    "blocker_id": "B-1",
+    "severity": "medium",
+    "blocker_type": "other",
+    "by": "A-ada",
+    "reported_at": "",
+    "project_id": "P-web",
+    "name": "Ada",
+    "role": "worker",
+    "kind": "task",
+    "priority": "normal",
+    "project": "Web",
+    "title": "Do it",
+    "notice": "",
+    "state": "assigned",
+    "task_state": "",
+    "next_step": "",
+    "heartbeat_s": 30,
+    "silence_s": 120,
+    "capacity": 1,
+    "percent": 0,
+    "version": 1,
+    "logged": 1,
+    "is_ready": False,
+    "sends_heartbeats": True,
+    "created_at": "",
+    "registered_at": "",
+    "lease_until": "",
+    "granted_at": "",
+    "heard_at": "",
+    "lease_token": 1,
+    "inbox": 0,
+}
 Work = Callable[[Json, Path, Any], Awaitable[Any]]
 
 
@@ -43,19 +79,17 @@ class Server:
             status, code = self.refuse[what]
             return httpx.Response(status, json={"code": code, "detail": code})
         answer: Json = await self.answer(what, parts, body)
-        return httpx.Response(200, json=answer | {"directives": self.directives})
+        return httpx.Response(200, json=WHOLE | answer | {"directives": self.directives})
 
     async def answer(self, what: str, parts: list[str], body: Json) -> Json:
         if what == "register":
             return {"agent_id": "A-ada"}
         if what == "heartbeat":
-            leases = [{"task_id": t, "lease_token": n} for t, n in self.held.items()]
+            leases = [WHOLE | {"task_id": t, "lease_token": n} for t, n in self.held.items()]
             return {"agent_id": "A-ada", "leases": leases}
         if what == "agents":
             held = self.held.items()
-            return {
-                "tasks": [{"task_id": t, "lease_token": n, "state": "assigned"} for t, n in held]
-            }
+            return {"tasks": [WHOLE | {"task_id": t, "lease_token": n} for t, n in held]}
         if what == "wait":
             if not self.open:
                 await asyncio.sleep(3600)
@@ -66,14 +100,14 @@ class Server:
                 "task_id": task_id,
                 "lease_token": 1,
                 "attempt": 1,
-                "task": {"title": "Do it", "key": "k"},
+                "task": WHOLE | {"task_id": task_id, "key": "k"},
             }
         if what == "context":
             return {
                 "title": "Do it again",
                 "attempt": 1,
-                "blockers": [b for b in self.blockers if not b["resolution"]],
-                "closed_blockers": [b for b in self.blockers if b["resolution"]],
+                "blockers": [WHOLE | b for b in self.blockers if not b["resolution"]],
+                "closed_blockers": [WHOLE | b for b in self.blockers if b["resolution"]],
             }
         if what == "blockers":
             self.blockers.append({"description": body["description"], "resolution": ""})

@@ -35,9 +35,9 @@ def name() -> str:
 def task_id(product: Product, name: str) -> str:
     """Return a task that only the agent can get."""
     with Client(product.settings.url, product.admin_token) as admin:
-        project_id = admin.create_project(f"p {uuid4().hex[:8]}")["project_id"]
+        project_id = admin.create_project(f"p {uuid4().hex[:8]}").project_id
         admin.register_agent(name, skills=["python"], project_ids=[project_id])
-        return str(admin.create_task(project_id, title="Paint the door")["task_id"])
+        return admin.create_task(project_id, title="Paint the door").task_id
 
 
 def connected(product: Product, agent: str, name: str) -> str:
@@ -50,7 +50,7 @@ def connected(product: Product, agent: str, name: str) -> str:
 
 def told_of(product: Product, task_id: str) -> list[str]:
     with Client(product.settings.url, product.admin_token) as admin:
-        return [event["event"] for event in admin.get_task_history(task_id)["events"]]
+        return [event.event for event in admin.get_task_history(task_id).events]
 
 
 def assert_done(product: Product, task_id: str) -> None:

@@ -88,7 +88,7 @@ def test_up_joins_a_cluster_and_leaves_nothing_of_ours_in_it(address: str, tmp_p
         with up(tmp_path, address) as served:
             with served.client() as admin:
                 admin.create_project(f"Turn {turn}")
-                assert len(admin.list_projects()["projects"]) == turn + 1
+                assert len(admin.list_projects().projects) == turn + 1
             assert actors_at(address) == "coordinator:main host:main"
             code, printed = served.stop()
         assert code == 0, printed
