@@ -83,6 +83,10 @@ class CoordinatorActor:
         loop = await self._started()
         return wire.encode(await loop.signs(agent_ids))
 
+    async def reply_to(self, principal: str, request_id: str) -> bytes:
+        loop = await self._started()
+        return wire.encode(await loop.reply_to(principal, request_id))
+
     async def bodies(self, refs: list[str]) -> bytes:
         loop = await self._started()
         return wire.encode(await loop.bodies(refs))
@@ -161,6 +165,10 @@ class RemoteCoordinator:
 
     async def signs(self, agent_ids: list[AgentId]) -> Signs:
         return msgspec.msgpack.decode(await self._call("signs", agent_ids), type=Signs)
+
+    async def reply_to(self, principal: str, request_id: str) -> Reply | None:
+        raw = await self._call("reply_to", principal, request_id)
+        return msgspec.msgpack.decode(raw, type=Reply | None)
 
     async def bodies(self, refs: list[str]) -> list[Body]:
         return msgspec.msgpack.decode(await self._call("bodies", refs), type=list[Body])

@@ -193,7 +193,7 @@ def test_both_clients_have_the_same_operations() -> None:
 
     assert names(AsyncClient) - names(Client) == {"aclose"}
     assert names(Client) - names(AsyncClient) == {"close"}
-    assert {o.name for o in OPERATIONS if not o.streams} - {"get_operation"} <= names(Client)
+    assert {o.name for o in OPERATIONS if not o.streams} <= names(Client)
 
 
 def test_an_answer_is_the_struct_that_the_server_renders() -> None:
@@ -291,6 +291,22 @@ async def test_calls_at_the_same_time_wait_for_one_exchange() -> None:
         made = await client.exchange_token(lasts_s=60)  # by the key, not by the token of it
     assert made.access_token == "token-2"
     assert server.bearers() == ["token-1"] * 5
+
+
+def test_slow_work_is_begun_and_waited_for() -> None:
+    told = {"operation_id": "op", "operation": "import_tasks", "state": "running"}
+    server = Server(
+        httpx.Response(202, json=told),
+        httpx.Response(200, json=told),
+        httpx.Response(200, json={**told, "state": "done", "result": {"created": 1}}),
+    )
+    with server.client() as client:
+        begun = client.begin_import_tasks("P-web", [{"title": "a"}])
+        ended = client.wait_for_operation(begun.operation_id)
+        still = Server(httpx.Response(200, json=told)).client().wait_for_operation("x", timeout_s=0)
+    assert server.requests[0].headers["Prefer"] == "respond-async"
+    assert (ended.state, ended.result) == ("done", {"created": 1})
+    assert still.state == "running"
 
 
 def test_a_stream_goes_on_with_a_new_token() -> None:

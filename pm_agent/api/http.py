@@ -45,7 +45,7 @@ from pm_agent.api.errors import (
     problem_of,
 )
 from pm_agent.api.handlers.call import Answer, Call
-from pm_agent.api.handlers.workspace import begin
+from pm_agent.api.handlers.slow import begin
 from pm_agent.api.mcp import Door, build_endpoint
 from pm_agent.api.metrics import Metrics
 from pm_agent.api.operations import OPERATIONS, Operation

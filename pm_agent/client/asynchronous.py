@@ -1,13 +1,15 @@
 """The client for asyncio."""
 
 import asyncio
+import time
 from collections.abc import AsyncGenerator, AsyncIterator
 from typing import Self
 
 import httpx
 
 from pm_agent.api.handlers.assignments import ClaimAnswer
-from pm_agent.client.backoff import pause_after, pause_without_task
+from pm_agent.api.handlers.slow import OperationAnswer
+from pm_agent.client.backoff import backoff_s, pause_after, pause_without_task
 from pm_agent.client.errors import ApiError, Json
 from pm_agent.client.methods import Operations
 from pm_agent.client.request import R, Request
@@ -61,6 +63,20 @@ class AsyncClient(Operations):
                 yield claimed
             elif claimed.outcome == "none":
                 await asyncio.sleep(pause_without_task(claimed))
+
+    async def wait_for_operation(
+        self, operation_id: str, *, timeout_s: float = PATIENCE_S
+    ) -> OperationAnswer:
+        """Ask after a slow operation until it has ended; still ``running`` when the time is up."""
+        give_up_at = time.monotonic() + timeout_s
+        n_asked = 0
+        while True:
+            found = await self.get_operation(operation_id)
+            pause_s = backoff_s(n_asked)
+            if found.state != "running" or time.monotonic() + pause_s > give_up_at:
+                return found
+            n_asked += 1
+            await asyncio.sleep(pause_s)
 
     async def events(
         self, *, agent_id: str | None = None, after: int | None = None

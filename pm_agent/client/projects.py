@@ -2,6 +2,7 @@
 
 from typing import Any, Literal
 
+from pm_agent.api.handlers.slow import OperationAnswer
 from pm_agent.api.handlers.workspace import HandOverAnswer
 from pm_agent.client.errors import Json
 from pm_agent.client.request import Request
@@ -107,3 +108,15 @@ class ProjectOperations(Sender):
         return self._write(
             HandOverAnswer, "POST", "/v1/handover", request_id, wait_s=drain_s, drain_s=drain_s
         )
+
+    @operation
+    def begin_hand_over(
+        self, *, drain_s: int = 2, request_id: str | None = None
+    ) -> Request[OperationAnswer]:
+        """As `hand_over`, answered at once; `wait_for_operation` tells how it ended."""
+        return self._begin("POST", "/v1/handover", request_id, drain_s=drain_s)
+
+    @operation
+    def get_operation(self, operation_id: str) -> Request[OperationAnswer]:
+        """Ask after a slow operation, at whichever replica answers."""
+        return self._query(OperationAnswer, f"/v1/operations/{operation_id}")

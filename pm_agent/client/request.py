@@ -30,11 +30,11 @@ class Request(Generic[R]):
         What the answer is: the very struct that the server renders.
     method, path, json, params, timeout_s
         As HTTP wants them.
-    prefer
-        How it is to be answered, for the header of that name.
 
     Attributes
     ----------
+    prefer
+        How it is to be answered, for the header of that name.
     is_exchange
         Whether it goes with the key itself, even where that is exchanged for short-lived tokens.
     is_renewed
@@ -50,7 +50,6 @@ class Request(Generic[R]):
         json: Json | None = None,
         params: Json | None = None,
         timeout_s: float,
-        prefer: str = "",
     ) -> None:
         self.result = result
         self.method = method
@@ -58,7 +57,7 @@ class Request(Generic[R]):
         self.json = json
         self.params = params
         self.timeout_s = timeout_s
-        self.prefer = prefer
+        self.prefer = ""
         self.is_exchange = False
         self.is_renewed = False
         self.pause_s = 0.0

@@ -19,6 +19,7 @@ import httpx
 import msgspec
 
 from pm_agent.api.handlers.access import ExchangeAnswer
+from pm_agent.api.handlers.slow import OperationAnswer
 from pm_agent.client.backoff import pause_after
 from pm_agent.client.credential import Credential
 from pm_agent.client.errors import UNAUTHENTICATED, ApiError
@@ -117,6 +118,13 @@ class Sender:
     def _query(self, result: type[R], path: str, **filters: Any) -> Request[R]:
         params = {name: value for name, value in filters.items() if value is not None}
         return Request(result, "GET", path, params=params, timeout_s=REQUEST_S)
+
+    def _begin(
+        self, method: str, path: str, request_id: str | None, **fields: Any
+    ) -> Request[OperationAnswer]:
+        request = self._write(OperationAnswer, method, path, request_id, **fields)
+        request.prefer = "respond-async"
+        return request
 
     def _exchange(self, request_id: str | None = None, **fields: Any) -> Request[ExchangeAnswer]:
         request = self._write(ExchangeAnswer, "POST", "/v1/token", request_id, **fields)

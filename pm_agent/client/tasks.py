@@ -3,6 +3,7 @@
 from collections.abc import Iterable
 from typing import Any, Literal
 
+from pm_agent.api.handlers.slow import OperationAnswer
 from pm_agent.client.errors import Json
 from pm_agent.client.request import Request
 from pm_agent.client.sender import Sender, operation
@@ -87,6 +88,14 @@ class TaskOperations(Sender):
         """Create many tasks, all or none; dependencies may name keys of the same import."""
         path = f"/v1/projects/{project_id}/import"
         return self._write(ImportResult, "POST", path, request_id, tasks=list(tasks))
+
+    @operation
+    def begin_import_tasks(
+        self, project_id: str, tasks: Iterable[Json], *, request_id: str | None = None
+    ) -> Request[OperationAnswer]:
+        """As `import_tasks`, answered at once; `wait_for_operation` tells how it ended."""
+        path = f"/v1/projects/{project_id}/import"
+        return self._begin("POST", path, request_id, tasks=list(tasks))
 
     @operation
     def cancel_task(

@@ -165,11 +165,13 @@ class Engine:
             if decision.refusal is not None:
                 raise decision.refusal
         except PMError as error:
-            return Reply(
+            refused = Reply(
                 request_id=command.request_id,
                 position=self.world.position,
                 error=ErrorInfo.of(error),
             )
+            self.requests.note_refusal(principal, refused)
+            return refused
         position = self.world.position
         result = _encode(decision.result)
         if len(step.events) > n_before:

@@ -9,9 +9,11 @@ import msgspec
 from pm_agent.domain.envelope import Command
 from pm_agent.domain.errors import RequestIdReused
 from pm_agent.domain.time import DAY_US
+from pm_agent.kernel.types import Reply
 from pm_agent.ports import StoredRequest
 
 KEEP_US = DAY_US  # by event time
+MAX_REFUSED = 10_000  # some 2 MB; minutes at a rate that no agents reach
 
 _encode = msgspec.json.Encoder(order="deterministic").encode
 
@@ -27,6 +29,7 @@ class Requests:
     def __init__(self, known: Iterable[StoredRequest] = ()) -> None:
         self._replies: dict[tuple[str, str], StoredRequest] = {}
         self._by_age: deque[StoredRequest] = deque()
+        self._refused: dict[tuple[str, str], Reply] = {}
         for request in known:
             self.put(request)
 
@@ -45,6 +48,19 @@ class Requests:
             message = f"Request id {command.request_id} was used before with another body."
             raise RequestIdReused(message)
         return known
+
+    def reply_to(self, principal: str, request_id: str) -> Reply | None:
+        """What a request was answered, or refused with not long ago."""
+        known = self._replies.get((principal, request_id))
+        if known is None:
+            return self._refused.get((principal, request_id))
+        return Reply(request_id=request_id, position=known.position, result=known.reply)
+
+    def note_refusal(self, principal: str, reply: Reply) -> None:
+        """Remember a refusal for who asks later; a retry is decided anew."""
+        self._refused[principal, reply.request_id] = reply
+        if len(self._refused) > MAX_REFUSED:
+            del self._refused[next(iter(self._refused))]
 
     def put(self, request: StoredRequest) -> None:
         self._replies[request.principal, request.request_id] = request

@@ -71,6 +71,13 @@ class Coordinator(Protocol):
 
     async def event_at(self, position: int) -> StoredEvent | None: ...
 
+    async def reply_to(self, principal: str, request_id: str) -> Reply | None:
+        """What a request of the last 24 hours was answered; None when nothing of it is durable.
+
+        Refusals change nothing and are in no journal: this process remembers the newest ones.
+        """
+        ...
+
     async def bodies(self, refs: list[str]) -> list[Body]: ...
 
     async def signs(self, agent_ids: list[AgentId]) -> Signs:

@@ -251,6 +251,12 @@ class CoordinatorLoop:
             raise JournalUnavailable
         return self._engine.presence.signs(agent_ids, self._clock.now_us())
 
+    async def reply_to(self, principal: str, request_id: str) -> Reply | None:
+        if self._engine is None:
+            raise JournalUnavailable
+        reply = self._engine.requests.reply_to(principal, request_id)
+        return reply if reply is not None and reply.position <= self._durable else None
+
     async def bodies(self, refs: list[str]) -> list[Body]:
         return list((await self._journal.read_bodies(refs)).values())
 

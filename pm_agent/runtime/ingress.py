@@ -478,6 +478,9 @@ class Ingress:
         stored = await self.coordinator.event_at(position)
         return unseal(stored) if stored else None
 
+    async def reply_to(self, principal: str, request_id: str) -> Reply | None:
+        return await self.coordinator.reply_to(principal, request_id)
+
     async def health(self) -> Health:
         return await self.coordinator.health()
 

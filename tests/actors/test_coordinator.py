@@ -1,6 +1,7 @@
 """The coordinator as a Ray actor: killed and rebuilt, replaced and fenced, equal to its twin."""
 
 import asyncio
+import json
 import os
 import signal
 import time
@@ -86,7 +87,10 @@ async def test_no_acknowledged_claim_is_lost_or_doubled_when_the_coordinator_is_
     crowd = Crowd()
     async with product.client() as admin, asyncio.timeout(60):
         project_id = await a_project(admin)
-        await admin.import_tasks(project_id, [{"title": f"t {i}"} for i in range(N_TASKS)])
+        tasks = [{"title": f"t {i}"} for i in range(N_TASKS)]
+        begun = await admin.begin_import_tasks(project_id, tasks, request_id="import")
+        imported = await admin.wait_for_operation(begun.operation_id)
+        assert imported.state == "done"
         agents = [await an_agent(admin, project_id) for _ in range(N_CLIENTS)]
         clients = [AsyncClient(product.settings.url, token, patience_s=60.0) for _, token in agents]
         working = [
@@ -104,6 +108,9 @@ async def test_no_acknowledged_claim_is_lost_or_doubled_when_the_coordinator_is_
         for client in clients:
             await client.aclose()
         assert await handle.pid.remote() != pid
+        told = await RemoteCoordinator(product.settings.workspace).reply_to(str(ADMIN), "import")
+        assert told is not None
+        assert json.loads(told.result)["task_ids"] == (imported.result or {})["task_ids"]
 
     record_testsuite_property(
         "coordinator_killed_longest_gap_s", longest_gap_s(crowd.history, killed_s)

@@ -5,7 +5,9 @@ from typing import Any
 
 import pytest
 
+from pm_agent.api.handlers.slow import LONGEST_US, Begun
 from pm_agent.runtime.admission import Limits
+from pm_agent.runtime.jobs import Jobs
 from tests.api.conftest import ADMIN, LEAD, Stack, running
 from tests.api.test_refusals import problem_in, refuses
 
@@ -112,6 +114,40 @@ async def test_slow_work_that_fails_says_why(stack: Stack) -> None:
     )
     answer = await ended(stack, begun.headers["location"])
     assert (answer["state"], answer["problem"]["code"]) == ("failed", "unknown_dependency")
+
+
+async def test_slow_work_is_asked_after_at_a_replica_that_did_not_begin_it(stack: Stack) -> None:
+    await stack.project()
+    headers = {"Prefer": "respond-async"}
+    path = "/v1/projects/P-web/import"
+    body: Any = [{"title": "a"}, {"title": "b"}]
+    good = (await stack.call("POST", path, LEAD, json=body, headers=headers)).headers["location"]
+    odd: Any = [{"title": "c", "dependencies": ["nothing"]}]
+    bad = (await stack.call("POST", path, LEAD, json=odd, headers=headers)).headers["location"]
+    for where in (good, bad):
+        await ended(stack, where)
+    stack.ingress.jobs = Jobs()  # as another replica has, or this one after it was ended
+    done = await stack.ok("GET", good, LEAD)
+    assert (done["state"], done["result"]["created"]) == ("done", 2)
+    failed = await stack.ok("GET", bad, LEAD)
+    assert (failed["state"], failed["problem"]["code"]) == ("failed", "unknown_dependency")
+    await refuses(stack, 404, "not_found", "GET", good, ADMIN)
+    await refuses(stack, 404, "not_found", "GET", "/v1/operations/abc", LEAD)
+
+
+async def test_slow_work_whose_replica_ended_before_it_runs_until_it_is_given_up(
+    stack: Stack,
+) -> None:
+    now_us = stack.ingress.now_us()
+
+    async def state(begun_us: int) -> Any:
+        begun = Begun("import_tasks", "never-sent", "person:lena", begun_us, 1)
+        return await stack.ok("GET", f"/v1/operations/{begun.id}", LEAD)
+
+    assert (await state(now_us))["state"] == "running"
+    lost = await state(now_us - LONGEST_US)
+    assert (lost["state"], lost["problem"]["code"]) == ("failed", "unavailable")
+    assert "same request id" in lost["problem"]["next_step"]
 
 
 @pytest.mark.parametrize("body", [b"[" * 40 + b"]" * 40, b'{"a":' * 40 + b"1" + b"}" * 40])

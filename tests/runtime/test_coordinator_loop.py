@@ -1,4 +1,5 @@
 import asyncio
+import json
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 from typing import Any
@@ -139,6 +140,25 @@ async def test_a_reply_is_released_only_after_the_append() -> None:
         disk.may_append.set()
         (reply,) = await waiting
         assert reply.position == len(disk.store.events) == 1
+
+
+async def test_who_asks_for_the_reply_to_a_request_hears_of_durable_ones_alone() -> None:
+    disk = Disk()
+    command = a_project()
+    who, request_id = str(command.principal), command.request_id
+    async with running(disk) as loop:
+        async with append_under_way(loop, disk, command):
+            assert await loop.reply_to(who, request_id) is None
+        await passes()
+        told = await loop.reply_to(who, request_id)
+        assert told is not None
+        assert json.loads(told.result)["project_id"] == "P-web"
+        assert await loop.reply_to("person:else", request_id) is None
+        (refused,) = await loop.submit([a_task(project_id="P-none")], [])
+        assert await loop.reply_to(who, refused.request_id) == refused
+    async with running(Disk(disk.store)) as loop:
+        again = await loop.reply_to(who, request_id)
+        assert (again, await loop.reply_to(who, refused.request_id)) == (told, None)
 
 
 async def test_a_snapshot_taken_during_a_commit_waits_for_it() -> None:

@@ -1,5 +1,6 @@
 """Operations on the workspace and the server itself."""
 
+from pm_agent.api.handlers import slow
 from pm_agent.api.handlers import workspace as handlers
 from pm_agent.api.operations.row import Operation
 from pm_agent.api.schemas import workspace as schemas
@@ -48,8 +49,8 @@ WORKSPACE: tuple[Operation, ...] = (
         path="/v1/operations/{operation_id}",
         scope="pm:read",
         input=schemas.OperationInput,
-        result=handlers.OperationAnswer,
-        handler=handlers.get_operation,
+        result=slow.OperationAnswer,
+        handler=slow.get_operation,
         idempotent=True,
         is_for_all_projects=True,
         help="Ask after a slow operation of yours that was answered with 202.",

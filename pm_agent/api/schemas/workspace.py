@@ -27,5 +27,11 @@ class OperationInput(Query):
     """Input of get_operation."""
 
     operation_id: Annotated[
-        str, Field(pattern="^[0-9a-f]{32}$", description="Id from the answer with status 202.")
+        str,
+        Field(
+            min_length=1,
+            max_length=2_000,
+            pattern="^[A-Za-z0-9_-]+$",
+            description="Id from the answer with status 202.",
+        ),
     ]
