@@ -140,7 +140,7 @@ class Settings(BaseSettings):
         default="", description="One more audience that its tokens may name for us"
     )
     require_if_match: bool = Field(
-        default=False, description="Refuse changes of tasks that do not say on which version (428)"
+        default=False, description="Refuse changes over HTTP that do not say on which version (428)"
     )
     requests_per_s: float = Field(
         default=1_000.0,

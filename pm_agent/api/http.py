@@ -233,7 +233,7 @@ def merge_headers(
         tag = headers.if_match.removeprefix("W/").strip('"')
         if not tag.isdigit():
             message = f"If-Match: {headers.if_match[:40]} is not an ETag of ours."
-            raise InvalidInput(message, "Send the ETag of get_task_context, unchanged.")
+            raise InvalidInput(message, "Send the ETag of what you change, unchanged.")
         _merge(fields, "expected_version", int(tag), "If-Match")
     says_version = headers.if_match or fields.get("expected_version") is not None
     if require_if_match and operation.has_version and not says_version:

@@ -138,7 +138,7 @@ _HEADERS: Json = {
 }
 _VERSION: Json = {
     "ETag": {
-        "description": "Version of the task; send it as If-Match with a change.",
+        "description": "Version of what was read; send it as If-Match with a change.",
         "schema": {"type": "string"},
     }
 }

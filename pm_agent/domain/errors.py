@@ -82,7 +82,7 @@ class PreconditionRequired(PMError):
 
     code = "precondition_required"
     default_next_step = (
-        "Read the task, then send its ETag as If-Match or its version as expected_version; "
+        "Read what you change, then send its ETag as If-Match or its version as expected_version; "
         "'If-Match: *' changes it whatever its version."
     )
 
@@ -268,10 +268,10 @@ class WrongState(Conflict):
 
 
 class VersionMismatch(Conflict):
-    """The task changed since you read it."""
+    """What you change was changed since you read it."""
 
     code = "version_mismatch"
-    default_next_step = "Read the task again and repeat the change on its present version."
+    default_next_step = "Read it again and repeat the change on its present version."
 
 
 class CapacityExceeded(Conflict):

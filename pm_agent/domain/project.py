@@ -1,5 +1,6 @@
 """Projects: tasks with one goal, how their completion is judged, and what they may cost."""
 
+from hashlib import sha256
 from typing import TYPE_CHECKING, Literal
 
 import msgspec
@@ -14,6 +15,9 @@ if TYPE_CHECKING:
 # auto: a submission is accepted at once. command: a fixed argv must exit 0. person: somebody
 # says so.
 CompletionPolicy = Literal["auto", "command", "person"]
+
+
+VERSION_BYTES = 6  # what JSON readers keep exactly
 
 
 class Gate(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -36,6 +40,19 @@ class Project(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     holds: tuple[Hold, ...] = ()
     usage: Usage = NO_USAGE
     retry_after_s: int = 30  # hint for agents that found nothing; set by the portfolio manager
+
+    @property
+    def version(self) -> int:
+        """Number of its settings: two that are the same have the same, as a strong ETag wants.
+
+        Made of what people set and not counted, so that no journal has to know it. The retry hint
+        is left out: the portfolio manager keeps moving it, and nobody's change shall fail by that.
+        """
+        settings = (
+            *(self.completion, self.gate, self.max_in_progress),
+            *(self.cost_cap_microusd, self.token_cap),
+        )
+        return int.from_bytes(sha256(msgspec.json.encode(settings)).digest()[:VERSION_BYTES])
 
     @property
     def is_limited(self) -> bool:
@@ -65,6 +82,7 @@ class CreateProject(Command, frozen=True, kw_only=True):
 
 class UpdateProject(Command, frozen=True, kw_only=True):
     project_id: ProjectId
+    expected_version: int | None = None
     completion: CompletionPolicy | None = None
     gate: Gate | None = None
     max_in_progress: int | None = None
@@ -93,9 +111,14 @@ class ProjectUpdated(EventData, frozen=True, kw_only=True):
     retry_after_s: int | None = None
 
 
+def project_of(created: ProjectCreated, at_us: int) -> Project:
+    """Return a project as it begins."""
+    fields = {f: getattr(created, f) for f in created.__struct_fields__ if f != "project_id"}
+    return Project(id=created.project_id, created_at_us=at_us, **fields)
+
+
 def _created(world: "World", event: Event, data: ProjectCreated) -> None:
-    fields = {f: getattr(data, f) for f in data.__struct_fields__ if f != "project_id"}
-    world.put_project(Project(id=data.project_id, created_at_us=event.at_us, **fields))
+    world.put_project(project_of(data, event.at_us))
 
 
 def _updated(world: "World", event: Event, data: ProjectUpdated) -> None:

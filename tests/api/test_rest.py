@@ -28,7 +28,31 @@ async def test_a_change_says_its_version_where_that_is_asked_for() -> None:
         version = (await stack.ok("GET", f"{path}/context", LEAD))["version"]
         body = {"title": "D", "expected_version": version}
         await stack.ok("PATCH", path, LEAD, json=body)
-        await stack.ok("PATCH", "/v1/projects/P-web", LEAD, json={"max_in_progress": 3})
+        project = {"max_in_progress": 3}
+        await refuses(
+            stack, 428, "precondition_required", "PATCH", "/v1/projects/P-web", LEAD, json=project
+        )
+
+
+async def test_a_projects_settings_have_a_version(stack: Stack) -> None:
+    project_id = await stack.project()
+    path = f"/v1/projects/{project_id}"
+    read = await stack.call("GET", path, LEAD)
+    tag = read.headers["etag"]
+    assert tag == f'"{read.json()["version"]}"'
+    changed = await stack.call(
+        "PATCH", path, LEAD, json={"token_cap": 9}, headers={"If-Match": tag}
+    )
+    assert changed.headers["etag"] == f'"{changed.json()["version"]}"' != tag
+    await refuses(
+        stack, 412, "version_mismatch", "PATCH", path, LEAD, json={"token_cap": 7},
+        headers={"If-Match": tag},
+    )  # fmt: skip
+    await stack.ok("PATCH", path, LEAD, json={"retry_after_s": 7})  # a hint, and no setting
+    assert (await stack.call("GET", path, LEAD)).headers["etag"] == changed.headers["etag"]
+    undone = {"token_cap": 0, "expected_version": changed.json()["version"]}
+    await stack.ok("PATCH", path, LEAD, json=undone)
+    assert (await stack.call("GET", path, LEAD)).headers["etag"] == tag
 
 
 async def test_pages_follow_each_other_without_gaps(stack: Stack) -> None:

@@ -27,7 +27,7 @@ class Answer(NamedTuple):
 
     body: bytes  # JSON object
     position: int  # a query that waits for it sees this answer's writes
-    version: int | None = None  # of the task the answer is about
+    version: int | None = None  # of what the answer is about
     stream: EventStream | None = None  # what to send in the body's place
     status: int = 0  # other than the operation's own
     location: str = ""  # where the rest will be

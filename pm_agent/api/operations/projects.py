@@ -35,9 +35,11 @@ PROJECTS: tuple[Operation, ...] = (
         input=schemas.UpdateProjectInput,
         result=ProjectResult,
         command=project.UpdateProject,
-        handler=sends(project.UpdateProject),
+        handler=handlers.update_project,
         destructive=True,
         idempotent=True,
+        has_version=True,
+        gives_version=True,
         help="Call this to change how a project's completions are judged, or its limits.",
     ),
     Operation(
@@ -52,6 +54,7 @@ PROJECTS: tuple[Operation, ...] = (
         result=backlog_status.ProjectStatus,
         handler=handlers.project_status,
         idempotent=True,
+        gives_version=True,
         help="Call this to see where a project stands: tasks by state, who works on what, open "
         "blockers, holds and cost, and what keeps work from being done, with the remedy.",
     ),

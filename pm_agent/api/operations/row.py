@@ -39,7 +39,7 @@ class Operation:
     status: int = 200
     takes_ndjson: bool = False
 
-    gives_version: bool = False  # the answer's ETag is the task's version
+    gives_version: bool = False  # the answer's ETag is the version of what it is about
     has_version: bool = False  # a change that If-Match ties to the version that was read
     is_slow: bool = False  # goes on by itself for who sends 'Prefer: respond-async'
     streams: bool = False  # answers with server-sent events, REST only

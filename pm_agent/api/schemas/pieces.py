@@ -88,6 +88,14 @@ Cursor = Annotated[
         description="next_cursor of the page before; good for the same filters.",
     ),
 ]
+ExpectedVersion = Annotated[
+    int | None,
+    Field(
+        ge=0,
+        le=MAX_INT,
+        description="The version you read; the change is refused if there is another one since.",
+    ),
+]
 Reason = Annotated[str, Field(max_length=2_000, description="Why, in a sentence.")]
 
 

@@ -8,6 +8,7 @@ from pm_agent.api.schemas.pieces import (
     MAX_INT,
     MAX_LIST,
     NAMED,
+    ExpectedVersion,
     Input,
     ProjectId,
     Query,
@@ -55,6 +56,7 @@ class UpdateProjectInput(Write):
     """Input of update_project."""
 
     project_id: ProjectId
+    expected_version: ExpectedVersion = None
     completion: Literal["auto", "command", "person"] | None = Field(
         None, description="How completions are judged."
     )

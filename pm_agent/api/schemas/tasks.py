@@ -5,13 +5,13 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from pm_agent.api.schemas.pieces import (
-    MAX_INT,
     MAX_LIST,
     MAX_PAGE,
     MAX_TEXT,
     MAX_TITLE,
     NOT_BLANK,
     Cursor,
+    ExpectedVersion,
     Input,
     ItemId,
     Label,
@@ -133,12 +133,7 @@ class UpdateTaskInput(Write):
     """Input of update_task."""
 
     task_id: TaskId
-    expected_version: int | None = Field(
-        None,
-        ge=0,
-        le=MAX_INT,
-        description="The version you read; the change is refused if the task changed since.",
-    )
+    expected_version: ExpectedVersion = None
     title: Trimmed | None = Field(
         None,
         min_length=1,

@@ -1,5 +1,7 @@
 """Create, import, change, cancel and reopen tasks; keep projects; log decisions and artifacts."""
 
+import msgspec
+
 from pm_agent.domain.envelope import Body, EventData, Principal
 from pm_agent.domain.errors import (
     AlreadyExists,
@@ -18,6 +20,7 @@ from pm_agent.domain.project import (
     ProjectCreated,
     ProjectUpdated,
     UpdateProject,
+    project_of,
 )
 from pm_agent.domain.task import (
     CLEARED,
@@ -52,6 +55,7 @@ class ProjectResult(Result, frozen=True, kw_only=True):
     """The project concerned."""
 
     project_id: str
+    version: int = 0  # of its settings
 
 
 class TaskResult(Result, frozen=True, kw_only=True):
@@ -97,13 +101,18 @@ def create_project(world: World, command: CreateProject, context: Context) -> De
         cost_cap_microusd=command.cost_cap_microusd,
         token_cap=command.token_cap,
     )
-    return Decision(events=[created], result=ProjectResult(project_id=command.project_id))
+    made = project_of(created, context.now_us)
+    return Decision(
+        events=[created], result=ProjectResult(project_id=made.id, version=made.version)
+    )
 
 
 def update_project(world: World, command: UpdateProject, context: Context) -> Decision:
-    """Change what is given and differs."""
+    """Change what is given and differs, if the version is the expected one."""
     _require_planner(command.principal)
     project = require_project(world, command.project_id)
+    if command.expected_version not in (None, project.version):
+        raise VersionMismatch(f"The settings of project {project.id} are not the ones you read.")
     _require_gate(command.completion or project.completion, command.gate or project.gate)
     _require_gate_right(command.principal, command.gate)
     changes = {
@@ -113,7 +122,8 @@ def update_project(world: World, command: UpdateProject, context: Context) -> De
         and (value := getattr(command, field)) is not None
         and value != getattr(project, field)
     }
-    result = ProjectResult(project_id=project.id)
+    changed = msgspec.structs.replace(project, **changes)
+    result = ProjectResult(project_id=project.id, version=changed.version)
     if not changes:
         return Decision(result=result)
     return Decision(events=[ProjectUpdated(project_id=project.id, **changes)], result=result)

@@ -48,6 +48,7 @@ class ProjectStatus(ProjectItem, frozen=True, kw_only=True):
 
     notice: str
     created_at: str
+    version: int = 0  # of its settings, for expected_version of update_project
     max_in_progress: int = 0
     tokens: int = 0
     cost_usd: float = 0.0
@@ -99,6 +100,7 @@ def project_status(
         **_project_fields(project, count_tasks(world, project)),
         notice=NOTICE,
         created_at=iso(project.created_at_us),
+        version=project.version,
         max_in_progress=project.max_in_progress,
         tokens=project.usage.tokens,
         cost_usd=project.usage.cost_microusd / MICRO,
