@@ -27,23 +27,23 @@ class Stuck(NamedTuple):
 @pytest.fixture
 def stuck(server: Served) -> Iterator[Stuck]:
     with server.client() as admin:
-        project_id = admin.create_project(f"Stuck {uuid4().hex[:6]}")["project_id"]
+        project_id = admin.create_project(f"Stuck {uuid4().hex[:6]}").project_id
         admin.create_task(project_id, title="Test the basket")
         made = admin.register_agent(f"Ben {uuid4().hex[:6]}", project_ids=[project_id])
-    with server.client(made["access_token"]) as agent:
-        claimed = agent.request_next_task(made["agent_id"])
+    with server.client(made.access_token) as agent:
+        claimed = agent.request_next_task(made.agent_id)
         report = f"[bold]Zebra {uuid4().hex}: connection refused"  # no markup, and like no other
         told = agent.report_blocker(
-            claimed["task_id"],
-            lease_token=claimed["lease_token"],
+            claimed.task_id,
+            lease_token=claimed.lease_token,
             description=report,
             blocker_type="needs_input",
         )
         yield Stuck(
             project_id,
-            claimed["task_id"],
-            told["blocker_id"],
-            claimed["lease_token"],
+            claimed.task_id,
+            told.blocker_id,
+            claimed.lease_token,
             report,
             agent,
         )
@@ -89,10 +89,10 @@ def test_what_is_remembered_is_told_with_honest_counts(
         description=stuck.report,
         blocker_type="needs_input",
     )
-    shown = at.run("blockers", again["blocker_id"])
+    shown = at.run("blockers", again.blocker_id)
     assert FIX in shown
     assert "remembered of needs_input" in shown
-    told = at.json("blockers", again["blocker_id"])
+    told = at.json("blockers", again.blocker_id)
     assert fields(told)["similar_before"] == sum(r["tried"] for r in told["cases"][0]["remedies"])
     assert stuck.blocker_id not in at.run("blockers").split()
     assert f"answer of person:admin: {FIX}" in at.run("blockers", stuck.blocker_id)
