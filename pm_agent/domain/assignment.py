@@ -12,7 +12,6 @@ import msgspec
 
 from pm_agent.domain.attempt import (
     AttemptOutcome,
-    add_usage,
     end_attempt,
     free_agent,
     make_room,
@@ -331,7 +330,7 @@ def _candidate_kept(world: "World", event: Event, data: CandidateKept) -> None:
     kept = Candidate(data.agent_id, data.lease_token, data.summary, event.at_us, data.evidence)
     candidates = (*task.candidates, kept)[-MAX_KEPT_CANDIDATES:]
     world.put_task(msgspec.structs.replace(task, candidates=candidates, version=event.position))
-    add_usage(world, data.task_id, data.agent_id, data.usage)
+    world.count_usage(data.task_id, data.agent_id, data.usage)
 
 
 def _progress(world: "World", event: Event, data: ProgressReported) -> None:
@@ -348,7 +347,7 @@ def _progress(world: "World", event: Event, data: ProgressReported) -> None:
             silence_us=data.silence_us or assignment.silence_us,
         )
     )
-    add_usage(world, data.task_id, data.agent_id, data.usage)
+    world.count_usage(data.task_id, data.agent_id, data.usage)
 
 
 def _submitted(world: "World", event: Event, data: CompletionSubmitted) -> None:
@@ -362,7 +361,7 @@ def _submitted(world: "World", event: Event, data: CompletionSubmitted) -> None:
             usage=assignment.usage.plus(data.usage),
         )
     )
-    add_usage(world, data.task_id, data.agent_id, data.usage)
+    world.count_usage(data.task_id, data.agent_id, data.usage)
     task = world.tasks[data.task_id]
     submission = Submission(
         data.agent_id,

@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, Literal
 
 import msgspec
 
-from pm_agent.domain.envelope import NO_USAGE, Event, Usage
+from pm_agent.domain.envelope import Event
 from pm_agent.domain.ids import AgentId, BodyRef, ProjectId, TaskId
 from pm_agent.domain.time import MINUTE_US
 from pm_agent.domain.track_record import NO_RECORD, with_outcome
@@ -100,19 +100,6 @@ def make_room(world: "World", project_id: ProjectId) -> None:
     limited = world.projects[project_id]
     if limited.max_in_progress or limited.cost_cap_microusd or limited.token_cap:
         world.ready.refresh_project(project_id)
-
-
-def add_usage(world: "World", task_id: TaskId, agent_id: AgentId, usage: Usage) -> None:
-    """Count what work used at its task, its agent and its project."""
-    if usage == NO_USAGE:
-        return
-    old_task = world.tasks[task_id]
-    replace = msgspec.structs.replace
-    world.put_task(replace(old_task, usage=old_task.usage.plus(usage)))
-    old_agent = world.agents[agent_id]
-    world.put_agent(replace(old_agent, usage=old_agent.usage.plus(usage)))
-    old_project = world.projects[old_task.project_id]
-    world.put_project(replace(old_project, usage=old_project.usage.plus(usage)))
 
 
 def _record_outcome(

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Literal
 
 import msgspec
 
-from pm_agent.domain.attempt import add_usage
 from pm_agent.domain.case import Case, Remedy, StepKind, credit, open_case
 from pm_agent.domain.envelope import Command, Event, EventData
 from pm_agent.domain.ids import AgentId, BlockerId, BodyRef, TaskId
@@ -314,7 +313,7 @@ def _advised(world: "World", event: Event, data: BlockerAdvised) -> None:
         )
     )
     if data.call is not None:
-        add_usage(world, data.task_id, blocker.agent_id, data.call.usage)
+        world.count_usage(data.task_id, blocker.agent_id, data.call.usage)
 
 
 def _acknowledged(world: "World", event: Event, data: BlockerAcknowledged) -> None:

@@ -104,5 +104,11 @@ class Usage(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
             return self  # most reports carry no use
         return Usage(self.tokens + other.tokens, self.cost_microusd + other.cost_microusd)
 
+    def less(self, used: "Usage") -> "Usage":
+        """What is left of it after some use: never below zero."""
+        tokens = self.tokens - used.tokens
+        cost_microusd = self.cost_microusd - used.cost_microusd
+        return Usage(max(0, tokens), max(0, cost_microusd))
+
 
 NO_USAGE = Usage()

@@ -100,7 +100,10 @@ def directives_for(world: "World", agent_id: str) -> tuple[str, ...]:
     told = []
     for task_id in agent.active:
         task = world.tasks[task_id]
-        for hold in (*wide, *world.projects[task.project_id].holds, *task.holds):
+        narrow = world.projects[task.project_id].holds
+        if not wide and not narrow and not task.holds:
+            continue  # as most often
+        for hold in (*wide, *narrow, *task.holds):
             if hold.kind == "stopped":
                 why = f": {hold.reason}" if hold.reason else ""
                 told.append(f"Stop working on {task_id} and release it{why}.")

@@ -4,7 +4,6 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from pm_agent.domain.attempt import add_usage
 from pm_agent.domain.envelope import Command, Event, EventData
 from pm_agent.domain.ids import BodyRef, TaskId
 from pm_agent.domain.model_call import ModelCall
@@ -57,7 +56,7 @@ def _written(world: "World", event: Event, data: InstructionsWritten) -> None:
     world.instructions[data.task_id] = Instruction(data.lease_token, data.text, data.writer)
     if data.call is not None:
         holder = world.assignments[data.task_id].agent_id
-        add_usage(world, data.task_id, holder, data.call.usage)
+        world.count_usage(data.task_id, holder, data.call.usage)
 
 
 def _abandoned(world: "World", event: Event, data: EffectAbandoned) -> None:

@@ -105,10 +105,11 @@ class ReadyClass:
 class Eligible:
     """The classes open to agents of one signature, with what is worth computing once for each."""
 
-    __slots__ = ("classes", "fit", "fits", "layout")
+    __slots__ = ("classes", "fit", "fits", "layout", "numbers")
 
     def __init__(self, classes: list[ReadyClass]) -> None:
         self.classes = classes
+        self.numbers = {c.number for c in classes}
         # Filled by the reader: how agents fit a class, by its number, and spread over the tasks
         # of the heads last seen, (n_tasks, n_fits), as long as their classes and sizes stay.
         self.fits: dict[int, tuple[float, ...]] = {}
@@ -132,7 +133,7 @@ class ReadySet:
         self._where: dict[TaskId, tuple[ReadyClass, Entry]] = {}
         self._eligible: dict[Signature, Eligible] = {}
         # Classes that gained a task since the standing offers were last looked at.
-        self.fresh: dict[ClassKey, None] = {}
+        self.fresh: dict[ReadyClass, None] = {}
 
     def __len__(self) -> int:
         return len(self._where)
@@ -174,12 +175,11 @@ class ReadySet:
         owner.n += 1
         owner.touch(entry)
         self._where[task.id] = (owner, entry)
-        self.fresh[key] = None
+        self.fresh[owner] = None
 
-    def place_of(self, task_id: TaskId) -> tuple[ClassKey, Entry]:
+    def place_of(self, task_id: TaskId) -> tuple[ReadyClass, Entry]:
         """Where a ready task lies: its class, and its entry there."""
-        owner, entry = self._where[task_id]
-        return owner.key, entry
+        return self._where[task_id]
 
     def remove(self, task_id: TaskId) -> None:
         """Take a task out; nothing happens when it is not in."""
@@ -216,7 +216,7 @@ class ReadySet:
         """Mark classes as fresh when a hold or a limit that kept them back is gone."""
         for key, ready_class in self.classes.items():
             if ready_class.n and project_id in (None, key[0]):
-                self.fresh[key] = None
+                self.fresh[ready_class] = None
 
     def _fill(self, slot: int, row: tuple[float, ...], last_agent: int) -> None:
         self.columns[slot] = row
@@ -236,6 +236,7 @@ class ReadySet:
         for signature, known in self._eligible.items():
             if owner.admits(signature):
                 known.classes.append(owner)
+                known.numbers.add(owner.number)
         return owner
 
     def _grow(self) -> None:

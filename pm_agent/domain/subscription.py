@@ -201,7 +201,8 @@ def put_subscription(world: "World", new: Subscription) -> None:
     if new.filter not in lists.by_filter:
         watchlist = lists.by_filter[new.filter] = Watchlist(new.filter)
         for task_id in world.ready:
-            watchlist.put(world.tasks[task_id], *world.ready.place_of(task_id))
+            owner, entry = world.ready.place_of(task_id)
+            watchlist.put(world.tasks[task_id], owner.key, entry)
     world.ready.refresh_project(None)
 
 

@@ -11,10 +11,11 @@ DAY_US = 24 * HOUR_US
 
 def iso(instant_us: int) -> str:
     """ISO 8601 with milliseconds and ``Z``."""
-    second, rest_us = divmod(instant_us, SECOND_US)
-    return f"{_iso_second(second)}.{rest_us // 1000:03}Z"
+    minute, rest_us = divmod(instant_us, MINUTE_US)
+    second, rest_us = divmod(rest_us, SECOND_US)
+    return f"{_iso_minute(minute)}:{second:02}.{rest_us // 1000:03}Z"
 
 
-@lru_cache(4096)  # replies name deadlines all the time, and many share their second
-def _iso_second(instant_s: int) -> str:
-    return datetime.fromtimestamp(instant_s, UTC).strftime("%Y-%m-%dT%H:%M:%S")
+@lru_cache(4096)  # replies name deadlines all the time, and many share their minute
+def _iso_minute(minute: int) -> str:
+    return datetime.fromtimestamp(60 * minute, UTC).strftime("%Y-%m-%dT%H:%M")

@@ -29,7 +29,7 @@ from pm_agent.domain.agent import Agent
 from pm_agent.domain.assignment import Assignment
 from pm_agent.domain.blocker import Blocker
 from pm_agent.domain.dependency import change_urgency, link_dependencies
-from pm_agent.domain.envelope import NO_USAGE, Event, EventData
+from pm_agent.domain.envelope import Event, EventData, Usage
 from pm_agent.domain.handoff import Handoff
 from pm_agent.domain.hold import Hold, Scope
 from pm_agent.domain.ids import (
@@ -206,6 +206,17 @@ class World:
         self.signatures.setdefault(new.signature, {})[new.id] = None
         self.able.clear()
 
+    def count_usage(self, task_id: TaskId, agent_id: AgentId, usage: Usage) -> None:
+        """Count what work used at its task, its agent and its project: no index depends on it."""
+        replace = msgspec.structs.replace
+        task, agent = self.tasks[task_id], self.agents[agent_id]
+        project = self.projects[task.project_id]
+        self.tasks[task_id] = replace(task, usage=task.usage.plus(usage))
+        self.agents[agent_id] = replace(agent, usage=agent.usage.plus(usage))
+        if agent_id in self.watchlists.hooked:
+            self.watchlists.idle[agent_id] = None  # heard, and so it may stand again
+        self.projects[project.id] = replace(project, usage=project.usage.plus(usage))
+
     def put_project(self, new: Project) -> None:
         old = self.projects.get(new.id)
         self.projects[new.id] = new
@@ -291,9 +302,9 @@ class World:
         last_agent = self.agent_numbers.get(of.failed_last, 0)
         self.ready.put(of, row, last_agent, urgency)
         if self.watchlists.by_filter:
-            key, entry = self.ready.place_of(of.id)
-            if self.watchlists.put(of, key, entry):
-                self.ready.fresh[key] = None
+            owner, entry = self.ready.place_of(of.id)
+            if self.watchlists.put(of, owner.key, entry):
+                self.ready.fresh[owner] = None
 
     def _count_awaited(self, of: Blocker, *, is_open: bool) -> None:
         for task_id in of.needs_task_ids:
@@ -306,13 +317,13 @@ class World:
 
     def count_reserved(self, old: Assignment | None, new: Assignment | None) -> None:
         for held, sign in ((old, -1), (new, +1)):
-            if held is None or held.reserved == NO_USAGE:
+            if held is None:
                 continue
-            project_id = self.tasks[held.task_id].project_id
-            left = max(0, held.reserved.cost_microusd - held.usage.cost_microusd)
-            left_tokens = max(0, held.reserved.tokens - held.usage.tokens)
-            self.reserved[project_id] += sign * left
-            self.reserved_tokens[project_id] += sign * left_tokens
+            left = held.reserved.less(held.usage)
+            if left.tokens or left.cost_microusd:
+                project_id = self.tasks[held.task_id].project_id
+                self.reserved[project_id] += sign * left.cost_microusd
+                self.reserved_tokens[project_id] += sign * left.tokens
 
     def _rebuild_indexes(self) -> None:
         created = self.tables.tasks_created

@@ -111,9 +111,9 @@ class Alarms:
         heapq.heappush(self._heap, (at_us, self._count, command))
 
     def due(self, now_us: int) -> list[Command]:
-        ready: list[Command] = []
-        while self._heap and self._heap[0][0] <= now_us:
-            ready.append(heapq.heappop(self._heap)[2])
+        heap, ready = self._heap, []
+        while heap and heap[0][0] <= now_us:
+            ready.append(heapq.heappop(heap)[2])
         return ready
 
     def next_us(self) -> int | None:

@@ -7,7 +7,6 @@ beyond the journal has been shown to nobody.
 """
 
 from collections.abc import Iterable
-from contextlib import suppress
 from random import Random
 
 import msgspec
@@ -198,9 +197,10 @@ class Engine:
         self, command: Command, context: Context, step: Step, *, is_alarm: bool = False
     ) -> None:
         """Do what the clock or a waiting agent is owed; a refusal concerns nobody."""
-        with suppress(PMError):
-            principal = str(command.principal)
-            self._decide(command, principal, context, step, is_alarm=is_alarm)
+        try:
+            self._decide(command, str(command.principal), context, step, is_alarm=is_alarm)
+        except PMError:
+            return
 
     def _decided(self, command: Command, context: Context, step: Step) -> Decision:
         """Ask the decider. It changes nothing, so its failure harms this one command only.

@@ -160,6 +160,15 @@ def clocks_of(held: Assignment, state: TaskState, signs: Signs | Presence) -> li
     return clocks
 
 
+def first_suspicion_us(held: Assignment, state: TaskState, signs: Signs | Presence) -> int:
+    """Instant at which the first clock of a lease that is not in review has run out."""
+    agent_us = max(signs.heard_at(held.agent_id), held.heard_at_us) + held.silence_us
+    if state != "assigned":
+        return agent_us
+    patience_us = max(held.budget_us, held.silence_us)
+    return min(agent_us, max(held.heard_at_us, signs.started_us) + patience_us)
+
+
 def lease_state(
     held: Assignment, state: TaskState, signs: Signs | Presence, now_us: int
 ) -> LeaseState:

@@ -152,9 +152,9 @@ class Presence:
 
     def queue(self, signature: Signature, now_us: int) -> Iterator[Offer]:
         """As `waiting`, one by one; offers may be left and withdrawn meanwhile."""
-        place = (-1, "")
+        place: tuple[int, AgentId] | None = None
         while waiting := self._by_signature.get(signature):
-            index = waiting.bisect_right(place)
+            index = waiting.bisect_right(place) if place is not None else 0
             if index == len(waiting):
                 return
             place = waiting[index]

@@ -24,7 +24,7 @@ from pm_agent.domain.envelope import SYSTEM, Command, EventData
 from pm_agent.domain.errors import CapacityExceeded, PMError, WrongState
 from pm_agent.domain.ids import AgentId, ProjectId
 from pm_agent.domain.project import Project
-from pm_agent.domain.signature import ClassKey, levels_of, may_take
+from pm_agent.domain.ready_set import ReadyClass
 from pm_agent.domain.task import LEASED, TaskDeadLettered
 from pm_agent.domain.time import DAY_US, SECOND_US, iso
 from pm_agent.domain.world import World
@@ -38,6 +38,7 @@ from pm_agent.kernel.leases import (
     attempt_budget_us,
     clocks_of,
     confirm_us,
+    first_suspicion_us,
     lease_until_us,
     silence_allowance_us,
 )
@@ -168,16 +169,22 @@ def withdraw(world: World, command: WithdrawOffer, context: Context) -> Decision
     return Decision(result=ClaimResult(outcome="none"), withdraw=withdrawn)
 
 
-def settle(world: World, context: Context) -> Iterator[Command]:
+def settle(world: World, context: Context) -> Iterable[Command]:
     """Match standing offers with classes that gained tasks.
 
     Where several agents wait for several tasks they are matched, so that the total is the best;
     what is left goes one by one to the longest waiting.
 
-    Yields claims in the agents' names, each to be decided before the next is asked for: an agent
+    Gives claims in the agents' names, each to be decided before the next is asked for: an agent
     that may not take the task (on hold, failed at it last) leaves it to the one that waits behind
     it. A claim that finds nothing leaves its offer standing.
     """
+    if not world.ready.fresh and not world.watchlists.idle:
+        return ()  # most steps: nothing became ready
+    return _settled(world, context)
+
+
+def _settled(world: World, context: Context) -> Iterator[Command]:
     yield from _served(world, context)
     yield from _hooked(world, context)
 
@@ -213,29 +220,29 @@ def _served(world: World, context: Context) -> Iterator[ClaimTask]:
         return
     yield from _matched(world, fresh, context)
     asked: set[AgentId] = set()
-    for key in fresh:
-        if not world.ready.classes[key].entries:
+    for one in fresh:
+        if not one.n:
             continue
-        for offer in _waiting(world, [key], context):
-            if not world.ready.classes[key].entries:
-                break
+        for offer in _waiting(world, [one], context):
             if offer.agent_id not in asked:
                 asked.add(offer.agent_id)
                 yield _offered(offer, context)
+                if not one.n:
+                    break
 
 
-def _matched(world: World, fresh: Iterable[ClassKey], context: Context) -> Iterator[ClaimTask]:
+def _matched(world: World, fresh: Iterable[ReadyClass], context: Context) -> Iterator[ClaimTask]:
     """Claims of tasks that were chosen for several agents at once.
 
     An agent whose match has become impossible, because those before it used up a limit, is matched
     again with what is left.
     """
-    if sum(world.ready.classes[key].n for key in fresh) < 2:  # noqa: PLR2004 - one task: no match
+    if sum([one.n for one in fresh]) < 2:  # noqa: PLR2004 - one task: no match
         return
     # As many as one match takes are looked at, however many wait.
     waiting = (o for o in _waiting(world, fresh, context) if _may_take(world, o.agent_id))
     again: list[Offer] = []
-    while sum(world.ready.classes[key].n for key in fresh) > 1:
+    while sum([one.n for one in fresh]) > 1:
         batch = again + list(islice(waiting, MAX_AGENTS - len(again)))
         if len(batch) < 2:  # noqa: PLR2004 - one agent: no match
             return
@@ -252,24 +259,30 @@ def _matched(world: World, fresh: Iterable[ClassKey], context: Context) -> Itera
             again = []
 
 
-def _waiting(world: World, keys: Iterable[ClassKey], context: Context) -> Iterator[Offer]:
+def _waiting(world: World, classes: Iterable[ReadyClass], context: Context) -> Iterator[Offer]:
     """Standing offers of agents that classes admit, longest waiting first.
 
     One by one: most often the first takes what there is, and hundreds wait behind it.
     """
-    presence, classes = context.presence, [world.ready.classes[key] for key in keys]
+    presence = context.presence
     queues: list[Iterator[Offer]] = []
     for signature in presence.signatures():
-        levels, own = levels_of(signature), signature[1]
-        projects = {c.key[0] for c in classes if may_take(levels, own, c.key)}
+        open_to = world.ready.eligible(signature).numbers
+        projects = {c.key[0] for c in classes if c.number in open_to}
         if projects:
             queue = presence.queue(signature, context.now_us)
-            queues.append(_wants(world, keys, projects, queue))
-    return merge(*queues, key=lambda offer: (offer.since_us, offer.agent_id))
+            queues.append(_wants(world, classes, projects, queue))
+    if len(queues) == 1:
+        return queues[0]
+    return merge(*queues, key=_place_of)
+
+
+def _place_of(offer: Offer) -> tuple[int, AgentId]:
+    return offer.since_us, offer.agent_id
 
 
 def _wants(
-    world: World, keys: Iterable[ClassKey], projects: set[ProjectId], offers: Iterator[Offer]
+    world: World, classes: Iterable[ReadyClass], projects: set[ProjectId], offers: Iterator[Offer]
 ) -> Iterator[Offer]:
     watched = world.watchlists.of_agent
     for offer in offers:
@@ -277,7 +290,7 @@ def _wants(
             continue
         if offer.agent_id in watched:
             wanted = world.watchlists.wanted_by(offer.agent_id) or ()
-            if not any(key in one.by_class for one in wanted for key in keys):
+            if not any(c.key in one.by_class for one in wanted for c in classes):
                 continue
         yield offer
 
@@ -334,12 +347,16 @@ def check_lease(world: World, command: CheckLease, context: Context) -> Decision
     task = world.tasks[command.task_id]
     if task.state not in LEASED:  # in review: any verdict ends this lease, however late it comes
         return Decision(result=result)
+    heard_us = max(context.presence.heard_at(assignment.agent_id), assignment.heard_at_us)
+    granted_us = max(assignment.granted_at_us, context.presence.started_us)
+    is_unconfirmed = assignment.is_offered and heard_us <= granted_us
+    first_us = first_suspicion_us(assignment, task.state, context.presence)
+    if context.now_us < first_us and not is_unconfirmed:  # most looks
+        return Decision(result=result, check_again_us=first_us)
     clocks = clocks_of(assignment, task.state, context.presence)
     told = [clock.told_by(context.now_us) for clock in clocks]
-    heard_us = max(context.presence.heard_at(assignment.agent_id), assignment.heard_at_us)
-    started_us = context.presence.started_us
     ends: list[tuple[int, ExpiryReason]] = [(clock.lost_us, clock.reason) for clock in told]
-    if assignment.is_offered and heard_us <= max(assignment.granted_at_us, started_us):
+    if is_unconfirmed:
         ends.append((_confirmed_by_us(assignment, context), "unconfirmed"))
     end_us, reason = min(ends)
     if context.now_us < end_us:

@@ -1,8 +1,8 @@
 """To whom a running task passes, and when."""
 
 from pm_agent.domain.agent import Agent
-from pm_agent.domain.assignment import Assignment, TaskReleased
-from pm_agent.domain.envelope import EventData, Usage
+from pm_agent.domain.assignment import TaskReleased
+from pm_agent.domain.envelope import EventData
 from pm_agent.domain.errors import (
     CapacityExceeded,
     InvalidInput,
@@ -130,7 +130,7 @@ def respond(world: World, command: RespondToHandoff, context: Context) -> Decisi
         note=known.note,
         percent=held.percent,
         where=known.where,
-        reserved=_rest_of(held),
+        reserved=held.reserved.less(held.usage),  # what the giver did not use
     )
     released = TaskReleased(
         task_id=task.id,
@@ -209,14 +209,6 @@ def _require_able(agent: Agent, task: Task) -> None:
         wanted = ", ".join(f"{s.name} {s.level}" for s in task.skills) or "no skill"
         message = f"{agent.id} cannot do {task.id}: it needs {wanted} in {task.project_id}."
         raise NotCapable(message)
-
-
-def _rest_of(held: Assignment) -> Usage:
-    """What the giver had been promised and did not use."""
-    return Usage(
-        max(0, held.reserved.tokens - held.usage.tokens),
-        max(0, held.reserved.cost_microusd - held.usage.cost_microusd),
-    )
 
 
 def _answer(

@@ -17,7 +17,6 @@ from pm_agent.kernel.invariants.promises import (
     SINGLE_LEASE,
     Violation,
 )
-from pm_agent.kernel.invariants.seen import left_of
 
 HELD: frozenset[str] = LEASED | {"in_review"}  # states in which a task may have an assignment
 
@@ -125,7 +124,7 @@ def _check_reserved(world: World) -> Iterator[Violation]:
     tokens: Counter[ProjectId] = Counter()
     cost: Counter[ProjectId] = Counter()
     for held in world.assignments.values():
-        left = left_of(held.reserved, held.usage)
+        left = held.reserved.less(held.usage)
         project_id = world.tasks[held.task_id].project_id
         tokens[project_id] += left.tokens
         cost[project_id] += left.cost_microusd

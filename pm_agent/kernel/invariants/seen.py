@@ -114,23 +114,16 @@ class Seen:
         if task.state in LEASED:
             self.n_active[task.holder] -= 1
             project.in_progress -= 1
-        project.promised = _minus(project.promised, left_of(task.reserved, task.used))
+        project.promised = _minus(project.promised, task.reserved.less(task.used))
         task.holder = ""
 
     def use(self, task: SeenTask, usage: Usage) -> None:
         project = self.projects[task.project_id]
-        before = left_of(task.reserved, task.used)
+        before = task.reserved.less(task.used)
         task.used = task.used.plus(usage)
         project.usage = project.usage.plus(usage)
-        used_up = _minus(before, left_of(task.reserved, task.used))
+        used_up = _minus(before, task.reserved.less(task.used))
         project.promised = _minus(project.promised, used_up)
-
-
-def left_of(reserved: Usage, used: Usage) -> Usage:
-    """What is promised still."""
-    return Usage(
-        max(0, reserved.tokens - used.tokens), max(0, reserved.cost_microusd - used.cost_microusd)
-    )
 
 
 def _minus(one: Usage, other: Usage) -> Usage:
