@@ -30,11 +30,12 @@ class PatientAlarms(Alarms):
             super().put(at_us, command)
 
     def due(self, now_us: int) -> list[Command]:
-        return super().due(now_us) + self._patient.due(now_us)
+        due, late = super().due(now_us), self._patient.due(now_us)
+        return due + late if late else due
 
     def next_us(self) -> int | None:
         exact_us, patient_us = super().next_us(), self._patient.next_us()
-        if patient_us is None:
+        if patient_us is None or (exact_us is not None and exact_us < patient_us):
             return exact_us
         late_us = patient_us + SLACK_US
         return late_us if exact_us is None else min(exact_us, late_us)

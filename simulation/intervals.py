@@ -43,4 +43,4 @@ class Intervals(Presence):
     def heard_at(self, agent_id: AgentId) -> int:
         if agent_id in self._here:
             return self._timeline.now_us
-        return super().heard_at(agent_id)
+        return max(self.heard.get(agent_id, 0), self.started_us)

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from pm_agent.domain.ids import TaskId, task_id
 
 _INT, _FLOAT = np.dtype("<i4"), np.dtype("<f4")
+_WIDTH = 4  # bytes of either
 
 
 class Matching(msgspec.Struct, frozen=True, gc=False, kw_only=True):
@@ -55,8 +56,8 @@ class DecisionRecord(msgspec.Struct, frozen=True, gc=False, kw_only=True, omit_d
 
     @property
     def chosen_number(self) -> int:
-        start = self.explained[0] * _INT.itemsize
-        return int.from_bytes(self.candidates[start : start + _INT.itemsize], "little")
+        start = self.explained[0] * _WIDTH
+        return int.from_bytes(self.candidates[start : start + _WIDTH], "little")
 
     @property
     def chosen_id(self) -> TaskId:
@@ -64,7 +65,7 @@ class DecisionRecord(msgspec.Struct, frozen=True, gc=False, kw_only=True, omit_d
 
     @property
     def n_candidates(self) -> int:
-        return len(self.candidates) // _INT.itemsize
+        return len(self.candidates) // _WIDTH
 
     @property
     def candidate_ids(self) -> list[TaskId]:
@@ -87,18 +88,19 @@ class DecisionRecord(msgspec.Struct, frozen=True, gc=False, kw_only=True, omit_d
 
     def is_whole(self) -> bool:
         """Whether its arrays fit each other."""
-        n = self.n_candidates
-        return (
+        n, n_bytes = self.n_candidates, len(self.candidates)  # numbers and scores are as wide
+        row = len(self.explained) * _WIDTH
+        return bool(
             0 < len(self.explained) <= n
             and min(self.first, *self.explained) >= 0
             and max(self.first, *self.explained) < n
-            and len(self.scores) == n * _FLOAT.itemsize
-            and len(self.candidates) == n * _INT.itemsize
-            and (self.matching is None or len(self.matching.prices) == n * _INT.itemsize)
-            and all(
-                len(rows) and len(rows) % (len(self.explained) * _FLOAT.itemsize) == 0
-                for rows in (self.factors, self.facts)
-            )
+            and n_bytes == n * _WIDTH
+            and len(self.scores) == n_bytes
+            and (self.matching is None or len(self.matching.prices) == n_bytes)
+            and self.factors
+            and self.facts
+            and not len(self.factors) % row
+            and not len(self.facts) % row
         )
 
 

@@ -1,5 +1,6 @@
 """Tasks: the unit of work, its dependencies and its life from open to done."""
 
+from bisect import bisect_left
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Literal
 
@@ -21,6 +22,7 @@ TERMINAL: frozenset[str] = frozenset({"done", "cancelled", "dead_letter"})
 LEASED: frozenset[str] = frozenset({"assigned", "blocked"})
 PRIORITIES = ("low", "normal", "high", "urgent")  # stored as 0..3
 CLEARED = ""  # in `TaskUpdated.description`: there is none any more
+LEVEL_LIMITS_MIN = (30, 60, 120, 480)  # longest estimates of the levels 1 to 4
 MAX_KEPT_CANDIDATES = 5
 TEXT_FIELDS = ("title", "description", "acceptance_criteria", "path_hints")
 
@@ -157,7 +159,7 @@ class Task(msgspec.Struct, frozen=True, gc=False, kw_only=True, omit_defaults=Tr
         if self.complexity:
             return self.complexity
         if self.estimate_min or self.assessment is None:
-            return 1 + sum(self.estimate_min > limit for limit in (30, 60, 120, 480))
+            return 1 + bisect_left(LEVEL_LIMITS_MIN, self.estimate_min)
         return self.assessment.level
 
     @property

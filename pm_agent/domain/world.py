@@ -208,6 +208,8 @@ class World:
 
     def count_usage(self, task_id: TaskId, agent_id: AgentId, usage: Usage) -> None:
         """Count what work used at its task, its agent and its project: no index depends on it."""
+        if not usage.tokens and not usage.cost_microusd:
+            return
         replace = msgspec.structs.replace
         task, agent = self.tasks[task_id], self.agents[agent_id]
         project = self.projects[task.project_id]

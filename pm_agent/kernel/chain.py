@@ -13,7 +13,7 @@ from pm_agent.domain.errors import Fenced, JournalUnavailable
 from pm_agent.domain.upcast import decode_data, encode_data
 from pm_agent.ports import Head, StoredEvent
 
-_encode = msgspec.json.encode
+_encode = msgspec.json.Encoder().encode
 
 
 def digest(previous: bytes, fields: tuple[object, ...], payload: bytes) -> bytes:

@@ -111,7 +111,7 @@ class Alarms:
         heapq.heappush(self._heap, (at_us, self._count, command))
 
     def due(self, now_us: int) -> list[Command]:
-        heap, ready = self._heap, []
+        heap, ready = self._heap, list[Command]()
         while heap and heap[0][0] <= now_us:
             ready.append(heapq.heappop(heap)[2])
         return ready

@@ -11,7 +11,7 @@ from random import Random
 
 import msgspec
 
-from pm_agent.domain.envelope import Body, Command, Event
+from pm_agent.domain.envelope import SYSTEM, Body, Command, Event
 from pm_agent.domain.errors import DecisionFailed, PMError
 from pm_agent.domain.ids import AgentId
 from pm_agent.domain.notice import NO_NOTICE, notice_for
@@ -25,7 +25,8 @@ from pm_agent.ports import EMPTY, Batch, Head, Scorer, StoredEvent, StoredReques
 
 MAX_BATCH = 256  # commands an append; beyond that the transaction itself becomes the tail
 
-_encode = msgspec.json.encode
+_encode = msgspec.json.Encoder().encode
+_SYSTEM = str(SYSTEM)
 
 
 class Step(msgspec.Struct):
@@ -171,7 +172,7 @@ class Engine:
             )
             self.requests.note_refusal(principal, refused)
             return refused
-        position = self.world.position
+        position = self.world.tables.position
         result = _encode(decision.result)
         if len(step.events) > n_before:
             request = StoredRequest(
@@ -197,24 +198,12 @@ class Engine:
         self, command: Command, context: Context, step: Step, *, is_alarm: bool = False
     ) -> None:
         """Do what the clock or a waiting agent is owed; a refusal concerns nobody."""
+        who = command.principal
         try:
-            self._decide(command, str(command.principal), context, step, is_alarm=is_alarm)
+            principal = _SYSTEM if who is SYSTEM else str(who)
+            self._decide(command, principal, context, step, is_alarm=is_alarm)
         except PMError:
             return
-
-    def _decided(self, command: Command, context: Context, step: Step) -> Decision:
-        """Ask the decider. It changes nothing, so its failure harms this one command only.
-
-        A broken invariant is an `AssertionError` and is not caught: the process must stop.
-        """
-        try:
-            return self.catalog.deciders[type(command)](self.world, command, context)
-        except (PMError, AssertionError):
-            raise
-        except Exception as error:
-            step.failures.append(error)
-            message = f"Deciding {type(command).__name__} failed: {type(error).__name__}."
-            raise DecisionFailed(message) from error
 
     def _decide(
         self,
@@ -225,15 +214,23 @@ class Engine:
         *,
         is_alarm: bool = False,
     ) -> Decision:
-        decision = self._decided(command, context, step)
-        for position, data in enumerate(decision.events, start=self.world.position + 1):
-            event = Event(position, context.now_us, self.epoch, principal, command.request_id, data)
-            self._fold(event, set_alarms=True)
-            sealed = seal(event, self.head_hash)
-            self.head_hash = sealed.hash
-            step.events.append(event)
-            step.stored.append(sealed)
-        step.bodies += decision.bodies
+        """Decide one command and fold what it led to.
+
+        The decider changes nothing, so its failure harms this one command only. A broken invariant
+        is an `AssertionError` and is not caught: the process must stop.
+        """
+        try:
+            decision = self.catalog.deciders[type(command)](self.world, command, context)
+        except (PMError, AssertionError):
+            raise
+        except Exception as error:
+            step.failures.append(error)
+            message = f"Deciding {type(command).__name__} failed: {type(error).__name__}."
+            raise DecisionFailed(message) from error
+        if decision.events:
+            self._commit(decision, command.request_id, principal, context.now_us, step)
+        if decision.bodies:
+            step.bodies += decision.bodies
         if decision.withdraw is not None:
             self.presence.withdraw(decision.withdraw)
         if decision.offer is not None:
@@ -241,6 +238,20 @@ class Engine:
         if is_alarm and decision.check_again_us is not None:
             self.alarms.put(decision.check_again_us, command)
         return decision
+
+    def _commit(
+        self, decision: Decision, cause: str, principal: str, now_us: int, step: Step
+    ) -> None:
+        """Fold the events of a decision and seal them into the chain."""
+        position, events, stored = self.world.tables.position, step.events, step.stored
+        for data in decision.events:
+            position += 1
+            event = Event(position, now_us, self.epoch, principal, cause, data)
+            self._fold(event, set_alarms=True)
+            sealed = seal(event, self.head_hash)
+            self.head_hash = sealed.hash
+            events.append(event)
+            stored.append(sealed)
 
     def _fold(self, event: Event, *, set_alarms: bool) -> None:
         self.world.apply(event)

@@ -23,7 +23,6 @@ from pm_agent.domain.decision_record import DecisionRecord
 from pm_agent.domain.envelope import SYSTEM, Command, EventData
 from pm_agent.domain.errors import CapacityExceeded, PMError, WrongState
 from pm_agent.domain.ids import AgentId, ProjectId
-from pm_agent.domain.project import Project
 from pm_agent.domain.ready_set import ReadyClass
 from pm_agent.domain.task import LEASED, TaskDeadLettered
 from pm_agent.domain.time import DAY_US, SECOND_US, iso
@@ -490,12 +489,7 @@ def _require_capacity(agent: Agent) -> None:
 
 def _nothing(world: World, agent: Agent, reason: str, context: Context) -> ClaimResult:
     """Return an empty answer with a jittered hint, so that idle agents do not come together."""
-    hints = [p.retry_after_s for p in _projects_of(world, agent.project_ids)]
-    hint = min(hints, default=30)
+    chosen = agent.project_ids or world.projects
+    hint = min([world.projects[p].retry_after_s for p in chosen if p in world.projects], default=30)
     jitter = 1 + RETRY_JITTER * (2 * context.random.random() - 1)
     return ClaimResult(outcome="none", reason=reason, retry_after_s=max(1, round(hint * jitter)))
-
-
-def _projects_of(world: World, project_ids: tuple[ProjectId, ...]) -> list[Project]:
-    chosen = project_ids or tuple(world.projects)
-    return [world.projects[p] for p in chosen if p in world.projects]

@@ -1,6 +1,6 @@
 """What the events so far have said: the small model that `Watch` keeps, which knows no world."""
 
-from collections import Counter
+from collections import Counter, defaultdict
 from typing import Any
 
 import msgspec
@@ -71,7 +71,7 @@ class Seen:
         self.capacity: dict[AgentId, int] = {}
         self.n_active: Counter[AgentId] = Counter()
         self.holds: dict[tuple[str, str], set[str]] = {}
-        self.states: Counter[tuple[ProjectId, str]] = Counter()
+        self.states: dict[ProjectId, Counter[str]] = defaultdict(Counter)
         self.newest_message = 0
         self.inboxes: dict[AgentId, dict[MessageId, None]] = {}  # in order of delivery
         self.n_created = 0
@@ -87,7 +87,9 @@ class Seen:
         return task
 
     def fenced(self, data: Any) -> SeenTask:  # any event with a task, an agent and a token
-        task = self.live(data.task_id, f"subject of {type(data).__name__}")
+        task = self.tasks[data.task_id]
+        if task.state in TERMINAL:
+            self.live(data.task_id, f"subject of {type(data).__name__}")
         if data.lease_token != task.lease_token:
             detail = (
                 f"{type(data).__name__} on {data.task_id} carries token {data.lease_token}, "
@@ -103,8 +105,9 @@ class Seen:
         return task
 
     def move(self, task: SeenTask, state: str) -> None:
-        self.states[task.project_id, task.state] -= 1
-        self.states[task.project_id, state] += 1
+        states = self.states[task.project_id]
+        states[task.state] -= 1
+        states[state] += 1
         task.state = state
 
     def end_lease(self, task: SeenTask) -> None:
@@ -118,6 +121,8 @@ class Seen:
         task.holder = ""
 
     def use(self, task: SeenTask, usage: Usage) -> None:
+        if not usage.tokens and not usage.cost_microusd:
+            return
         project = self.projects[task.project_id]
         before = task.reserved.less(task.used)
         task.used = task.used.plus(usage)

@@ -22,7 +22,7 @@ def _created(seen: Seen, _: Event, data: TaskCreated) -> None:
     if data.task_id in seen.tasks or data.task_id in seen.buried:
         seen.broken(CONSERVATION, f"{data.task_id} is created twice")
     seen.tasks[data.task_id] = SeenTask(data.project_id, data.dependencies)
-    seen.states[data.project_id, "open"] += 1
+    seen.states[data.project_id]["open"] += 1
     seen.n_created += 1
 
 

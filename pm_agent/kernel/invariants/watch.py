@@ -53,7 +53,9 @@ class Watch:
         counted = Counter(
             {(p, s): n for p, states in world.counts.items() for s, n in states.items() if n}
         )
-        seen = Counter({key: n for key, n in self._seen.states.items() if n})
+        seen = Counter(
+            {(p, s): n for p, states in self._seen.states.items() for s, n in states.items() if n}
+        )
         if counted != seen:
             found.append(Violation(CONSERVATION, f"world counts {counted}, events say {seen}"))
         if world.tables.tasks_created != self._seen.n_created:
@@ -82,5 +84,6 @@ def _follows(seen: Seen, event: Event) -> None:
     if event.epoch < seen.epoch:
         detail = f"event {event.position} of epoch {event.epoch} follows epoch {seen.epoch}"
         seen.broken(SINGLE_WRITER, detail)
+    elif event.epoch > seen.epoch:
+        seen.epoch = event.epoch
     seen.position, seen.at_us = event.position, event.at_us
-    seen.epoch = max(seen.epoch, event.epoch)
