@@ -84,7 +84,7 @@ MAPPED_IN: dict[type[Command], dict[str, Mapped]] = {
 }
 # Fields that the operation's handler reads and its command does not have.
 OF_HANDLER: dict[type[Command], frozenset[str]] = {
-    AcknowledgeMessages: frozenset({"thread_id", "limit"}),
+    AcknowledgeMessages: frozenset({"thread_id", "limit", "response_format"}),
 }
 # Fields that follow from another one.
 DERIVED: dict[type[Command], dict[str, Callable[[Json], str]]] = {
@@ -164,10 +164,12 @@ def result_json(
     now_us: int,
     notice: Notice | None = None,
     stale_at: int | None = None,
+    left_out: dict[str, int] | None = None,
 ) -> bytes:
     """JSON object of a result, with the server's time and what its agent must be told.
 
-    ``stale_at`` marks a result read at that position while the coordinator could not be heard.
+    ``stale_at`` marks a result read at that position while the coordinator could not be heard,
+    ``left_out`` one in its concise form.
 
     Joined as bytes: the core encoded the result already, and decoding it again would be the
     costliest step of a request.
@@ -178,6 +180,8 @@ def result_json(
         told = b',"directives":%b,"inbox":%d' % (encode(notice.directives), notice.inbox)
     if stale_at is not None:
         told += b',"stale_at_position":%d' % stale_at
+    if left_out:
+        told += b',"left_out":%b' % encode(left_out)
     start = body[:-1] + b"," if len(body) > len(b"{}") else b"{"
     return b"".join((start, b'"server_time":"', iso(now_us).encode(), b'"', told, b"}"))
 
@@ -192,6 +196,11 @@ ADDED = {
     "inbox": {
         "type": "integer",
         "description": "How many messages wait for you; see read_messages. Only for agents.",
+    },
+    "left_out": {
+        "type": "object",
+        "additionalProperties": {"type": "integer"},
+        "description": "Present when the concise form leaves out items: how many, by list.",
     },
     "stale_at_position": {
         "type": "integer",

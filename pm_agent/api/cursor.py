@@ -16,7 +16,7 @@ from pydantic import BaseModel
 from pm_agent.domain.errors import InvalidInput
 
 MAC_BYTES = 16
-_PLACE = frozenset({"cursor", "limit"})  # where one reads, not what one asks
+_PLACE = frozenset({"cursor", "limit", "response_format"})  # where and how one reads, not what
 
 
 def seal(key: bytes, operation: str, given: BaseModel, place: str) -> str:

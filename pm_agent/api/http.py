@@ -12,7 +12,6 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any, NamedTuple
 from urllib.parse import parse_qsl
-from uuid import uuid4
 
 import msgspec
 import pydantic_core
@@ -407,7 +406,7 @@ class HttpApp:
             _merge(sent, name, value, "the path")
         merge_headers(operation, sent, headers, require_if_match=self._require_if_match)
         given = operation.input.model_validate(sent)
-        call = Call(ingress, grant, getattr(given, "request_id", None) or uuid4().hex)
+        call = Call.of(ingress, grant, given, "detailed")
         if operation.is_slow and "respond-async" in headers.prefer.lower():
             await ingress.catch_up(position)
             require_objects(grant, operation, given, ingress.world)

@@ -57,7 +57,9 @@ async def agent_status(call: Call, given: schemas.AgentStatusInput) -> Answer:
 async def list_agents(call: Call, given: schemas.ListAgentsInput) -> Answer:
     """Read all agents, by pages."""
     key = call.cursor_key
-    asked = given.model_dump() | {"cursor": unseal(key, "list_agents", given)}
+    asked = given.model_dump(exclude={"response_format"}) | {
+        "cursor": unseal(key, "list_agents", given)
+    }
     page = team_view.list_agents(call.world, **asked)
     after = seal(key, "list_agents", given, page.next_cursor)
     page = msgspec.structs.replace(page, next_cursor=after)

@@ -2,10 +2,12 @@
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, NamedTuple, Self, TypeVar
+from uuid import uuid4
 
 from pydantic import BaseModel
 
+from pm_agent.api.concise import Format, is_concise, shortened
 from pm_agent.api.convert import result_json, to_command
 from pm_agent.api.errors import Refused
 from pm_agent.api.stream import EventStream
@@ -40,6 +42,15 @@ class Call:
     ingress: Ingress
     grant: Grant
     request_id: str
+    is_concise: bool = False  # whether long results are shortened
+    is_page_asked: bool = False  # whether the input said how many items it wants
+
+    @classmethod
+    def of(cls, ingress: Ingress, grant: Grant, given: BaseModel, default: Format) -> Self:
+        """Make the call of an input; ``default`` is the form of answers at the door it came by."""
+        request_id = getattr(given, "request_id", None) or uuid4().hex
+        is_page_asked = "limit" in given.model_fields_set
+        return cls(ingress, grant, request_id, is_concise(given, default), is_page_asked)
 
     @property
     def principal(self) -> Principal:
@@ -87,7 +98,10 @@ class Call:
             told = notice_for(self.world, self.principal.id)
         position = self.world.position
         stale_at = position if self.ingress.is_stale else None
-        body = result_json(result, self.ingress.now_us(), told, stale_at)
+        left_out: dict[str, int] = {}
+        if self.is_concise:
+            result, left_out = shortened(result, is_page_asked=self.is_page_asked)
+        body = result_json(result, self.ingress.now_us(), told, stale_at, left_out)
         return Answer(body, position, version)
 
 

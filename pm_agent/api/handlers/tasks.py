@@ -42,7 +42,9 @@ async def task_context(call: Call, given: schemas.TaskContextInput) -> Answer:
 async def search(call: Call, given: schemas.SearchTasksInput) -> Answer:
     """Find tasks."""
     key = call.cursor_key
-    asked = given.model_dump() | {"cursor": unseal(key, "search_tasks", given)}
+    asked = given.model_dump(exclude={"response_format"}) | {
+        "cursor": unseal(key, "search_tasks", given)
+    }
     page = backlog_view.search_tasks(call.world, **asked)
     after = seal(key, "search_tasks", given, page.next_cursor)
     page = msgspec.structs.replace(page, next_cursor=after)

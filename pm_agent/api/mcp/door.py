@@ -3,7 +3,6 @@
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager, nullcontext, suppress
 from typing import Any
-from uuid import uuid4
 
 from mcp.server.context import ServerRequestContext
 from starlette.types import Scope
@@ -113,7 +112,7 @@ class Door:
         authorise(grant, operation)
         ingress.require_pace(grant.principal, operation.work)
         given = operation.input.model_validate(arguments)
-        call = Call(ingress, grant, getattr(given, "request_id", None) or uuid4().hex)
+        call = Call.of(ingress, grant, given, "concise")
         if operation.parks:
             ingress.admission.require(operation.work)
             require_objects(grant, operation, given, ingress.world)

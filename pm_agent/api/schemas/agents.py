@@ -12,6 +12,7 @@ from pm_agent.api.schemas.pieces import (
     AgentSkills,
     Cursor,
     ItemId,
+    LongAnswer,
     Query,
     Trimmed,
     Write,
@@ -54,13 +55,13 @@ class HeartbeatAgentInput(Write):
     agent_id: AgentId = None
 
 
-class AgentStatusInput(Query):
+class AgentStatusInput(Query, LongAnswer):
     """Input of get_agent_status."""
 
     agent_id: AgentId = None
 
 
-class ListAgentsInput(Query):
+class ListAgentsInput(Query, LongAnswer):
     """Input of list_agents."""
 
     project_id: Annotated[

@@ -12,6 +12,7 @@ from pm_agent.api.schemas.pieces import (
     Input,
     LeaseToken,
     Link,
+    LongAnswer,
     OneProject,
     Query,
     TaskId,
@@ -132,7 +133,7 @@ class RejectTaskInput(Write):
     report: str = Field("", max_length=MAX_TEXT, description="More about it; optional.")
 
 
-class ExplainAssignmentInput(Query):
+class ExplainAssignmentInput(Query, LongAnswer):
     """Input of explain_assignment."""
 
     task_id: TaskId

@@ -7,6 +7,7 @@ from pydantic import Field
 from pm_agent.api.schemas.pieces import (
     MAX_TEXT,
     LeaseToken,
+    LongAnswer,
     OneProject,
     Query,
     TaskId,
@@ -69,7 +70,7 @@ class ResolveBlockerInput(Write):
     )
 
 
-class ListBlockersInput(Query):
+class ListBlockersInput(Query, LongAnswer):
     """Input of list_blockers."""
 
     project_id: OneProject = None

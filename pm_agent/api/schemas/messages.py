@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from pm_agent.api.schemas.pieces import MAX_PAGE, AgentId, Write
+from pm_agent.api.schemas.pieces import MAX_PAGE, AgentId, LongAnswer, Write
 
 MAX_MESSAGE = 4_000
 OtherAgent = Annotated[
@@ -26,7 +26,7 @@ MessageText = Annotated[
 MessageId = Annotated[str, Field(min_length=1, max_length=64)]
 
 
-class ReadMessagesInput(Write):
+class ReadMessagesInput(Write, LongAnswer):
     """Input of read_messages."""
 
     agent_id: AgentId = None

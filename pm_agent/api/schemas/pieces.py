@@ -22,6 +22,16 @@ class Query(Input):
     """An operation that reads."""
 
 
+class LongAnswer(Input):
+    """An operation whose answer can be long; `pm_agent.api.concise` says what is left out."""
+
+    response_format: Literal["concise", "detailed"] | None = Field(
+        None,
+        description="'detailed': texts and lists in full. 'concise' cuts long ones and says so; it "
+        "is what tools answer unless asked otherwise.",
+    )
+
+
 class Write(Input):
     """An operation that changes something."""
 

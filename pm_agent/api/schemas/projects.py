@@ -10,6 +10,7 @@ from pm_agent.api.schemas.pieces import (
     NAMED,
     ExpectedVersion,
     Input,
+    LongAnswer,
     ProjectId,
     Query,
     Trimmed,
@@ -73,11 +74,11 @@ class UpdateProjectInput(Write):
     )
 
 
-class ProjectStatusInput(Query):
+class ProjectStatusInput(Query, LongAnswer):
     """Input of get_project_status."""
 
     project_id: ProjectId
 
 
-class ListProjectsInput(Query):
+class ListProjectsInput(Query, LongAnswer):
     """Input of list_projects."""

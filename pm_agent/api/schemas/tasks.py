@@ -15,6 +15,7 @@ from pm_agent.api.schemas.pieces import (
     Input,
     ItemId,
     Label,
+    LongAnswer,
     OneProject,
     OptionalLeaseToken,
     PriorityWord,
@@ -162,7 +163,7 @@ class UpdateTaskInput(Write):
     )
 
 
-class SearchTasksInput(Query):
+class SearchTasksInput(Query, LongAnswer):
     """Input of search_tasks."""
 
     query: str = Field(
@@ -211,7 +212,7 @@ class ReopenTaskInput(Write):
     reason: Annotated[str, Field(min_length=1, max_length=2_000, description="Why it is reopened.")]
 
 
-class TaskHistoryInput(Query):
+class TaskHistoryInput(Query, LongAnswer):
     """Input of get_task_history."""
 
     task_id: TaskId

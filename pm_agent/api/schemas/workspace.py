@@ -4,10 +4,10 @@ from typing import Annotated
 
 from pydantic import Field
 
-from pm_agent.api.schemas.pieces import Query, Write
+from pm_agent.api.schemas.pieces import LongAnswer, Query, Write
 
 
-class StatusInput(Query):
+class StatusInput(Query, LongAnswer):
     """Input of get_status."""
 
 
