@@ -7,7 +7,6 @@ the world has drifted away stands down.
 """
 
 import asyncio
-import logging
 import pickle
 import sys
 from collections.abc import Callable, Iterable
@@ -17,13 +16,9 @@ from typing import Any
 import ray
 
 from actors.cluster import NAMESPACE
-from actors.scorers import models_folder
+from actors.lessons import every, learn_once
 from pm_agent.domain.errors import PMError
 from pm_agent.settings import Settings
-
-log = logging.getLogger(__name__)
-
-HOUR_S = 3_600.0
 
 
 class LearnerActor:
@@ -39,7 +34,7 @@ class LearnerActor:
         """Return when it can be asked."""
 
     async def learn(self) -> dict[str, Any]:
-        """Watch the current version, then train another one; what came of both."""
+        """Watch, follow the challenger, train when enough is new; what came of it."""
         async with self._learning:
             return await asyncio.to_thread(self._learn)
 
@@ -47,32 +42,14 @@ class LearnerActor:
         self._running.cancel()
 
     async def _run(self) -> None:
-        while self._settings.learn_every_h:
-            await asyncio.sleep(self._settings.learn_every_h * HOUR_S)
-            try:
-                told = await self.learn()
-            except Exception:  # whatever it met: the next lesson is not to be missed for it
-                log.exception("learning failed")
-            else:
-                log.info("learned: %s", told)
+        if self._settings.learn_every_h:
+            await every(self._settings.learn_every_h, self.learn)
 
     def _learn(self) -> dict[str, Any]:
-        from models.dataset import load_history  # noqa: PLC0415 - pandas is let in by now
-        from models.learning import learn, watch  # noqa: PLC0415 - as above
-        from models.registry import Registry  # noqa: PLC0415 - as above
-
-        registry = Registry(models_folder(self._settings))
         try:
-            history = load_history(self._settings.history_place, self._settings.workspace)
-            drift = watch(history, registry)
-            lesson = learn(history, registry, promotes=True, run_folds=on_ray)
+            return learn_once(self._settings, run_folds=on_ray)
         except PMError as error:  # too little history, most often: there is another day
             return {"refused": error.code, "message": error.message}
-        return {
-            "version": lesson.version,
-            "is_current": lesson.is_current,
-            "has_drifted": bool(drift and drift.has_drifted),
-        }
 
 
 def on_ray(work: Callable[[Any], Any], items: Iterable[Any]) -> list[Any]:

@@ -2,11 +2,15 @@
 
 What a person does with `pm-agent models`, and the learner does by itself: nothing is promoted that
 was not shown to be better than every rule and than the version before it.
+
+A challenger is followed in the shadow: it chooses among the candidates of decisions that others
+made after its training. A record has the facts that the claim saw, so scoring them a while later
+says the same, and costs the one who waits for the reply nothing.
 """
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -27,14 +31,17 @@ from models.train import (
     facts_of,
     store,
     train_assignment,
+    training_rows,
 )
 
 MIN_WATCHED = 300  # later attempts that were handed in; fewer do not tell a drift from chance
 WATCHED = 2_000  # newest of them
+MIN_NEW = 100  # judged attempts since the newest version learned; fewer hardly change a model
 
 SHADOWED = ("at_us", "agent_id", "task_id", "challenger_score", "forecast")  # of chosen and best
 
 Score = Callable[[NDArray[np.float32]], NDArray[np.float32]]  # facts → scores, a row a candidate
+ScorerOf = Callable[[str], Score]  # by version
 
 
 class Lesson(NamedTuple):
@@ -43,6 +50,74 @@ class Lesson(NamedTuple):
     trained: Trained
     version: str
     is_current: bool
+
+
+class Round(NamedTuple):
+    """What came of one turn of the learner."""
+
+    has_drifted: bool  # and so the current version has stood down
+    challenger: str  # version that was followed in the shadow; empty: there is none
+    shadow: "Shadow | None"
+    n_new: int  # attempts judged since the newest version learned
+    lesson: Lesson | None  # None: too little is new
+
+    def told(self) -> dict[str, Any]:
+        """In a few plain words, for logs."""
+        told: dict[str, Any] = {"has_drifted": self.has_drifted, "n_new": self.n_new}
+        if self.lesson is not None:
+            told |= {"version": self.lesson.version, "is_current": self.lesson.is_current}
+        if self.shadow is not None:
+            told |= {"challenger": self.challenger} | self.shadow.told()
+        return told
+
+
+def learn_on(
+    history: History, registry: Registry, scorer_of: "ScorerOf", *, run_folds: Map = map
+) -> Round:
+    """Take one turn: watch for drift, follow the challenger, and train when enough is new.
+
+    Parameters
+    ----------
+    scorer_of
+        Makes the scorer of a stored version, by its name.
+
+    Raises
+    ------
+    NothingToLearn
+    """
+    found = watch(history, registry)
+    challenger, followed = _follow(history, registry, scorer_of)
+    known_until_us = _known_until_us(registry)
+    judged = training_rows(history)
+    n_new = int((judged["label_ended_at_us"] > known_until_us).sum())
+    lesson = None
+    if n_new >= MIN_NEW or known_until_us == 0:
+        lesson = learn(history, registry, promotes=True, run_folds=run_folds)
+    return Round(bool(found and found.has_drifted), challenger, followed, n_new, lesson)
+
+
+def _follow(
+    history: History, registry: Registry, scorer_of: "ScorerOf"
+) -> tuple[str, "Shadow | None"]:
+    """Follow the newest version if others decide, on decisions since its training; keep a log."""
+    version = next(reversed(registry.versions(NAME)), "")
+    if not version or version == registry.current(NAME):
+        return "", None
+    try:
+        stored = registry.load(NAME, version)
+        later = history.candidates["at_us"] > stored.card.trained_until_us
+        since = history._replace(candidates=history.candidates[later])
+        found = shadow(since, stored, scorer_of(version))
+    except BadData:  # damaged, of another program, or nothing has been judged since
+        return "", None
+    save_shadow(found, registry.folder / NAME / f"{version}.shadow.parquet")
+    return version, found
+
+
+def _known_until_us(registry: Registry) -> int:
+    """Until when the newest version has learned; 0 before the first that can be read."""
+    cards = [e.card for e in registry.entries() if e.name == NAME and e.card is not None]
+    return max((card.trained_until_us for card in cards), default=0)
 
 
 def learn(
@@ -123,6 +198,20 @@ class Shadow(NamedTuple):
     agreement: float  # share of decisions in which it would have chosen the same
     incumbent: float  # accepted share of what was chosen
     challenger: OffPolicy | None  # of what it would have chosen; None: it never chose the same
+
+    def told(self) -> dict[str, Any]:
+        """Its figures by name."""
+        judged = self.challenger
+        estimate = (judged.doubly_robust or judged.snips) if judged else None
+        return {
+            "decisions": len(self.rows),
+            "agreement": self.agreement,
+            "accepted": self.incumbent,
+            "accepted_of_challenger": list(estimate) if estimate else None,
+            "is_doubly_robust": bool(judged and judged.doubly_robust),
+            "effective_rows": judged.effective_rows if judged else 0.0,
+            "may_promote": bool(judged and judged.may_promote(self.incumbent)),
+        }
 
 
 def shadow(history: History, stored: Stored, score: Score) -> Shadow:

@@ -157,7 +157,7 @@ class Settings(BaseSettings):
     learn_every_h: float = Field(
         default=0.0,
         ge=0,
-        description="Hours between two trainings of the model, on Ray; 0: only when asked",
+        description="Hours between two lessons of the model; 0: only when asked",
     )
     exploration: float = Field(
         default=0.03, ge=0, le=0.5, description="Share of choices drawn among near-ties"

@@ -108,6 +108,25 @@ def train(
 
 
 @app.command()
+def learn(journal: Journal = "", data: DataOption = None, as_json: JsonOption = False) -> None:
+    """Do what the learner does each time: watch, follow the newest version, train, promote.
+
+    It trains when enough attempts were judged since the last time, and promotes only what is
+    better than every rule and the version before it.
+    """
+    from actors.lessons import learn_once
+
+    settings = settings_with(data=data)
+    with refusals():
+        told = learn_once(settings, _history(journal, data))
+    if as_json:
+        print_json(told)
+        return
+    for name, value in told.items():
+        out.print(f"{name:<22} {value}")
+
+
+@app.command()
 def compare(
     version: Annotated[str, typer.Argument(help="Version of the assignment model, such as v3.")],
     journal: Journal = "",
@@ -128,32 +147,21 @@ def compare(
         found = shadow(_history(journal, data), stored, lambda facts: scorer.score(facts).values)
     if log is not None:
         save_shadow(found, log)
-    judged = found.challenger
-    estimate = (judged.doubly_robust or judged.snips) if judged else None
-    may_promote = bool(judged and judged.may_promote(found.incumbent))
     if as_json:
-        print_json(
-            {
-                "version": scorer.version,
-                "decisions": len(found.rows),
-                "agreement": found.agreement,
-                "accepted": found.incumbent,
-                "accepted_of_challenger": list(estimate) if estimate else None,
-                "is_doubly_robust": bool(judged and judged.doubly_robust),
-                "effective_rows": judged.effective_rows if judged else 0.0,
-                "may_promote": may_promote,
-            }
-        )
+        print_json({"version": scorer.version} | found.told())
         return
     out.print(f"{scorer.version} beside {len(found.rows)} logged decisions; it decided none")
     out.print(f"  the same choice in   {found.agreement:.1%}")
     out.print(f"  accepted as chosen   {found.incumbent:.1%}")
+    judged = found.challenger
+    estimate = (judged.doubly_robust or judged.snips) if judged else None
     if judged and estimate:
         how = "doubly robust" if judged.doubly_robust else "SNIPS"
         out.print(
             f"  as it would choose   {estimate.value:.1%} ({estimate.low:.1%} to "
             f"{estimate.high:.1%}; {how}, {judged.effective_rows:.0f} effective rows)"
         )
+    may_promote = found.told()["may_promote"]
     out.print("  better, beyond chance" if may_promote else "  not shown to be better")
 
 

@@ -237,6 +237,7 @@ async def _run_bare(settings: Settings, *, is_first: bool) -> None:
 @asynccontextmanager
 async def running_bare(settings: Settings) -> AsyncIterator[tuple[Any, Ingress]]:
     """Run the same objects in this process; yields the ASGI app and its ingress."""
+    from actors import lessons
     from actors.portfolio import PortfolioManager
     from actors.scorers import CurrentScorer
     from actors.worker import WorkerAgent
@@ -248,7 +249,10 @@ async def running_bare(settings: Settings) -> AsyncIterator[tuple[Any, Ingress]]
     scorer = CurrentScorer(settings)
     coordinator = build_coordinator(settings, on_crash=lambda: os._exit(CRASHED), scorer=scorer)
     await coordinator.start()
-    following = asyncio.create_task(scorer.follow())
+    beside = [asyncio.create_task(scorer.follow())]
+    if settings.learn_every_h:
+        lesson = partial(lessons.in_a_child, settings)
+        beside.append(asyncio.create_task(lessons.every(settings.learn_every_h, lesson)))
     await admit_admin(coordinator, secret)
     host = Host(
         coordinator,
@@ -271,7 +275,8 @@ async def running_bare(settings: Settings) -> AsyncIterator[tuple[Any, Ingress]]
         )
         yield app, ingress
     finally:
-        following.cancel()
+        for task in beside:
+            task.cancel()
         await host.stop()
         await coordinator.stop()
 

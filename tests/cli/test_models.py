@@ -63,6 +63,13 @@ def test_training_without_a_journal_is_refused(tmp_path: Path) -> None:
     refused("file_not_readable", "models", "train", "--data", tmp_path)
 
 
+def test_a_lesson_tells_what_came_of_it(data: Path, tmp_path: Path) -> None:
+    told = run_json("models", "learn", "--data", data)
+    assert told == {"has_drifted": False, "n_new": 0}  # v1 knows all of this
+    assert "n_new" in run("models", "learn", "--data", data).output
+    refused("file_not_readable", "models", "learn", "--data", tmp_path)
+
+
 def test_a_server_scores_by_the_current_model_and_why_shows_its_factors(data: Path) -> None:
     run("models", "promote", "assignment", "v1", "--force", "--data", data)
     with serving(data, PM_AGENT_SCORER="learned") as served:

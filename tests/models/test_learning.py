@@ -11,7 +11,7 @@ from models.dataset import History, load_history
 from models.errors import NothingToLearn
 from models.forecast import forecast_model
 from models.grid import grid_codes
-from models.learning import learn, save_shadow, shadow, watch
+from models.learning import Score, learn, learn_on, save_shadow, shadow, watch
 from models.registry import Registry
 from tests.models.journals import months_of_work, write_journal
 
@@ -68,6 +68,39 @@ def test_a_model_stands_down_when_work_takes_much_longer(
     assert "Drift over 640 later attempts" in registry.why_stood_down("assignment")
     registry.rollback("assignment")
     assert registry.current("assignment") == "v1"
+
+
+def test_the_learner_trains_when_enough_is_new(history: History, registry: Registry) -> None:
+    first = learn_on(history, registry, by_duration)
+    assert first.lesson is not None
+    assert (first.n_new, first.lesson.is_current, first.shadow) == (640, True, None)
+    again = learn_on(history, registry, by_duration)
+    assert (again.n_new, again.lesson) == (0, None)
+    assert registry.versions("assignment") == ["v1"]
+
+
+def test_the_learner_follows_a_challenger_that_was_not_promoted(
+    history: History, registry: Registry
+) -> None:
+    learn(history, registry)  # v1, not promoted: rules decide
+    told = learn_on(later(history), registry, by_duration).told()
+    assert (told["challenger"], told["decisions"], told["agreement"]) == ("v1", 640, 1.0)
+    assert told["is_doubly_robust"]
+    assert len(pd.read_parquet(registry.folder / "assignment" / "v1.shadow.parquet")) == 640
+    assert (told["version"], told["is_current"]) == ("v2", True)
+
+
+def test_the_learner_takes_a_model_out_of_service_and_learns_anew(
+    history: History, registry: Registry
+) -> None:
+    learn(history, registry, promotes=True)
+    found = learn_on(later(history, 4.0), registry, by_duration)
+    assert found.has_drifted
+    assert found.lesson is not None  # from before and after; it has to show its worth
+
+
+def by_duration(version: str) -> Score:
+    return lambda facts: -facts[:, 0]
 
 
 def test_a_shadow_tells_what_another_choice_would_have_been_worth(
