@@ -27,6 +27,7 @@ from simulation.scenario import Scenario
 FIGURES = {
     "mean_lead_h": "mean lead time, hours",
     "p95_lead_h": "95th percentile of lead times, hours",
+    "restricted_lead_h": "mean lead time of all tasks, undone ones as the horizon, hours",
     "mean_wait_s": "mean wait, seconds",
     "p95_wait_s": "95th percentile of waits, seconds",
     "mean_urgent_wait_s": "mean wait of urgent tasks, seconds",

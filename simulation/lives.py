@@ -116,10 +116,10 @@ class Lives:
         if not worker.heartbeats:
             self._presence.leave(worker.id)
         self._draw(attempt)
-        if data.is_offered:
-            if luck.when < self._faults.vanish:
-                self._go_away(attempt)
-                return
+        if data.is_offered and luck.when < self._faults.vanish:
+            self._go_away(attempt)
+            return
+        if data.is_offered or data.confirm_us:  # it waited, and says at once that it has the task
             self._presence.heard[worker.id] = self._timeline.now_us + FETCH_US
         self._go_on(attempt)
         if len(worker.attempts) < worker.places:

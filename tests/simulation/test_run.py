@@ -49,6 +49,23 @@ def test_no_promise_is_broken_while_agents_die_fall_silent_and_come_back(result:
     assert result.refusals.keys() <= {"stale_lease", "already_completed", "not_assigned"}
 
 
+def test_an_agent_that_waited_says_at_once_that_it_has_the_task() -> None:
+    """However long the work lasts until it reports: else the lease would end unconfirmed."""
+    slow = {"success": 1, "duration": "fixed", "mean_min": 18, "report_every_min": 18}
+    calm = SMALL | {"faults": {}, "behaviour": slow, "drain": True, "review": {"false_alarms": 0}}
+    figures = run(Scenario.of(calm), seed=7).figures
+    assert figures.attempts == figures.tasks_done == figures.tasks_created > 100
+
+
+def test_what_is_never_done_counts_in_the_restricted_lead_time() -> None:
+    hopeless = {"success": 0, "duration": "fixed", "mean_min": 5}
+    strict = {"behaviour": hopeless, "review": {"finds": 1}, "faults": {}}
+    figures = run(Scenario.of(SMALL | strict), seed=7).figures
+    assert (figures.lead_h.mean, figures.restricted_lead_h) == (0, 8)
+    easy = run(Scenario.of(SMALL | {"behaviour": hopeless | {"success": 1}, "drain": True}), 7)
+    assert easy.figures.restricted_lead_h < 2
+
+
 def test_books_add_up(result: Result) -> None:
     figures, ledger = result.figures, result.ledger
     ended = figures.tasks_done + figures.tasks_dead
