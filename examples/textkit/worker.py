@@ -103,16 +103,13 @@ class Work:
     def fill_in_width(self) -> None:
         """Ask for the width until the answer is a number, and put it into the code."""
         for question in QUESTIONS:
-            answer = ask(question)
-            found = re.search(r"\d+", answer)
-            if found and int(found[0]) in WIDTHS:
+            width = width_in(ask(question))
+            if width is not None:
                 code = self.files["textkit/wrapping.py"]
                 self.files["textkit/wrapping.py"] = code.replace(
-                    "DEFAULT_WIDTH = 0", f"DEFAULT_WIDTH = {int(found[0])}"
+                    "DEFAULT_WIDTH = 0", f"DEFAULT_WIDTH = {width}"
                 )
-                say(
-                    "decision", text=f"Lines are at most {int(found[0])} columns wide, as answered."
-                )
+                say("decision", text=f"Lines are at most {width} columns wide, as answered.")
                 return
         sys.exit("No answer names a width that can be used.")
 
@@ -170,10 +167,21 @@ def say(kind: str, **fields: object) -> None:
 
 
 def ask(question: str) -> str:
-    """Report a blocker and wait for its resolution."""
-    say("blocker", description=question, severity="medium")
-    line = sys.stdin.readline()
-    return str(json.loads(line)["text"]) if line else ""
+    """Report a blocker and wait for its resolution; judge what is offered until then."""
+    say("blocker", description=question, severity="medium", tries_fixes=True)
+    while line := sys.stdin.readline():
+        told = json.loads(line)
+        if told["type"] == "resolution":
+            return str(told["text"])
+        has_helped = "columns" in told["text"] and width_in(told["text"]) is not None
+        say("fixed", worked=has_helped, note="" if has_helped else "It names no width.")
+    return ""
+
+
+def width_in(text: str) -> int | None:
+    """The width that a text names, if it can be used."""
+    found = re.search(r"\d+", text)
+    return int(found[0]) if found and int(found[0]) in WIDTHS else None
 
 
 if __name__ == "__main__":

@@ -2,6 +2,7 @@
 
 import asyncio
 import threading
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +10,7 @@ import httpx2
 from mcp.client.client import Client
 from mcp.client.streamable_http import streamable_http_client
 
-from pm_agent.runtime.executors import Outcome, ShellExecutor
+from pm_agent.runtime.executors import Fix, Outcome, ShellExecutor, TryFix, Verdict
 from pm_agent.runtime.worktree import Worktree
 
 Json = dict[str, Any]
@@ -138,8 +139,11 @@ class _Report:
         usage = {"tokens": tokens, "cost_usd": cost_usd}
         await self._call("report_task_progress", percent=90, usage=usage)
 
-    async def blocker(self, description: str, severity: str = "medium") -> str:
-        await self._call("report_blocker", description=description, severity=severity)
+    async def blocker(
+        self, description: str, severity: str = "medium", try_fix: TryFix | None = None
+    ) -> str:
+        said = await self._call("report_blocker", description=description, severity=severity)
+        tried: set[str] = set()
         while True:
             await asyncio.sleep(BLOCKER_POLL_S)
             context = await self._agent._call(  # noqa: SLF001 - two halves of one agent
@@ -151,6 +155,22 @@ class _Report:
             closed = context.get("closed_blockers", ())
             if not context.get("blockers") and closed:
                 return str(closed[-1]["resolution"])
+            for known in context.get("blockers", ()):
+                step = known.get("step") or {}
+                if try_fix is not None and step.get("text", "") not in {"", *tried}:
+                    tried.add(step["text"])
+                    verdict = await try_fix(Fix(step["text"], step["by"], step["why"]))
+                    await self._judged(said["blocker_id"], verdict)
+
+    async def _judged(self, blocker_id: str, verdict: Verdict) -> None:
+        with suppress(ToolError):  # a person answered meanwhile
+            await self._agent._call(  # noqa: SLF001 - as above
+                self._client,
+                "report_fix",
+                blocker_id=blocker_id,
+                lease_token=self._lease["lease_token"],
+                **verdict._asdict(),
+            )
 
     async def _call(self, tool: str, **arguments: Any) -> Json:
         return await self._agent._call(self._client, tool, **self._lease, **arguments)  # noqa: SLF001 - as above

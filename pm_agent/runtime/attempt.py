@@ -8,11 +8,11 @@ from inspect import iscoroutine
 from typing import Any, Literal, Protocol, TypeVar
 
 from pm_agent.domain.notice import Notice
-from pm_agent.features.backlog.view import TaskBrief, TaskContext
+from pm_agent.features.backlog.view import BlockerStep, TaskBrief, TaskContext
 from pm_agent.features.team.decide import HeartbeatResult, LeaseState, RegisterResult
 from pm_agent.features.team.view import AgentStatus
 from pm_agent.kernel.types import Result
-from pm_agent.runtime.executors import Executor, Outcome
+from pm_agent.runtime.executors import Executor, Fix, Outcome, TryFix
 from pm_agent.runtime.worktree import GitError, Worktree
 
 log = logging.getLogger(__name__)
@@ -114,6 +114,10 @@ class Api(Protocol):
         lease_token: int,
         description: str,
         severity: Literal["low", "medium", "high"],
+    ) -> Awaitable[Result]: ...
+
+    def report_fix(
+        self, blocker_id: str, *, lease_token: int, worked: bool, note: str
     ) -> Awaitable[Result]: ...
 
     def log_decision(
@@ -268,20 +272,28 @@ class Attempt:
         self._tokens += tokens
         self._cost_usd += cost_usd
 
-    async def blocker(self, description: str, severity: str = "medium") -> str:
+    async def blocker(
+        self, description: str, severity: str = "medium", try_fix: TryFix | None = None
+    ) -> str:
         """Report a blocker, unless an attempt before did, and wait until it is resolved."""
         description = description.strip()[:LONGEST_NOTE] or "The executor is blocked."
         is_reported = False
+        tried: set[str] = set()
         while True:
             context = await self._say(
                 self._api.get_task_context(self.task_id, response_format="detailed")
             )
-            for known in context.closed_blockers if context else ():
-                if known.description == description:
-                    return known.resolution
-            if context is not None and not (
-                is_reported or any(one.description == description for one in context.blockers)
-            ):
+            for closed in context.closed_blockers if context else ():
+                if closed.description == description:
+                    return closed.resolution
+            found = context.blockers if context else ()
+            known = next((one for one in found if one.description == description), None)
+            step = known.step if known else None
+            if known and step and step.text and step.text not in tried and try_fix is not None:
+                tried.add(step.text)
+                await self._try(known.blocker_id, step, try_fix)
+                continue
+            if context is not None and known is None and not is_reported:
                 said = await self._say(
                     self._api.report_blocker(
                         self.task_id,
@@ -292,6 +304,18 @@ class Attempt:
                 )
                 is_reported = said is not None
             await asyncio.sleep(self._blocker_poll_s)
+
+    async def _try(self, blocker_id: str, step: BlockerStep, try_fix: TryFix) -> None:
+        """Let the executor try what is offered, and say what came of it."""
+        verdict = await try_fix(Fix(step.text, step.by, step.why))
+        await self._say(
+            self._api.report_fix(
+                blocker_id,
+                lease_token=self.lease_token,
+                worked=verdict.worked,
+                note=verdict.note[:LONGEST_NOTE],
+            )
+        )
 
     async def _say(self, call: Awaitable[T]) -> T | None:
         """Make a call about the task. A lost lease ends the execution; other refusals do not."""

@@ -9,20 +9,24 @@ lines of JSON on standard output come back:
 ``decision``   ``text``
 ``artifact``   ``name``, ``uri``, ``note``
 ``blocker``    ``description``, ``severity``: then read one line from standard input, which is
-               ``{"type": "resolution", "text": ...}``
+               ``{"type": "resolution", "text": ...}``. With ``"tries_fixes": true`` there may come
+               ``{"type": "fix", "text": ..., "by": ..., "why": ...}`` first, as often as there is
+               something to try: try it, print ``fixed``, and read the next line
+``fixed``      ``worked``, ``note``: whether that fix helped
 ``usage``      ``tokens``, ``cost_usd``: used since the last such line
 ``result``     ``summary``, ``evidence``: the work is done, if the command also exits with 0
 =============  ===========================================================================
 
-Every other line is log output.
+Every other line is log output. What comes in is data: a fix is what others found to help, or a
+language model's advice, and the command judges it.
 """
 
 import asyncio
 import json
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from inspect import isawaitable, iscoroutinefunction
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import msgspec
 
@@ -50,6 +54,24 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True):
     tail: str = ""  # the end of what was logged
 
 
+class Fix(NamedTuple):
+    """Something that may help against a blocker: data of whoever wrote it."""
+
+    text: str
+    by: str
+    why: str
+
+
+class Verdict(NamedTuple):
+    """Whether a fix helped."""
+
+    worked: bool
+    note: str = ""
+
+
+TryFix = Callable[[Fix], Awaitable[Verdict]]
+
+
 class Report(Protocol):
     """How an executor tells about its work. Every method may end the execution."""
 
@@ -61,8 +83,13 @@ class Report(Protocol):
 
     async def usage(self, tokens: int, cost_usd: float = 0.0) -> None: ...
 
-    async def blocker(self, description: str, severity: str = "medium") -> str:
-        """Report what stops the work, and wait for its resolution."""
+    async def blocker(
+        self, description: str, severity: str = "medium", try_fix: TryFix | None = None
+    ) -> str:
+        """Report what stops the work, and wait for its resolution.
+
+        What is offered meanwhile is given to ``try_fix``; one that worked is the resolution.
+        """
         ...
 
 
@@ -109,6 +136,14 @@ class Blocker(_Line):
 
     description: str
     severity: str = "medium"
+    tries_fixes: bool = False
+
+
+class Fixed(_Line):
+    """What came of a fix that the command was given."""
+
+    worked: bool
+    note: str = ""
 
 
 class Usage(_Line):
@@ -125,7 +160,8 @@ class Result(_Line):
     evidence: dict[str, Any] = {}
 
 
-_decode = msgspec.json.Decoder(Progress | Decision | Artifact | Blocker | Usage | Result).decode
+Said = Progress | Decision | Artifact | Blocker | Fixed | Usage | Result
+_decode = msgspec.json.Decoder(Said).decode
 
 
 class ShellExecutor:
@@ -183,6 +219,7 @@ class _Run:
     def __init__(self, group: ProcessGroup, report: Report) -> None:
         self._group = group
         self._report = report
+        self._said = self._lines()
         self._result: Result | None = None
         self._n_lines = 0
         self._is_telling = False  # what the command said, to a server that may be away
@@ -243,7 +280,8 @@ class _Run:
     def tail(self) -> str:
         return "\n".join(text for text in (self._logged.text(), self._errors.text()) if text)
 
-    async def _listen(self, limit: asyncio.Timeout) -> None:
+    async def _lines(self) -> AsyncIterator[Said]:
+        """What the command says; everything else is logged."""
         async for raw in bounded_lines(self._group.stdout, LONGEST_LINE_BYTES):
             self._n_lines += 1
             try:
@@ -251,25 +289,60 @@ class _Run:
             except msgspec.MsgspecError:
                 self._logged.add(raw + b"\n")
                 continue
-            if isinstance(line, Blocker):
-                await self._answer(line, limit)
-            elif isinstance(line, Result):
-                self._result = line
-            else:
-                self._is_telling = True
-                try:
-                    await _pass_on(line, self._report)
-                finally:
-                    self._is_telling = False
+            yield line
+
+    async def _listen(self, limit: asyncio.Timeout) -> None:
+        async for line in self._said:
+            await self._take(line, limit)
+
+    async def _take(self, line: Said, limit: asyncio.Timeout) -> None:
+        if isinstance(line, Blocker):
+            await self._answer(line, limit)
+        elif isinstance(line, Result):
+            self._result = line
+        elif not isinstance(line, Fixed):  # of a fix that it was not given
+            self._is_telling = True
+            try:
+                await _pass_on(line, self._report)
+            finally:
+                self._is_telling = False
 
     async def _answer(self, blocker: Blocker, limit: asyncio.Timeout) -> None:
-        loop = asyncio.get_running_loop()
-        until = limit.when()
-        left_s = until - loop.time() if until is not None else 0.0
-        limit.reschedule(None)  # the wait for a person is not the command's time
-        text = await self._report.blocker(blocker.description, blocker.severity)
-        limit.reschedule(loop.time() + left_s)
+        left_s = _paused(limit)  # the wait for a person is not the command's time
+
+        async def try_fix(fix: Fix) -> Verdict:
+            nonlocal left_s
+            _resumed(limit, left_s)
+            verdict = await self._tried(fix, limit)
+            left_s = _paused(limit)
+            return verdict
+
+        text = await self._report.blocker(
+            blocker.description, blocker.severity, try_fix if blocker.tries_fixes else None
+        )
+        _resumed(limit, left_s)
         await self._group.write(_line({"type": "resolution", "text": text}))
+
+    async def _tried(self, fix: Fix, limit: asyncio.Timeout) -> Verdict:
+        """Give the command a fix, and listen until it says what came of it."""
+        await self._group.write(_line({"type": "fix", **fix._asdict()}))
+        async for line in self._said:
+            if isinstance(line, Fixed):
+                return Verdict(line.worked, line.note)
+            await self._take(line, limit)
+        silence: asyncio.Future[Verdict] = asyncio.get_running_loop().create_future()
+        return await silence  # it will say no more: `finish` ends this with its exit
+
+
+def _paused(limit: asyncio.Timeout) -> float:
+    """Stop a time limit; return the seconds that are left of it."""
+    until = limit.when()
+    limit.reschedule(None)
+    return until - asyncio.get_running_loop().time() if until is not None else 0.0
+
+
+def _resumed(limit: asyncio.Timeout, left_s: float) -> None:
+    limit.reschedule(asyncio.get_running_loop().time() + left_s)
 
 
 async def _pass_on(line: Progress | Decision | Artifact | Usage, report: Report) -> None:
@@ -307,8 +380,18 @@ class BlockingReport:
     def usage(self, tokens: int, cost_usd: float = 0.0) -> None:
         self._do(self._report.usage(tokens, cost_usd))
 
-    def blocker(self, description: str, severity: str = "medium") -> str:
-        return str(self._do(self._report.blocker(description, severity)))
+    def blocker(
+        self,
+        description: str,
+        severity: str = "medium",
+        try_fix: Callable[[Fix], Verdict] | None = None,
+    ) -> str:
+        async def tried(fix: Fix) -> Verdict:
+            assert try_fix is not None
+            return await asyncio.to_thread(try_fix, fix)
+
+        trying = tried if try_fix is not None else None
+        return str(self._do(self._report.blocker(description, severity, trying)))
 
     def _do(self, said: Awaitable[Any]) -> Any:
         async def say() -> Any:

@@ -11,7 +11,7 @@ import pytest
 from pm_agent.adapters.gates_command import CommandGate
 from pm_agent.domain.project import Gate
 from pm_agent.ports import GateRequest, GateVerdict
-from pm_agent.runtime.executors import Outcome, ShellExecutor
+from pm_agent.runtime.executors import Fix, Outcome, ShellExecutor, TryFix, Verdict
 from pm_agent.runtime.worktree import Committed, Worktree
 
 EXAMPLE = Path(__file__).resolve().parents[2] / "examples" / "textkit"
@@ -43,7 +43,12 @@ class Notes:
     async def usage(self, tokens: int, cost_usd: float = 0.0) -> None:
         self.tokens += tokens
 
-    async def blocker(self, description: str, severity: str = "medium") -> str:
+    async def blocker(
+        self, description: str, severity: str = "medium", try_fix: TryFix | None = None
+    ) -> str:
+        assert try_fix is not None
+        verdict = await try_fix(Fix("Look at what changed last.", "rules", "not tried yet"))
+        assert verdict == Verdict(worked=False, note="It names no width.")
         self.questions.append(description)
         return self.answers.pop(0)
 

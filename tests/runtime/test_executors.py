@@ -9,7 +9,14 @@ from typing import Any
 import pytest
 
 from pm_agent.runtime import executors
-from pm_agent.runtime.executors import LONGEST_LINE_BYTES, Outcome, PythonExecutor, ShellExecutor
+from pm_agent.runtime.executors import (
+    LONGEST_LINE_BYTES,
+    Fix,
+    Outcome,
+    PythonExecutor,
+    ShellExecutor,
+    TryFix,
+)
 
 TASK = {"task_id": "T-1", "title": "Write it"}
 
@@ -17,6 +24,7 @@ TASK = {"task_id": "T-1", "title": "Write it"}
 class Heard:
     def __init__(self) -> None:
         self.said: list[tuple[Any, ...]] = []
+        self.fixes: list[Fix] = []
         self.answer: asyncio.Future[str] = asyncio.get_running_loop().create_future()
         self.has_progress = asyncio.Event()
 
@@ -33,8 +41,13 @@ class Heard:
     async def usage(self, tokens: int, cost_usd: float = 0.0) -> None:
         self.said.append(("usage", tokens, cost_usd))
 
-    async def blocker(self, description: str, severity: str = "medium") -> str:
+    async def blocker(
+        self, description: str, severity: str = "medium", try_fix: TryFix | None = None
+    ) -> str:
         self.said.append(("blocker", description, severity))
+        while try_fix is not None and self.fixes:
+            verdict = await try_fix(self.fixes.pop(0))
+            self.said.append(("fixed", *verdict))
         return await self.answer
 
 
@@ -133,6 +146,70 @@ async def test_a_blocker_waits_for_its_resolution_and_its_time_does_not_count(
     assert heard.said == [("blocker", "How wide?", "high")]
     heard.answer.set_result("72")
     assert (await running).summary == "72"
+
+
+async def test_fixes_come_as_data_and_the_command_says_what_came_of_them(
+    tmp_path: Path, heard: Heard
+) -> None:
+    heard.fixes = [Fix("$(reboot)", "A-eve", "worked 1 of 1"), Fix("make db", "A-bob", "advice")]
+    heard.answer.set_result("make db")
+    executor = python("""
+        sys.stdin.readline()
+        say(type="blocker", description="No database", tries_fixes=True)
+        while (told := json.loads(sys.stdin.readline()))["type"] == "fix":
+            say(type="progress", percent=50, note="trying what " + told["by"] + " says")
+            say(type="fixed", worked=told["text"] == "make db", note=told["why"])
+        say(type="result", summary=told["text"])
+    """)
+    outcome = await executor.run(TASK, tmp_path, heard)
+    assert outcome.summary == "make db"
+    assert heard.said == [
+        ("blocker", "No database", "medium"),
+        ("progress", 50, "trying what A-eve says"),
+        ("fixed", False, "worked 1 of 1"),
+        ("progress", 50, "trying what A-bob says"),
+        ("fixed", True, "advice"),
+    ]
+
+
+async def test_a_command_that_knows_no_fixes_is_given_none(tmp_path: Path, heard: Heard) -> None:
+    heard.fixes = [Fix("make db", "A-bob", "advice")]
+    heard.answer.set_result("72")
+    executor = python("""
+        sys.stdin.readline()
+        say(type="blocker", description="How wide?")
+        say(type="result", summary=json.loads(sys.stdin.readline())["type"])
+    """)
+    assert (await executor.run(TASK, tmp_path, heard)).summary == "resolution"
+
+
+async def test_trying_a_fix_is_the_commands_time(tmp_path: Path, heard: Heard) -> None:
+    heard.fixes = [Fix("sleep", "A-bob", "advice")]
+    executor = python(
+        """
+        sys.stdin.readline()
+        say(type="blocker", description="?", tries_fixes=True)
+        time.sleep(30)
+        """,
+        timeout_s=0.5,
+    )
+    outcome = await executor.run(TASK, tmp_path, heard)
+    assert "took longer" in outcome.reason
+
+
+async def test_a_command_that_dies_while_it_tries_has_failed(
+    tmp_path: Path, heard: Heard, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("pm_agent.runtime.executors.DRAIN_S", 0.1)
+    heard.fixes = [Fix("exit 3", "A-bob", "advice")]
+    executor = python("""
+        sys.stdin.readline()
+        say(type="blocker", description="?", tries_fixes=True)
+        sys.stdin.readline()
+        sys.exit(3)
+    """)
+    outcome = await executor.run(TASK, tmp_path, heard)
+    assert outcome.reason == "The command exited with code 3."
 
 
 async def test_a_command_that_dies_while_it_waits_has_failed(

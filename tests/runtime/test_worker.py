@@ -11,7 +11,7 @@ import pytest
 
 from pm_agent.client import AsyncClient
 from pm_agent.runtime import worker as worker_module
-from pm_agent.runtime.executors import Outcome, PythonExecutor
+from pm_agent.runtime.executors import Fix, Outcome, PythonExecutor, Verdict
 from pm_agent.runtime.worker import Worker
 from pm_agent.runtime.worktree import Worktree
 
@@ -62,6 +62,7 @@ class Server:
         self.open = deque(task_ids)
         self.held: dict[str, int] = {}
         self.blockers: list[Json] = []
+        self.steps: deque[Json] = deque()  # the ladder of its one blocker
         self.calls: list[tuple[str, Json]] = []
         self.refuse: dict[str, tuple[int, str]] = {}  # last part of the path → status, code
         self.directives: list[str] = []
@@ -110,10 +111,20 @@ class Server:
                 "closed_blockers": [WHOLE | b for b in self.blockers if b["resolution"]],
             }
         if what == "blockers":
-            self.blockers.append({"description": body["description"], "resolution": ""})
+            told = {"description": body["description"], "resolution": "", "blocker_id": "B-1"}
+            self.blockers.append(told | {"step": self.step})
+        if what == "fix":
+            step = self.steps.popleft()
+            blocker = self.blockers[-1]
+            blocker["step"] = self.step
+            blocker["resolution"] = step["text"] if body["worked"] else ""
         if what in ("complete", "release"):
             self.held.pop(parts[1], None)
         return {}
+
+    @property
+    def step(self) -> Json | None:
+        return {"why": "", "until": "", **self.steps[0]} if self.steps else None
 
     def said(self, what: str) -> list[Json]:
         return [body for name, body in self.calls if name == what]
@@ -413,3 +424,44 @@ async def test_what_a_failed_execution_left_is_kept_on_its_branch(tmp_path: Path
 async def git(*arguments: str) -> None:
     process = await asyncio.create_subprocess_exec("git", *arguments)
     assert await process.wait() == 0
+
+
+FIX = {"step": "known_fix", "text": "Delete the cache.", "by": "A-bob", "why": "worked 2 of 2"}
+
+
+async def test_a_fix_that_is_offered_is_tried_and_its_outcome_told(tmp_path: Path) -> None:
+    tried: list[Fix] = []
+
+    async def work(task: Json, workspace: Path, report: Any) -> str:
+        async def try_fix(fix: Fix) -> Verdict:
+            tried.append(fix)
+            return Verdict(worked=fix.text == "Ask for 72.", note=f"tried {len(tried)}")
+
+        return str(await report.blocker("How wide?", try_fix=try_fix))
+
+    server = Server("T-1")
+    server.steps = deque([FIX, {"step": "advice", "text": "Ask for 72.", "by": "rules"}])
+    async with working(server, work, tmp_path):
+        (done,) = await server.until("complete")
+    assert [fix.text for fix in tried] == ["Delete the cache.", "Ask for 72."]
+    assert tried[0].by == "A-bob"
+    told = [(said["worked"], said["note"], said["lease_token"]) for said in server.said("fix")]
+    assert told == [(False, "tried 1", 1), (True, "tried 2", 1)]
+    assert done["summary"] == "Ask for 72."
+
+
+async def test_a_step_without_words_is_waited_for(tmp_path: Path) -> None:
+    async def work(task: Json, workspace: Path, report: Any) -> str:
+        async def never(fix: Fix) -> Verdict:
+            raise AssertionError(fix)
+
+        return str(await report.blocker("How wide?", try_fix=never))
+
+    server = Server("T-1")
+    server.steps = deque([{"step": "escalate", "why": "nothing else is worth a try"}])
+    async with working(server, work, tmp_path):
+        await server.until("context", 4)
+        server.blockers[0]["resolution"] = "72"
+        (done,) = await server.until("complete")
+    assert done["summary"] == "72"
+    assert not server.said("fix")
