@@ -1,8 +1,10 @@
 """How far a sprint will end from its plan: points delivered less points committed, seen midway.
 
 What a board delivered before says most: teams differ in how they fill sprints, not in how they
-work. So each board's past is turned into features, relative to the sprint's own size; trees learn
-across projects what they mean, and are refitted while a project's sprints come in.
+work. So each board's past is turned into features, relative to the sprint's own size, and earlier
+sprints count the more the more they are like the one that is asked about: shown on the same other
+boards, of like size and length. Small trees learn across projects what all this means, and are
+refitted while a project's sprints come in.
 
 Counts of a sprint's issues from the tracker's present state are not used: they include issues
 added later, so they would tell the end.
@@ -41,7 +43,8 @@ COLUMNS = (
 )
 KEYS = ["project", "board", "at_pct"]
 RECENT = 8  # sprints of a board
-HALF_LIFE = 3.0  # sprints
+HALF_LIFE = 4.0  # sprints of a board
+LIKE_HALF_LIFE = 15.0  # where likeness matters more than age
 FIRST_REFIT = 30  # sprints of a new project
 GROWTH = 1.25  # of what is known, between two refits
 OWN_WEIGHT = 4.0  # of a sprint of the project itself, against one of others
@@ -75,9 +78,9 @@ class SprintModel:
         self,
         *,
         n_rounds: int = 200,
-        num_leaves: int = 15,
+        num_leaves: int = 8,
         learning_rate: float = 0.05,
-        n_seeds: int = 2,
+        n_seeds: int = 3,
         num_threads: int = 1,
         seed: int = 0,
     ) -> None:
@@ -181,23 +184,8 @@ def _scale(features: pd.DataFrame) -> Floats:
     return found
 
 
-def sprint_features(table: pd.DataFrame) -> pd.DataFrame:
-    """What is known of each sprint at its instant, and of the board's sprints before it.
-
-    Returns
-    -------
-    DataFrame, shape (n_rows, n_features)
-        Points are also given as shares of the sprint's scale; NaN where nothing is known.
-    """
-    parts = [_of_board(rows) for _, rows in table.sort_values("order").groupby(KEYS, sort=False)]
-    found = pd.concat(parts).loc[table.index]
-    found = pd.concat([found, _of_project(table), _since_before(table)], axis=1)
-    scale = _scale(found)
-    shares = found[_POINTS].div(scale, axis=0).add_prefix("share_")
-    return pd.concat([found, shares], axis=1)
-
-
 _PASTS = ("delivered", "difference", "committed")
+_KERNELS = ("recent", "like")
 _POINTS = [
     "todo",
     "in_progress",
@@ -207,93 +195,117 @@ _POINTS = [
     "started_with",
     "remaining",
     "at_this_rate",
-    *(f"{past}_{what}" for past in _PASTS for what in ("last", "median", "mean", "faded")),
-    "delivered_by_days",
-    "expected_by_ratio",
-    "like_difference",
-    "like_delivered",
+    *(f"{past}_{what}" for past in _PASTS for what in ("last", "median", "mean")),
+    *(
+        f"{kernel}_{what}"
+        for kernel in _KERNELS
+        for what in ("delivered", "difference", "by_ratio", "median", "by_median", "by_rest")
+    ),
     "project_difference",
     "committed_since",
     "done_since",
 ]
 
 
-def _of_board(rows: pd.DataFrame) -> pd.DataFrame:
-    """Rows of one board at one share of the days, in order."""
-    now = committed(rows).to_numpy(float)
-    difference = rows["difference"].to_numpy(float)
-    delivered = now + difference
-    days = rows["planned_days"].to_numpy(float)
-    done = rows["done"].to_numpy(float)
-    found = [
-        _past(i, now=now, difference=difference, delivered=delivered, days=days, done=done)
-        for i in range(len(rows))
+def sprint_features(table: pd.DataFrame) -> pd.DataFrame:
+    """What is known of each sprint at its instant, and of the board's sprints before it.
+
+    Returns
+    -------
+    DataFrame, shape (n_rows, n_features)
+        Points are also given as shares of the sprint's scale; NaN where nothing is known.
+    """
+    boards = pd.crosstab([table["project"], table["order"]], table["board"]) > 0
+    parts = [
+        _of_board(rows, boards.loc[[*zip(rows["project"], rows["order"], strict=True)]])
+        for _, rows in table.sort_values("order").groupby(KEYS, sort=False)
     ]
-    past = pd.DataFrame(found, index=rows.index)
+    found = pd.concat(parts).loc[table.index]
+    found = pd.concat([found, _of_project(table), _since_before(table)], axis=1)
+    scale = _scale(found)
+    shares = found[_POINTS].div(scale, axis=0).add_prefix("share_")
+    return pd.concat([found, shares], axis=1)
+
+
+def _of_board(rows: pd.DataFrame, boards: pd.DataFrame) -> pd.DataFrame:
+    """Rows of one board at one share of the days, in order; ``boards`` show each row's sprint."""
+    now = committed(rows).to_numpy(float)
     gone = rows["at_pct"].to_numpy(float) / 100
-    static = rows[list(COLUMNS[3:-1])].astype(float)
-    static["committed"] = now
-    static["remaining"] = (rows["todo"] + rows["in_progress"]).astype(float)
-    static["at_this_rate"] = done / (gone + 0.02) * (1 - gone) - static["remaining"]
-    static["points_a_day"] = now / np.maximum(days, 1)
-    return pd.concat([static, past], axis=1)
+    found = rows[list(COLUMNS[3:-1])].astype(float)
+    found["committed"] = now
+    found["remaining"] = (rows["todo"] + rows["in_progress"]).astype(float)
+    found["at_this_rate"] = found["done"] / (gone + 0.02) * (1 - gone) - found["remaining"]
+    found["points_a_day"] = now / found["planned_days"].clip(lower=1)
+    found["n_sprints"] = np.arange(len(rows), dtype=float)
+    ended = found.assign(
+        order=rows["order"], difference=rows["difference"], delivered=now + rows["difference"]
+    )
+    for name in _PASTS:
+        before = ended[name].shift()
+        lately = before.rolling(RECENT, min_periods=1)
+        found[f"{name}_last"] = before
+        found[f"{name}_median"], found[f"{name}_mean"] = lately.median(), lately.mean()
+    likeness = _likeness(ended, boards.to_numpy(float))
+    return pd.concat([found, *(_weighed(*pair, ended) for pair in likeness.items())], axis=1)
 
 
-def _past(
-    i: int, *, now: Floats, difference: Floats, delivered: Floats, days: Floats, done: Floats
-) -> dict[str, float]:
-    """What the board's first ``i`` sprints say about the next one."""
-    pasts = {"delivered": delivered[:i], "difference": difference[:i], "committed": now[:i]}
-    if not i:
-        blank = {f"{name}_{w}": np.nan for name in pasts for w in ("last", "median", "mean")}
-        return {
-            "n_sprints": 0.0,
-            **blank,
-            **{f"{name}_faded": np.nan for name in pasts},
-            **_NOTHING,
-        }
-    weight = 0.5 ** (np.arange(i)[::-1] / HALF_LIFE)
-    weight /= weight.sum()
-    row: dict[str, float] = {"n_sprints": float(i)}
-    for name, values in pasts.items():
-        row[f"{name}_last"] = values[-1]
-        row[f"{name}_median"] = float(np.median(values[-RECENT:]))
-        row[f"{name}_mean"] = float(values[-RECENT:].mean())
-        row[f"{name}_faded"] = float(weight @ values)
-    usual = float(weight @ now[:i])
-    ratio = float(weight @ delivered[:i]) / usual if usual > 0 else np.nan
-    like = np.argsort(np.abs(np.log1p(now[:i]) - np.log1p(now[i])), kind="stable")[:3]
-    row["ratio"] = ratio
-    row["expected_by_ratio"] = (ratio - 1.0) * now[i]
-    row["share_nothing_delivered"] = float(weight @ (delivered[:i] == 0))
-    row["share_as_planned"] = float(weight @ (difference[:i] == 0))
-    row["share_less"] = float(weight @ (difference[:i] < 0))
-    row["share_all_lost"] = float(weight @ ((delivered[:i] == 0) & (now[:i] > 0)))
-    row["delivered_by_days"] = float(weight @ (delivered[:i] / np.maximum(days[:i], 1))) * days[i]
-    row["like_difference"] = float(np.median(difference[like]))
-    row["like_delivered"] = float(np.median(delivered[like]))
-    row["like_ratio"] = float(np.median(delivered[like] / np.maximum(now[like], 1)))
-    ended = float(weight @ delivered[:i])
-    row["share_done_by_now"] = float(weight @ done[:i]) / ended if ended > 0 else np.nan
-    return row
+def _likeness(rows: pd.DataFrame, boards: Floats) -> dict[str, Floats]:
+    """Weight of each earlier sprint of a board for each sprint, (n_rows, n_rows).
+
+    A board shows the sprints of several teams, and each team's show on other boards beside it. So
+    a sprint in the same company of boards tells most; then one of like size and length.
+    """
+    both = boards @ boards.T
+    n_boards = boards.sum(axis=1)
+    company = both / (n_boards[:, None] + n_boards - both)
+    place = np.arange(len(rows))
+    age = np.maximum(place[:, None] - place, 0)
+    order = rows["order"].to_numpy()
+    is_earlier = order[:, None] > order
+    size, length = (
+        np.exp(-0.5 * ((logs[:, None] - logs) / width) ** 2)
+        for logs, width in (
+            (np.log1p(rows["committed"].to_numpy().clip(0)), 0.6),
+            (np.log1p(rows["planned_days"].to_numpy().clip(0)), 0.35),
+        )
+    )
+    recent = (company**3 + 1e-4) * 0.5 ** (age / HALF_LIFE)
+    like = (company**2 + 1e-3) * (size + 0.02) * (length + 0.1) * 0.5 ** (age / LIKE_HALF_LIFE)
+    return {"recent": is_earlier * recent, "like": is_earlier * like}
 
 
-_NOTHING = dict.fromkeys(
-    (
-        "ratio",
-        "expected_by_ratio",
-        "share_nothing_delivered",
-        "share_as_planned",
-        "share_less",
-        "share_all_lost",
-        "delivered_by_days",
-        "like_difference",
-        "like_delivered",
-        "like_ratio",
-        "share_done_by_now",
-    ),
-    np.nan,
-)
+def _weighed(name: str, weights: Floats, rows: pd.DataFrame) -> pd.DataFrame:
+    """How the earlier sprints ended, each by its weight; NaN for the first."""
+    now, done, rest, delivered, difference = (
+        rows[column].to_numpy(float)
+        for column in ("committed", "done", "remaining", "delivered", "difference")
+    )
+    total = weights.sum(axis=1)
+    share = weights / np.where(total > 0, total, np.nan)[:, None]
+    usual = share @ delivered
+    ratio = (usual + 0.1) / (share @ now + 0.1)
+    found = {
+        "weight": np.log(total + 1e-9),
+        "delivered": usual,
+        "difference": share @ difference,
+        "ratio": ratio,
+        "by_ratio": (ratio - 1) * now,
+        "share_nothing": share @ (delivered == 0),
+        "share_less": share @ (difference < 0),
+        "share_as_planned": share @ (difference == 0),
+        "done_by_now": (share @ done + 0.1) / (usual + 0.1),
+        "median": _medians(share, difference),
+        "by_median": (_medians(share, delivered / (now + 1)) - 1) * now,
+        "by_rest": _medians(share, (delivered - done) / (rest + 1)) * (rest + 1) + done - now,
+    }
+    return pd.DataFrame(found, rows.index).add_prefix(f"{name}_")
+
+
+def _medians(share: Floats, values: Floats) -> Floats:
+    """Weighted median of the values for each row of shares; NaN where shares are."""
+    order = values.argsort(kind="stable")
+    place = (share[:, order].cumsum(axis=1) >= 0.5 - 1e-12).argmax(axis=1)  # rounding
+    return np.where(np.isnan(share[:, 0]), np.nan, values[order][place])
 
 
 def _of_project(table: pd.DataFrame) -> pd.DataFrame:

@@ -83,6 +83,19 @@ def test_without_any_history_the_median_answers() -> None:
     assert np.isfinite(found).all()
 
 
+def test_a_sprint_is_like_those_that_the_same_other_boards_show() -> None:
+    """One board shows two teams' sprints in turn; each team has a board of its own beside it."""
+    rows = sprints("A", 24, 1).assign(board=0)
+    is_first_team = rows["order"] % 2 == 0
+    plan = rows["started_with"]
+    rows["difference"] = np.where(is_first_team, 0.0, -plan)  # all of the plan, and nothing
+    table = pd.concat([rows, rows.assign(board=np.where(is_first_team, 1, 2))], ignore_index=True)
+    found = sprint_features(table).loc[rows.index].assign(order=rows["order"], at=rows["at_pct"])
+    late = found[(found["order"] >= 10) & (found["at"] == 0)]
+    assert (late["recent_ratio"][late["order"] % 2 == 0] > 0.9).all()
+    assert (late["recent_ratio"][late["order"] % 2 == 1] < 0.1).all()
+
+
 def test_features_come_in_the_order_of_the_rows() -> None:
     table = sprints("A", 12, 1)
     shuffled = table.sample(frac=1.0, random_state=3)
