@@ -48,7 +48,6 @@ REASONS: tuple[tuple[type[Exception], str], ...] = (
     (anthropic.InternalServerError, "overloaded"),
     (anthropic.AuthenticationError, "not_authenticated"),
     (anthropic.PermissionDeniedError, "not_permitted"),
-    (BatchFailed, "batch_failed"),
     (anthropic.APIError, "refused"),
 )
 # Share of a day's money that only what somebody waits for may spend: a board of 10,000 new tasks
@@ -164,7 +163,10 @@ class AnthropicModel:
             except ValidationError:  # its text may quote the prompt: only its name goes on
                 reason = "broken_reply"
                 continue
-            except (anthropic.APIError, BatchFailed, TimeoutError) as error:
+            except BatchFailed as error:  # the service is there: no reason to leave it alone
+                reason = error.reason
+                break
+            except (anthropic.APIError, TimeoutError) as error:
                 self._breaker.failed()
                 reason = next(why for raised, why in REASONS if isinstance(error, raised))
                 break

@@ -24,7 +24,8 @@ class MessagesServer:
     """What was asked, and what is answered next.
 
     A scripted reply is a status (429, 500, 529, 401), "hang", "cut", "not json", or a function of
-    the request that makes the answer's content.
+    the request that makes the answer's content. A scripted entry of a batch is the type of its
+    result, or "missing".
     """
 
     def __init__(self) -> None:
@@ -32,7 +33,12 @@ class MessagesServer:
         self.script: deque[Reply] = deque()
         self.url = ""
         self.batches: dict[str, list[Json]] = {}
+        self.entries: deque[str] = deque()
+        self.looks: deque[int] = deque()  # statuses of the next looks at a batch
         self.n_looks = 0
+        self.refuses_batches = 0  # with this status
+        self.is_slow = False  # batches end only when they are cancelled
+        self.cancelled: set[str] = set()
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         if scope["type"] != "http":
@@ -53,9 +59,16 @@ class MessagesServer:
             await self._new_batch(json.loads(body), send)
         elif path.endswith("/results"):
             await _say_lines(send, self._results(path.split("/")[-2]))
+        elif path.endswith("/cancel") and method == "POST":
+            self.cancelled.add(path.split("/")[-2])
+            await _say(send, 200, _batch(path.split("/")[-2], "canceling", self.url))
         elif path.startswith("/v1/messages/batches/"):
             self.n_looks += 1
-            await _say(send, 200, _batch(path.split("/")[4], "ended", self.url))
+            name = path.split("/")[4]
+            is_over = not self.is_slow or name in self.cancelled
+            status = self.looks.popleft() if self.looks else 200
+            told = _batch(name, "ended" if is_over else "in_progress", self.url)
+            await _say(send, status, told if status == 200 else _error("api_error", "scripted"))
         else:
             await _say(send, 404, _error("not_found_error", path))
 
@@ -79,6 +92,9 @@ class MessagesServer:
             await _say(send, 200, _message(asked, json.dumps(reply(asked))))
 
     async def _new_batch(self, asked: Json, send: Any) -> None:
+        if self.refuses_batches:
+            await _say(send, self.refuses_batches, _error("overloaded_error", "scripted"))
+            return
         problems = [p for one in asked["requests"] if (p := _problem(one["params"]))]
         if problems:
             await _say(send, 400, _error("invalid_request_error", problems[0]))
@@ -89,11 +105,15 @@ class MessagesServer:
 
     def _results(self, name: str) -> list[Json]:
         lines = []
-        for one in self.batches[name]:
-            content = json.dumps(fitting(one["params"]))
-            message = _message(one["params"], content)
-            result = {"type": "succeeded", "message": message}
-            lines.append({"custom_id": one["custom_id"], "result": result})
+        for one in reversed(self.batches[name]):  # in any order, as the service says
+            kind = self.entries.popleft() if self.entries else "succeeded"
+            result: Json = {"type": kind}
+            if kind == "succeeded":
+                result["message"] = _message(one["params"], json.dumps(fitting(one["params"])))
+            elif kind == "errored":
+                result["error"] = _error("invalid_request_error", "scripted") | {"request_id": "r"}
+            if kind != "missing":
+                lines.append({"custom_id": one["custom_id"], "result": result})
         return lines
 
 

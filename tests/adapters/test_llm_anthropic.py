@@ -52,10 +52,14 @@ class Bench:
             Models(name or "claude-sonnet-5-5", "claude-haiku-5-5"),
             microusd_a_day=round(usd * 1_000_000),
             now_us=lambda: self.now_us,
-            batches=Batches(client, gather_s=0.02, poll_s=0.01, timeout_s=2) if batch else None,
+            batches=self.batches(client) if batch else None,
         )
         self._stack.push_async_callback(made.close)
         return made
+
+    def batches(self, client: AsyncAnthropic) -> Batches:
+        timeout_s = 0.1 if self.server.is_slow else 2
+        return Batches(client, gather_s=0.02, poll_s=0.01, timeout_s=timeout_s, cancel_s=0.1)
 
 
 @pytest.fixture
@@ -176,6 +180,67 @@ async def test_what_is_not_urgent_goes_in_one_batch_at_half_the_price(bench: Ben
     assert both[0].call.cost_microusd == round(single.call.cost_microusd / 2)
     await model.advise(BLOCKER)  # urgent: not in a batch
     assert len(bench.server.batches) == 1
+
+
+@pytest.mark.parametrize(
+    ("entry", "reason"),
+    [
+        ("errored", "batch_errored"),
+        ("expired", "batch_expired"),
+        ("canceled", "batch_cancelled"),
+        ("missing", "batch_failed"),
+    ],
+)
+async def test_a_message_of_a_batch_fails_alone_and_is_no_reason_to_leave_the_model_alone(
+    bench: Bench, entry: str, reason: str
+) -> None:
+    bench.server.entries.extend([entry] * 6)  # of the last six: results come in another order
+    model = bench.model(batch=True)
+    found = await model.assess([TASK] * 8)
+    assert [one.call.stands_in for one in found] == [""] * 2 + [reason] * 6
+    assert [one.call.cost_microusd > 0 for one in found] == [True] * 2 + [False] * 6
+    assert stands_in(await model.advise(BLOCKER)) == ""
+
+
+async def test_a_batch_that_takes_too_long_is_cancelled_and_what_it_answered_is_used(
+    bench: Bench,
+) -> None:
+    bench.server.is_slow = True
+    bench.server.entries.append("canceled")
+    found = await bench.model(batch=True).assess([TASK] * 2)
+    assert [one.call.stands_in for one in found] == ["", "batch_cancelled"]
+    assert bench.server.cancelled == {"msgbatch_0"}
+
+
+async def test_a_batch_that_does_not_even_end_when_cancelled_is_given_up(bench: Bench) -> None:
+    bench.server.is_slow = True
+    bench.server.looks.extend([529] * 1_000)
+    (found,) = await bench.model(batch=True).assess([TASK])
+    assert found.call.stands_in == "timeout"
+    assert bench.server.cancelled == {"msgbatch_0"}
+    assert found.minutes > 0  # rules judged it
+
+
+async def test_a_batch_goes_on_while_the_service_cannot_be_asked_about_it(bench: Bench) -> None:
+    bench.server.looks.extend([529, 500, 429])
+    (found,) = await bench.model(batch=True).assess([TASK])
+    assert found.call.stands_in == ""
+    assert bench.server.n_looks == 3 + 1 + 1  # and one for the address of the results
+
+
+async def test_a_batch_that_is_refused_fails_for_all_that_were_to_go_in_it(bench: Bench) -> None:
+    bench.server.refuses_batches = 529
+    found = await bench.model(batch=True).assess([TASK] * 3)
+    assert {one.call.stands_in for one in found} == {"overloaded"}
+
+
+async def test_what_does_not_fit_into_one_batch_goes_in_the_next(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Batches, "MOST", 2)
+    found = await bench.model(batch=True).assess([TASK] * 5)
+    assert [one.call.stands_in for one in found] == [""] * 5
+    assert sorted(len(batch) for batch in bench.server.batches.values()) == [1, 2, 2]
 
 
 async def test_an_assessment_says_from_which_prompt_it_comes_and_what_it_cost(bench: Bench) -> None:
