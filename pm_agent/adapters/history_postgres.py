@@ -9,7 +9,7 @@ two was decided when the database was set up. The columns are the same.
 
 from collections.abc import Iterable
 from datetime import UTC, date, datetime, time, timedelta
-from typing import Any, NamedTuple
+from typing import Any
 
 import msgspec
 
@@ -81,10 +81,10 @@ class _Told(msgspec.Struct, gc=False):
 
 
 _decode = msgspec.json.Decoder(_Told).decode
-_encode = msgspec.json.encode
+encode_rows = msgspec.json.encode
 
 
-class Row(NamedTuple):
+class Row(msgspec.Struct, frozen=True, gc=False):
     """As in the table."""
 
     workspace_id: str
@@ -92,7 +92,7 @@ class Row(NamedTuple):
     status: str
     assigned_to: str | None
     timestamp: datetime
-    metrics: str  # JSON: attempt, percent, tokens, cost_usd, reason; what is known
+    metrics: dict[str, Any]  # attempt, percent, tokens, cost_usd; what is known
     position: int
 
 
@@ -158,9 +158,8 @@ class TaskHistory:
 
     def _made(self, event: StoredEvent, status: str, agent_id: str, metrics: dict[str, Any]) -> Row:
         at = EPOCH + timedelta(microseconds=event.at_us)
-        told = _encode(metrics).decode()
         return Row(
-            self._workspace_id, event.subject, status, agent_id or None, at, told, event.position
+            self._workspace_id, event.subject, status, agent_id or None, at, metrics, event.position
         )
 
 

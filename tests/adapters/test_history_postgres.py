@@ -1,8 +1,5 @@
 """The rows of ``task_history``: they agree with the world, whatever happened."""
 
-from typing import Any
-
-import msgspec
 import pytest
 
 from pm_agent.adapters.history_postgres import KINDS, Row, TaskHistory
@@ -120,8 +117,7 @@ def test_after_a_restart_the_events_of_blocked_tasks_are_enough(working: Scenari
 def test_metrics_hold_what_the_event_measured(working: Scenario) -> None:
     working.given(progress("T-1", 1, percent=40, usage=Usage(1200, 250_000)))
     row = TaskHistory("main").rows(working.journal[-1:])[0]
-    metrics: dict[str, Any] = msgspec.json.decode(row.metrics)
-    assert metrics == {"percent": 40, "tokens": 1200, "cost_usd": 0.25}
+    assert row.metrics == {"percent": 40, "tokens": 1200, "cost_usd": 0.25}
     assert (row.workspace_id, row.task_id, row.position) == ("main", "T-1", len(working.journal))
     assert round(row.timestamp.timestamp() * 1e6) == working.journal[-1].at_us
 
