@@ -136,7 +136,7 @@ class UnknownAgent(NotFound):
     """There is no such agent."""
 
     code = "unknown_agent"
-    default_next_step = "Call register_agent first."
+    default_next_step = "list_agents names the team; if you mean yourself, call register_agent."
 
 
 class UnknownProject(NotFound):
