@@ -41,10 +41,12 @@ def free_port() -> int:
 class Served:
     """A running ``pm-agent up --no-ray``."""
 
-    def __init__(self, data: Path, port: int, process: subprocess.Popen[str]) -> None:
+    def __init__(
+        self, data: Path, port: int, process: subprocess.Popen[str], scheme: str = "http"
+    ) -> None:
         self.data = data
         self.port = port
-        self.url = f"http://127.0.0.1:{port}"
+        self.url = f"{scheme}://127.0.0.1:{port}"
         self.process = process
 
     @property
@@ -88,7 +90,8 @@ def serving(data: Path, *options: str, **environment: str) -> Iterator[Served]:
         stderr=subprocess.STDOUT,
         text=True,
     )
-    served = Served(data, port, process)
+    scheme = "https" if "PM_AGENT_TLS_CERT" in environment else "http"
+    served = Served(data, port, process, scheme)
     try:
         served.wait_until_ready()
         yield served
