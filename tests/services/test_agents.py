@@ -1,6 +1,7 @@
 """Real coding agents, headless and offline, do a task from registration to completion.
 
-Each is configured by what `pm-agent connect` prints, and thinks with a script on loopback.
+Each is configured by what `pm-agent connect` prints, and thinks with a script on loopback. Gemini
+CLI is asked no more than whether it reaches the server so configured.
 """
 
 import json
@@ -119,3 +120,15 @@ wire_api = "responses"
         assert SAID in ran.output
         assert model.offered() == CORE
     assert_done(product, task_id)
+
+
+def test_gemini_reaches_the_server(product: Product, tmp_path: Path, name: str) -> None:
+    folder = tmp_path / ".gemini"
+    folder.mkdir()
+    (folder / "settings.json").write_text(connected(product, "gemini", name))
+    # It has nothing to do with folders that its user does not trust.
+    env = environment(HOME=str(tmp_path / "home"), GEMINI_CLI_TRUST_WORKSPACE="true")
+    ran = run("gemini", "mcp", "list", folder=tmp_path, env=env)
+    assert ran.code == 0, ran.errors[-2_000:]
+    told = ran.output + ran.errors
+    assert f"pm: {product.settings.url}/mcp (http) - Connected" in told

@@ -21,7 +21,7 @@ from pm_agent.api.operations import Operation
 from pm_agent.domain.envelope import Principal
 from pm_agent.domain.errors import PMError, Unavailable
 from pm_agent.domain.world import World
-from pm_agent.runtime.credentials import Grant
+from pm_agent.runtime.credentials import Grant, is_live
 from pm_agent.runtime.ingress import Ingress
 
 # Where the gate leaves who asks, for the handlers behind the SDK.
@@ -75,6 +75,17 @@ class Door:
     def principal(cls, context: Context) -> Principal:
         """Return who that sender is."""
         return cls.grant(context).principal
+
+    def ingress(self) -> Ingress:
+        """Return the live ingress, or raise `Unavailable`."""
+        return self._ingress()
+
+    def is_live(self, context: Context) -> bool:
+        """Whether the sender's token still holds and the server still serves."""
+        ingress = self._ingress()
+        if ingress.events.is_over:
+            return False
+        return is_live(self.grant(context), ingress.world, ingress.now_us())
 
     async def world(self) -> World:
         """Return the replica's world, with every write that was answered here in it."""

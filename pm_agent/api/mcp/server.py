@@ -12,6 +12,7 @@ from pm_agent.api.mcp.door import Door
 from pm_agent.api.mcp.endpoint import McpEndpoint
 from pm_agent.api.mcp.fast_path import FastPath
 from pm_agent.api.mcp.guide import INSTRUCTIONS
+from pm_agent.api.mcp.news import Listening
 from pm_agent.api.mcp.prompts import Prompts
 from pm_agent.api.mcp.resources import Resources
 from pm_agent.api.mcp.tools import Tools
@@ -61,6 +62,7 @@ def _server(door: Door, tools: Tools) -> Server[Any]:
         on_list_prompts=prompts.list,
         on_get_prompt=prompts.get,
         on_completion=Completions(door).complete,
+        on_subscriptions_listen=Listening(door, resources).listen,
     )
     server.add_notification_handler(
         "notifications/cancelled", CancelledNotificationParams, tools.cancelled
