@@ -1,8 +1,10 @@
 """The MCP endpoint: what stands between a socket and a server of the SDK, whatever it serves.
 
-It answers plain JSON when a call is quick and opens a stream when there is progress to tell or
-15 seconds have passed; `json_response` stays off, since it would drop the progress of
-`wait_for_task`. Closing the stream cancels the call, in both eras.
+What may take its time goes to a manager that answers plain JSON when a call is quick and opens a
+stream when there is progress to tell or 15 seconds have passed; closing the stream cancels the
+call, in both eras. To be ready for that costs two tasks and a stream a call, more than half of the
+SDK's work. So what the modern era's headers name as answered at once goes to another manager, which
+has `json_response` on. Where a header lies, the SDK finds that the body differs, and refuses.
 """
 
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -35,6 +37,8 @@ class McpEndpoint:
         Host names under which it is served, beside the loopback ones.
     fast_path
         Asked before the SDK, if given.
+    quick_tools
+        Tools that neither wait nor tell progress.
     """
 
     def __init__(
@@ -43,20 +47,25 @@ class McpEndpoint:
         gate: Gate,
         allowed_hosts: tuple[str, ...],
         fast_path: FastPath | None = None,
+        quick_tools: frozenset[str] = frozenset(),
     ) -> None:
         self._gate = gate
         self._fast_path = fast_path
-        self._manager = StreamableHTTPSessionManager(
-            app=server,
-            stateless=True,
-            json_response=False,
-            security_settings=_security(allowed_hosts),
+        self._quick_tools = quick_tools
+        self._patient, self._prompt = (
+            StreamableHTTPSessionManager(
+                app=server,
+                stateless=True,
+                json_response=is_prompt,
+                security_settings=_security(allowed_hosts),
+            )
+            for is_prompt in (False, True)
         )
 
     @asynccontextmanager
     async def run(self) -> AsyncIterator[None]:
         """Serve inside the block; once in the endpoint's life."""
-        async with self._manager.run():
+        async with self._patient.run(), self._prompt.run():
             yield
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -77,7 +86,15 @@ class McpEndpoint:
             if again is None:
                 return
             receive = again
-        await self._manager.handle_request(scope, receive, send)
+        manager = self._prompt if self._is_prompt(stripped) else self._patient
+        await manager.handle_request(scope, receive, send)
+
+    def _is_prompt(self, headers: list[tuple[bytes, bytes]]) -> bool:
+        """Whether a request is answered at once, as far as its headers say."""
+        told = dict(headers)
+        if told.get(b"mcp-method") != b"tools/call":
+            return False
+        return told.get(b"mcp-name", b"").decode("latin-1") in self._quick_tools
 
 
 def _security(allowed_hosts: tuple[str, ...]) -> TransportSecuritySettings:

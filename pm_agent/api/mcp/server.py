@@ -16,6 +16,7 @@ from pm_agent.api.mcp.news import Listening
 from pm_agent.api.mcp.prompts import Prompts
 from pm_agent.api.mcp.resources import Resources
 from pm_agent.api.mcp.tools import Tools
+from pm_agent.api.operations import OPERATIONS
 
 MINUTE_MS = 60_000
 
@@ -35,7 +36,8 @@ def build_endpoint(
     tools = Tools(door)
     server = _server(door, tools)
     fast = FastPath(tools, _identity(server), allowed_hosts) if fast_path else None
-    return McpEndpoint(server, door.gate, allowed_hosts, fast)
+    quick = frozenset(o.name for o in OPERATIONS if o.in_mcp and not o.parks)
+    return McpEndpoint(server, door.gate, allowed_hosts, fast, quick)
 
 
 def _server(door: Door, tools: Tools) -> Server[Any]:
@@ -64,6 +66,8 @@ def _server(door: Door, tools: Tools) -> Server[Any]:
         on_completion=Completions(door).complete,
         on_subscriptions_listen=Listening(door, resources).listen,
     )
+    # Spans that nobody reads: no exporter of them is set up anywhere in the product.
+    server.middleware.clear()
     server.add_notification_handler(
         "notifications/cancelled", CancelledNotificationParams, tools.cancelled
     )
