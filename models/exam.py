@@ -156,7 +156,7 @@ def show(name: str, result: Result) -> None:
     table = Table(title=f"exam {name}")
     table.add_column("")
     for metric in result.metrics:
-        table.add_column(metric, justify="right")
+        table.add_column(metric, justify="right", overflow="fold")
     for row in [*result.baselines, Row("model", result.metrics)]:
         cells = (row.metrics.get(metric) for metric in result.metrics)
         table.add_row(row.name, *("" if cell is None else f"{cell:.4f}" for cell in cells))

@@ -12,7 +12,7 @@ import pandas as pd
 
 from models import exam as exams
 from models.exam import Result, Row
-from models.ranker import AssigneeRanker, Ranking
+from models.ranker import AssigneeRanker
 
 TRACKERS = ("eclipse", "mozilla")
 COLUMNS = ("id", "seq", "product", "component", "fixer", "after_path")
@@ -33,17 +33,13 @@ def judge(train: Path, test: Path, name: str) -> tuple[dict[str, float], dict[st
     history, later = load(train, name), load(test, name)
     exams.refuse_overlap(history, later, ["number"])
     ranking = AssigneeRanker().fit(history).walk(later)
-    plain = AssigneeRanker().warm_up(history).walk(later)
     new = len(set(later["agent"]) - set(history["agent"]))
     note = (
         f"{name}: {len(history)} bugs of history, {len(later)} ranked; "
         f"{new} of {later['agent'].nunique()} fixers were new."
     )
-    return _metrics(name, ranking), _metrics(name, plain), note
-
-
-def _metrics(name: str, ranking: Ranking) -> dict[str, float]:
-    return {f"{name}_top{k}": ranking.top(k) for k in (1, 5)}
+    metrics = {f"{name}_top{k}": ranking.top(k) for k in (1, 5)}
+    return metrics, {f"{name}_top{k}": ranking.plain_top(k) for k in (1, 5)}, note
 
 
 def load(folder: Path, name: str) -> pd.DataFrame:

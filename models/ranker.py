@@ -275,10 +275,15 @@ class Ranking(NamedTuple):
 
     agents: list[list[str]]  # best first, at most ``top``
     hits: NDArray[np.intp]  # (n_items,), place of the agent who did it; -1 beyond ``top``
+    plain_hits: NDArray[np.intp]  # the same when decayed counts alone rank
 
     def top(self, k: int) -> float:
         """Share of items whose agent was among the first ``k``."""
         return float(((self.hits >= 0) & (self.hits < k)).mean())
+
+    def plain_top(self, k: int) -> float:
+        """The same share for decayed counts alone."""
+        return float(((self.plain_hits >= 0) & (self.plain_hits < k)).mean())
 
 
 class AssigneeRanker:
@@ -385,6 +390,7 @@ class AssigneeRanker:
         _require(table)
         ranked: list[list[str]] = []
         hits: list[int] = []
+        plain_hits: list[int] = []
         rows = list(_items(table))
         for start in range(0, len(rows), 2_000):
             batch = rows[start : start + 2_000]
@@ -392,16 +398,28 @@ class AssigneeRanker:
             for item, agent, passed in batch:
                 found.append(self.history_.candidates(item))
                 self.history_.learn(item, agent, passed)
-            scores = self._scores(np.concatenate([c.features for c in found]))
-            ends = np.cumsum([len(c.agents) for c in found])
-            for candidates, own, (_, agent, _) in zip(
-                found, np.split(scores, ends[:-1]), batch, strict=True
+            features = np.concatenate([c.features for c in found])
+            ends = np.cumsum([len(c.agents) for c in found])[:-1]
+            for candidates, learned, plain, (_, agent, _) in zip(
+                found,
+                np.split(self._scores(features), ends),
+                np.split(baseline_scores(features), ends),
+                batch,
+                strict=True,
             ):
-                best = candidates.agents[(-own).argsort(kind="stable")[:top]]
-                names = [self.history_.agents[i] for i in best]
+                names, hit = self._best(candidates, learned, agent, top)
                 ranked.append(names)
-                hits.append(names.index(agent) if agent in names else -1)
-        return Ranking(ranked, np.array(hits, dtype=np.intp))
+                hits.append(hit)
+                plain_hits.append(self._best(candidates, plain, agent, top)[1])
+        return Ranking(ranked, np.array(hits, dtype=np.intp), np.array(plain_hits, dtype=np.intp))
+
+    def _best(
+        self, candidates: Candidates, scores: NDArray[np.float64], agent: str, top: int
+    ) -> tuple[list[str], int]:
+        """The first ones, and the place of ``agent`` among them; -1 if it is not there."""
+        best = candidates.agents[(-scores).argsort(kind="stable")[:top]]
+        names = [self.history_.agents[i] for i in best]
+        return names, names.index(agent) if agent in names else -1
 
     def _scores(self, features: NDArray[np.float32]) -> NDArray[np.float64]:
         if self.booster_ is None:
