@@ -18,7 +18,12 @@ from numpy.typing import NDArray
 
 from pm_agent.bootstrap import rules
 from pm_agent.domain.errors import PMError
-from pm_agent.features.assignment.learned import ARITHMETIC, LearnedScorer
+from pm_agent.features.assignment.learned import (
+    ARITHMETIC,
+    Arithmetic,
+    LearnedScorer,
+    arithmetic_of,
+)
 from pm_agent.ports import Scorer, Scores
 from pm_agent.settings import Settings
 
@@ -65,16 +70,16 @@ class ModelShelf:
         return None
 
     def _find(self, version: str) -> Scorer | None:
-        arithmetic, _, model = version.partition(".")
-        if arithmetic != ARITHMETIC or not (self._folder / MODEL).is_dir():
+        arithmetic, model = arithmetic_of(version)
+        if arithmetic is None or not (self._folder / MODEL).is_dir():
             return None
         try:
-            found = self.load(model.partition("-")[0])
+            found = self.load(model.partition("-")[0], arithmetic)
         except (PMError, ValueError, KeyError):  # not there, damaged, or of another program
             return None
         return found if found.version == version else None  # the same number, another model
 
-    def load(self, version: str) -> LearnedScorer:
+    def load(self, version: str, arithmetic: Arithmetic = ARITHMETIC) -> LearnedScorer:
         """Scorer on a stored version, such as v3, tried once.
 
         Raises
@@ -88,7 +93,7 @@ class ModelShelf:
         from models.registry import Registry  # noqa: PLC0415 - as above
 
         stored = Registry(self._folder).load(MODEL, version)
-        scorer = LearnedScorer(CachedForecaster.of(stored))
+        scorer = LearnedScorer(CachedForecaster.of(stored), arithmetic)
         tried = scorer.score(np.zeros((1, len(scorer.fact_names)), dtype=np.float32))
         if not np.isfinite(tried.values).all():
             raise ValueError(f"its score of an empty row is {tried.values[0]}")
@@ -115,7 +120,7 @@ class CurrentScorer:
         # Copied, so that a decision pays nothing for the indirection.
         self.policy, self.version = scorer.policy, scorer.version
         self.fact_names, self.factor_names = scorer.fact_names, scorer.factor_names
-        self.weights = scorer.weights
+        self.weights, self.compares_agents = scorer.weights, scorer.compares_agents
         self._score = scorer.score
 
     def score(self, facts: NDArray[np.float32]) -> Scores:

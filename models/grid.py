@@ -38,7 +38,9 @@ FORECAST_FACTS = (*_FACTS_1, *MORE_FACTS)
 FACT_NAMES: dict[str, tuple[str, ...]] = {
     "priority-1": _FACTS_1,
     "factors-1": _FACTS_1,
-    "learned-1": FORECAST_FACTS,  # its full version goes on after a dot with that of the model
+    # The full version of a learned one goes on after a dot with that of the model.
+    "learned-1": FORECAST_FACTS,
+    "learned-2": (*FORECAST_FACTS, "failed_success", "failed_outcomes"),
 }
 _F = {name: i for i, name in enumerate(FORECAST_FACTS)}
 

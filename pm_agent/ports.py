@@ -165,6 +165,9 @@ class Scorer(Protocol):
     fact_names: tuple[str, ...]
     factor_names: tuple[str, ...]
     weights: tuple[float, ...]
+    # Whether its scores say as well which of several waiting agents should get a task; else the one
+    # that waits longest gets it.
+    compares_agents: bool
 
     def score(self, facts: NDArray[np.float32]) -> Scores:
         """Score candidates.
@@ -191,7 +194,7 @@ class Forecaster(Protocol):
         Parameters
         ----------
         facts : array, shape (n_tasks, n_facts)
-            Columns as in the learned scorer's ``fact_names``.
+            Columns as in `pm_agent.features.assignment.learned.FORECAST_FACT_NAMES`.
 
         Returns
         -------

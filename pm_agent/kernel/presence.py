@@ -7,6 +7,7 @@ times a minute, and only what came of them, an allowance granted with a lease, i
 
 from collections.abc import Iterable, Iterator
 from math import ceil, log
+from random import Random
 
 import msgspec
 from sortedcontainers import SortedList
@@ -159,6 +160,20 @@ class Presence:
                 return
             place = waiting[index]
             offer = self.offers[place[1]]
+            if offer.until_us > now_us:
+                yield offer
+            else:
+                self.withdraw(offer.agent_id)
+
+    def drawn(self, signature: Signature, now_us: int, n: int, random: Random) -> Iterator[Offer]:
+        """As `queue`, but at most ``n`` of the offers, each as likely."""
+        places = list(self._by_signature.get(signature, ()))
+        if len(places) > n:
+            places = [places[index] for index in sorted(random.sample(range(len(places)), n))]
+        for place in places:
+            offer = self.offers.get(place[1])
+            if offer is None:
+                continue
             if offer.until_us > now_us:
                 yield offer
             else:

@@ -29,7 +29,7 @@ def test_rules_decide_until_a_version_is_current(settings: Settings) -> None:
     scorer = CurrentScorer(settings)
     assert scorer.version == "factors-1"
     registry_with(settings.data / "models")
-    assert looked(scorer).startswith("learned-1.v1-")
+    assert looked(scorer).startswith("learned-2.v1-")
     assert scorer.fact_names == FACT_NAMES
 
 
@@ -43,27 +43,27 @@ def test_a_rollback_and_a_model_stood_down_take_effect_at_the_next_look(
 ) -> None:
     registry = registry_with(settings.data / "models", 2)
     scorer = CurrentScorer(settings)
-    assert scorer.version.startswith("learned-1.v2-")
+    assert scorer.version.startswith("learned-2.v2-")
     registry.rollback("assignment")
-    assert looked(scorer).startswith("learned-1.v1-")
+    assert looked(scorer).startswith("learned-2.v1-")
     registry.stand_down("assignment", "the world has changed")
     assert looked(scorer) == "factors-1"
     registry.promote("assignment", "v2")
-    assert looked(scorer).startswith("learned-1.v2-")
+    assert looked(scorer).startswith("learned-2.v2-")
 
 
 def test_of_a_damaged_version_the_one_before_decides(settings: Settings) -> None:
     registry_with(settings.data / "models", 2)
     booster = settings.data / "models" / "assignment" / "v2" / "acceptance.txt"
     booster.write_bytes(booster.read_bytes()[:-40])
-    assert CurrentScorer(settings).version.startswith("learned-1.v1-")
+    assert CurrentScorer(settings).version.startswith("learned-2.v1-")
 
 
 def test_a_damaged_pointer_leaves_what_decides_in_place(settings: Settings) -> None:
     registry_with(settings.data / "models")
     scorer = CurrentScorer(settings)
     (settings.data / "models" / "assignment" / "current.json").write_text("{")
-    assert looked(scorer).startswith("learned-1.v1-")
+    assert looked(scorer).startswith("learned-2.v1-")
     assert CurrentScorer(settings).version == "factors-1"  # a start has nothing to go on with
 
 
@@ -83,7 +83,7 @@ def test_decisions_by_a_stored_model_recompute_with_it(settings: Settings) -> No
 def test_a_shelf_knows_no_other_model_of_the_same_number(settings: Settings) -> None:
     registry_with(settings.data / "models")
     shelf = ModelShelf(settings)
-    for version in ("learned-1.v1-00000000", "learned-1.v9-00000000", "factors-1", "learned-1."):
+    for version in ("learned-1.v1-00000000", "learned-1.v9-00000000", "factors-1", "learned-2."):
         assert shelf.scorer(version) is None
 
 

@@ -74,7 +74,7 @@ def test_a_server_scores_by_the_current_model_and_why_shows_its_factors(data: Pa
     run("models", "promote", "assignment", "v1", "--force", "--data", data)
     with serving(data, PM_AGENT_SCORER="learned") as served:
         first = given_to_a_new_agent(served, "eve")
-        assert first.policy.startswith("learned-1.v1-")
+        assert first.policy.startswith("learned-2.v1-")
         run("models", "stand-down", "assignment", "--data", data)
         give_up_at = time.monotonic() + 15
         names = (f"agent-{number}" for number in itertools.count())

@@ -1,5 +1,7 @@
 """Signs of life and standing offers."""
 
+from random import Random
+
 from pm_agent.domain.agent import Agent
 from pm_agent.domain.task import Skill
 from pm_agent.kernel.presence import Offer, Presence
@@ -42,6 +44,19 @@ def test_offers_that_ran_out_are_dropped_on_the_way() -> None:
     presence.stand(EVE, Offer("A-eve", 2, 90))
     assert [o.agent_id for o in presence.waiting(ADA.signature, 50)] == ["A-eve"]
     assert list(presence.offers) == ["A-eve"]
+
+
+def test_of_many_offers_some_are_drawn_and_keep_their_order() -> None:
+    presence = Presence()
+    agents = [Agent(id=f"A-{number}", name=str(number)) for number in range(100)]
+    for since_us, agent in enumerate(agents):
+        presence.stand(agent, Offer(agent.id, since_us, 90 if since_us else 10))
+    drawn = [o.since_us for o in presence.drawn(ADA.signature, 50, 20, Random(1))]
+    assert len(drawn) >= 19
+    assert drawn == sorted(set(drawn))
+    assert drawn != list(range(1, 20))  # not those that wait longest
+    assert len(list(presence.drawn(ADA.signature, 50, 200, Random(1)))) == 99
+    assert "A-0" not in presence.offers  # it has run out
 
 
 def test_an_offer_is_found_again_after_the_profile_changed() -> None:

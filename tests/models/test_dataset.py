@@ -21,7 +21,7 @@ from pm_agent.domain.assessment import (
 from pm_agent.domain.envelope import SYSTEM, Usage
 from pm_agent.domain.task import UpdateTask
 from pm_agent.features.assignment.facts import FACTS
-from pm_agent.features.assignment.learned import ARITHMETIC, LearnedScorer
+from pm_agent.features.assignment.learned import ARITHMETIC, ARITHMETICS, Arithmetic, LearnedScorer
 from pm_agent.features.assignment.scoring import SCORERS, FactorsScorer
 from pm_agent.kernel.types import Policy
 from pm_agent.ports import Batch
@@ -243,8 +243,9 @@ def test_the_facts_of_each_scorer_are_known_by_name(kind: type[FactorsScorer]) -
     assert FACT_NAMES[kind.version] == kind.fact_names
 
 
-def test_the_facts_of_the_learned_scorer_are_known_by_name() -> None:
-    assert FACT_NAMES[ARITHMETIC] == LearnedScorer.fact_names
+@pytest.mark.parametrize("arithmetic", ARITHMETICS.values())
+def test_the_facts_of_learned_scorers_are_known_by_name(arithmetic: Arithmetic) -> None:
+    assert FACT_NAMES[arithmetic.name] == arithmetic.fact_names
 
 
 class AllAlike:
@@ -274,7 +275,7 @@ def test_facts_worked_out_for_training_are_those_that_a_decision_sees(save: Save
             scenario.given(complete(given.task_id, given.lease_token, agent_id))
         scenario.after(minutes=6)
     seen = [f"seen_{name}" for name in MORE_FACTS]
-    names = {ARITHMETIC: (*FACTS, *seen)}
+    names = {ARITHMETIC.name: (*FACTS, *seen, "failed_success", "failed_outcomes")}
     candidates = load_history(save(scenario), fact_names=names).candidates
     assert set(candidates["fact_rarity"]) == {1.0, 2.0}
     for name in MORE_FACTS:

@@ -47,6 +47,9 @@ from pm_agent.kernel.types import Context, Decision, Result
 
 RETRY_JITTER = 0.2
 STANDS_US = 365 * DAY_US  # an agent with a webhook waits until its subscription ends
+# Waiting agents that are compared for one task, about 1 ms: the best of so many drawn at random is
+# among the best sixteenth of all.
+FOR_ONE = 16
 # A wait that follows the last one within this time is the same wait.
 STILL_WAITING_US = 10 * SECOND_US
 
@@ -233,16 +236,20 @@ def _served(world: World, context: Context) -> Iterator[ClaimTask]:
 def _matched(world: World, fresh: Iterable[ReadyClass], context: Context) -> Iterator[ClaimTask]:
     """Claims of tasks that were chosen for several agents at once.
 
-    An agent whose match has become impossible, because those before it used up a limit, is matched
-    again with what is left.
+    One task is matched too where the scorer knows which of several agents should get it: the
+    cheapest that is likely to do it, not the one that waits longest. An agent whose match has
+    become impossible, because those before it used up a limit, is matched again with what is left.
     """
-    if sum([one.n for one in fresh]) < 2:  # noqa: PLR2004 - one task: no match
+    least = 1 if context.scorer.compares_agents else 2
+    n_tasks = sum([one.n for one in fresh])
+    if n_tasks < least:
         return
+    most = MAX_AGENTS if n_tasks > 1 else FOR_ONE
     # As many as one match takes are looked at, however many wait.
     waiting = (o for o in _waiting(world, fresh, context) if _may_take(world, o.agent_id))
     again: list[Offer] = []
-    while sum([one.n for one in fresh]) > 1:
-        batch = again + list(islice(waiting, MAX_AGENTS - len(again)))
+    while sum([one.n for one in fresh]) >= least:
+        batch = again + list(islice(waiting, most - len(again)))
         if len(batch) < 2:  # noqa: PLR2004 - one agent: no match
             return
         try:
@@ -261,7 +268,8 @@ def _matched(world: World, fresh: Iterable[ReadyClass], context: Context) -> Ite
 def _waiting(world: World, classes: Iterable[ReadyClass], context: Context) -> Iterator[Offer]:
     """Standing offers of agents that classes admit, longest waiting first.
 
-    One by one: most often the first takes what there is, and hundreds wait behind it.
+    One by one: most often the first takes what there is, and hundreds wait behind it. A scorer that
+    compares agents sees some of them, drawn at random.
     """
     presence = context.presence
     queues: list[Iterator[Offer]] = []
@@ -269,7 +277,10 @@ def _waiting(world: World, classes: Iterable[ReadyClass], context: Context) -> I
         open_to = world.ready.eligible(signature).numbers
         projects = {c.key[0] for c in classes if c.number in open_to}
         if projects:
-            queue = presence.queue(signature, context.now_us)
+            if context.scorer.compares_agents:  # else those that never get one are all it sees
+                queue = presence.drawn(signature, context.now_us, MAX_AGENTS, context.random)
+            else:
+                queue = presence.queue(signature, context.now_us)
             queues.append(_wants(world, classes, projects, queue))
     if len(queues) == 1:
         return queues[0]

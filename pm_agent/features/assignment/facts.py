@@ -125,7 +125,8 @@ def _of_heads(  # noqa: PLR0917 - parts of one shortlist
     if len(context.scorer.fact_names) > len(FACTS):
         rarity = np.repeat([rarity_of(world, c) for c in classes], sizes)
         rarity = rarity if keep is None else rarity[keep]
-        facts = np.hstack([facts, forecast_facts(world, agent, rows, rarity)])
+        failed = ready.last_agents.take(slots)
+        facts = np.hstack([facts, forecast_facts(world, agent, rows, rarity, failed)])
     first = int(ready.ranks.take(slots).argmin())
     return Shortlist(ready.numbers.take(slots), facts, n_eligible, first)
 

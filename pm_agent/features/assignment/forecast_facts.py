@@ -1,7 +1,8 @@
 """More facts about candidates, for scorers that forecast: gathered only when one of them asks.
 
 They say of an agent what all its kinds of work together show, since most agents have done little of
-any one kind, and of a task how long it was said to take and how few agents could do it.
+any one kind, and of a task how long it was said to take, how few agents could do it, and how good
+the agent was that failed at it last.
 """
 
 import numpy as np
@@ -20,6 +21,11 @@ FORECAST_FACTS = (
     "agent_pace_min",  # mean time of accepted attempts, over all kinds; 0 without one
     "rarity",  # agents there are for each one that could do it
 )
+# What is known of whoever failed last at a task: read by the score alone, no model learns from it.
+FAILED_FACTS = (
+    "failed_success",  # as "agent_success"; 0: nobody has failed
+    "failed_outcomes",  # faded number of outcomes behind it
+)
 _KIND, _ESTIMATE = COLUMNS.index("kind"), COLUMNS.index("estimate_min")
 
 
@@ -28,17 +34,24 @@ def forecast_facts(
     agent: Agent,
     rows: NDArray[np.float64],  # (n_tasks, n_columns), of the ready-set
     rarity: NDArray[np.float64],  # (n_tasks,)
+    failed: NDArray[np.int32],  # (n_tasks,), numbers of the agents that failed last, or 0
 ) -> NDArray[np.float32]:
-    """Facts of one agent's candidates, (n_tasks, n_forecast_facts)."""
+    """Facts of one agent's candidates, (n_tasks, n_forecast_facts + n_failed_facts)."""
     records = world.track_records.get(agent.id, {})
     everything = of_all_kinds(records)
-    facts = np.empty((len(rows), len(FORECAST_FACTS)), dtype=np.float32)
+    n_facts = len(FORECAST_FACTS) + len(FAILED_FACTS)
+    facts = np.zeros((len(rows), n_facts), dtype=np.float32)
     facts[:, 0] = rows[:, _ESTIMATE]
     # Kinds lie in the order of their numbers.
     by_kind = [_outcomes(records[k]) if k in records else 0.0 for k in world.kind_numbers]
     facts[:, 1] = np.array(by_kind).take(rows[:, _KIND].astype(np.intp))
     facts[:, 2:5] = everything.success, _outcomes(everything), everything.duration_min
     facts[:, 5] = rarity
+    if failed.any():
+        ids = list(world.agent_numbers)  # numbers go from 1 on, in this order
+        for number in set(failed.tolist()) - {0}:
+            theirs = of_all_kinds(world.track_records.get(ids[number - 1], {}))
+            facts[failed == number, 6:] = theirs.success, _outcomes(theirs)
     return facts
 
 

@@ -4,42 +4,76 @@ The model forecasts how an attempt would go; everything after that is arithmetic
 score is the logarithm of a product of factors, each with an exponent, so what all agents or all
 tasks have in common cancels out of any comparison. A record keeps the factors, forecasts among
 them: the score can be computed again with the model, and all but the forecasts without it.
+
+Cheap first: a dollar buys more accepted work from a cheaper agent, and `accepted`, `cost_usd` and
+`advantage` say how much. Escalation: what an agent has failed at says more about the task than its
+estimate does, so an agent that is no better leaves it to one that is.
 """
+
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from pm_agent.features.assignment.facts import FACTS
-from pm_agent.features.assignment.forecast_facts import FORECAST_FACTS
+from pm_agent.features.assignment.forecast_facts import FAILED_FACTS, FORECAST_FACTS
 from pm_agent.ports import Forecaster, Scores
 
 POLICY = "learned"
-ARITHMETIC = "learned-1"  # names facts, factors and exponents: a new one when any of them changes
 
-# The exponent of each factor. Reward for time is the cµ rule: expected worth a minute, the order
-# that keeps the mean of weighted waits least. Chosen by simulations whose seeds no test shares.
-EXPONENTS: dict[str, float] = {
-    "accepted": 2.0,  # probability that the work will be accepted
-    "minutes_p50": -0.5,  # of work: the median
-    "minutes_p90": -0.5,  # and what nine of ten stay below, so that a doubtful task costs more
-    "cost_usd": -0.5,
-    # How much more a dollar's worth of this agent's work gets done here than a typical agent's.
-    "advantage": 2.0,
-    "scarcity": 1.0,  # how few of the agents could do it: 1 if all can
-    "worth": 0.5,  # from priority, waiting time, and the work that waits for it
-}
+
+class Arithmetic(NamedTuple):
+    """How factors become a score. Records name it, so one that was in use never changes."""
+
+    name: str
+    fact_names: tuple[str, ...]
+    exponents: dict[str, float]  # of each factor
+
+
+FORECAST_FACT_NAMES = (*FACTS, *FORECAST_FACTS)  # what the model reads
+FACT_NAMES = (*FORECAST_FACT_NAMES, *FAILED_FACTS)
+N_READ = len(FORECAST_FACT_NAMES)
+
+# Reward for time is the cµ rule: expected worth a minute, the order that keeps the mean of weighted
+# waits least. Chosen by simulations whose seeds no test shares.
+_FIRST = Arithmetic(
+    "learned-1",
+    FORECAST_FACT_NAMES,
+    {
+        "accepted": 2.0,  # probability that the work will be accepted
+        "minutes_p50": -0.5,  # of work: the median
+        "minutes_p90": -0.5,  # and what nine of ten stay below, so that a doubtful task costs more
+        "cost_usd": -0.5,
+        # How much more a dollar's worth of this agent's work gets done here than a typical agent's.
+        "advantage": 2.0,
+        "scarcity": 1.0,  # how few of the agents could do it: 1 if all can
+        "worth": 0.5,  # from priority, waiting time, and the work that waits for it
+    },
+)
+ARITHMETIC = Arithmetic(
+    "learned-2",
+    FACT_NAMES,
+    # The agent's odds to those of the one that failed last, at most 1; 1 if nobody has failed.
+    _FIRST.exponents | {"escalation": 1.0},
+)
+ARITHMETICS = {one.name: one for one in (_FIRST, ARITHMETIC)}
+
+EXPONENTS = ARITHMETIC.exponents
 FACTOR_NAMES = tuple(EXPONENTS)
 N_FORECASTS = FACTOR_NAMES.index("advantage") + 1  # the leading factors, which a model says
-_WEIGHTS = np.array(list(EXPONENTS.values()), dtype=np.float32)
-FACT_NAMES = (*FACTS, *FORECAST_FACTS)
+_SCARCITY, _WORTH, _ESCALATION = range(N_FORECASTS, N_FORECASTS + 3)
 _F = {name: i for i, name in enumerate(FACT_NAMES)}
 _PRIORITY, _AGE, _UNBLOCKS = _F["priority"], _F["age_h"], _F["n_unblocks"]
 _CRITICAL, _RARITY = _F["critical_path_h"], _F["rarity"]
+_OWN = [_F["agent_success"], _F["agent_outcomes"]]
+_FAILED = [_F["failed_success"], _F["failed_outcomes"]]
 
 PRIORITY_WORTH = 4.0  # of one priority class: with its exponent, twice as much a class
 AGE_H = 24.0  # a task is worth as much again after waiting so long
 UNBLOCKS = 4.0  # the same for so many tasks that wait for it
 CRITICAL_H = 8.0  # and for so long a chain of work behind it
+# An agent's odds are drawn to even ones as if it had these outcomes besides its own.
+PRIOR_OUTCOMES = 8.0
 LEAST = np.float32(1e-6)  # no factor is 0: its logarithm is taken
 
 
@@ -50,24 +84,30 @@ class LearnedScorer:
     ----------
     forecaster : Forecaster
         What the model says of attempts.
+    arithmetic : Arithmetic
+        An older one, to compute a record of its time again.
     """
 
     policy = POLICY
-    fact_names: tuple[str, ...] = FACT_NAMES
-    factor_names: tuple[str, ...] = FACTOR_NAMES
-    weights: tuple[float, ...] = tuple(EXPONENTS.values())
+    compares_agents = True
 
-    def __init__(self, forecaster: Forecaster) -> None:
+    def __init__(self, forecaster: Forecaster, arithmetic: Arithmetic = ARITHMETIC) -> None:
         self.forecaster = forecaster
-        self.version = f"{ARITHMETIC}.{forecaster.version}"
+        self.version = f"{arithmetic.name}.{forecaster.version}"
+        self.fact_names: tuple[str, ...] = arithmetic.fact_names
+        self.factor_names: tuple[str, ...] = tuple(arithmetic.exponents)
+        self.weights: tuple[float, ...] = tuple(arithmetic.exponents.values())
+        self._weights = np.array(self.weights, dtype=np.float32)
 
     def score(self, facts: NDArray[np.float32]) -> Scores:
-        factors = np.empty((len(facts), len(FACTOR_NAMES)), dtype=np.float32)
-        factors[:, :N_FORECASTS] = self.forecaster.forecast(facts)
-        factors[:, N_FORECASTS] = facts[:, _RARITY]
-        factors[:, N_FORECASTS + 1] = _worth(facts)
+        factors = np.empty((len(facts), len(self.weights)), dtype=np.float32)
+        factors[:, :N_FORECASTS] = self.forecaster.forecast(facts[:, :N_READ])
+        factors[:, _SCARCITY] = facts[:, _RARITY]
+        factors[:, _WORTH] = _worth(facts)
+        if len(self.weights) > _ESCALATION:
+            factors[:, _ESCALATION] = _escalation(facts)
         np.maximum(factors, LEAST, out=factors)
-        return Scores(np.log2(factors).dot(_WEIGHTS), factors)
+        return Scores(np.log2(factors).dot(self._weights), factors)
 
 
 def _worth(facts: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -77,6 +117,23 @@ def _worth(facts: NDArray[np.float32]) -> NDArray[np.float32]:
     worth += facts[:, _CRITICAL] * (1 / CRITICAL_H)
     worth *= PRIORITY_WORTH ** facts[:, _PRIORITY]
     return np.asarray(worth, dtype=np.float32)
+
+
+def _escalation(facts: NDArray[np.float32]) -> NDArray[np.float32] | float:
+    """The agent's odds to those of whoever failed last, at most 1, (n_tasks,)."""
+    has_failed = facts[:, _FAILED[0]] > 0
+    if not has_failed.any():
+        return 1.0
+    ratio = _odds(facts[:, _OWN]) / _odds(facts[:, _FAILED])
+    return np.where(has_failed, np.minimum(ratio, 1.0), 1.0).astype(np.float32)
+
+
+def _odds(known: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Odds that work is accepted, from a smoothed share and its number of outcomes, (n_tasks,)."""
+    share, n = known[:, 0], known[:, 1]
+    accepted = share * (n + 2) - 1  # Laplace's rule undone
+    share = (accepted + PRIOR_OUTCOMES / 2) / (n + PRIOR_OUTCOMES)
+    return np.asarray(share / (1 - share), dtype=np.float32)
 
 
 class StoredForecasts:
@@ -91,6 +148,12 @@ class StoredForecasts:
         return self.rows
 
 
+def arithmetic_of(version: str) -> tuple[Arithmetic | None, str]:
+    """Arithmetic and model that a record's version names; no arithmetic when it is another's."""
+    name, _, model = version.partition(".")
+    return ARITHMETICS.get(name), model
+
+
 def of_record(version: str, factors: NDArray[np.float32]) -> LearnedScorer | None:
     """Scorer that takes its forecasts from a record; None when the record is no learned one.
 
@@ -101,7 +164,7 @@ def of_record(version: str, factors: NDArray[np.float32]) -> LearnedScorer | Non
     factors : array, shape (n_explained, n_factors)
         Of the record.
     """
-    arithmetic, _, model = version.partition(".")
-    if arithmetic != ARITHMETIC or factors.shape[1] != len(FACTOR_NAMES):
+    arithmetic, model = arithmetic_of(version)
+    if arithmetic is None or factors.shape[1] != len(arithmetic.exponents):
         return None
-    return LearnedScorer(StoredForecasts(model, factors[:, :N_FORECASTS]))
+    return LearnedScorer(StoredForecasts(model, factors[:, :N_FORECASTS]), arithmetic)

@@ -71,10 +71,12 @@ def match(world: World, offers: list[Offer], context: Context) -> list[Match]:
     -------
     list of Match
         In the order of the offers, without agents that get nothing. Empty when fewer than two
-        agents or two tasks are left to choose from: there is nothing to match then.
+        agents are left to choose from, or one task whose agent the scorer cannot choose: there is
+        nothing to match then.
     """
     numbers, rows = _rows(world, offers, context)
-    if len(rows) < 2 or len(numbers) < 2:  # noqa: PLR2004 - one agent or one task has no match
+    least = 1 if context.scorer.compares_agents else 2
+    if len(rows) < 2 or len(numbers) < least:  # noqa: PLR2004 - one agent has no match
         return []
     scores = np.concatenate([row.scored.values for row in rows])
     unit = unit_of(scores)

@@ -8,11 +8,12 @@ from numpy.typing import NDArray
 from pm_agent.domain.assignment import TaskAssigned
 from pm_agent.domain.decision_record import packed
 from pm_agent.domain.envelope import SYSTEM, Event
-from pm_agent.domain.task import TaskDraft
+from pm_agent.domain.task import CancelTask, TaskDraft
 from pm_agent.features.assignment.facts import FACTS
-from pm_agent.features.assignment.forecast_facts import FORECAST_FACTS
+from pm_agent.features.assignment.forecast_facts import FAILED_FACTS, FORECAST_FACTS
 from pm_agent.features.assignment.learned import (
     ARITHMETIC,
+    ARITHMETICS,
     EXPONENTS,
     FACT_NAMES,
     LearnedScorer,
@@ -24,13 +25,18 @@ from pm_agent.ports import Scorer
 from tests.scenario import (
     ADA,
     BOB,
+    EVE,
+    PERSON,
     START_US,
     Scenario,
     a_project,
+    accept,
     an_agent,
     an_import,
     complete,
+    reject,
     release,
+    request_id,
     skills,
     wait,
 )
@@ -124,8 +130,8 @@ def test_an_explanation_says_whether_the_model_was_at_hand() -> None:
     told = explained(given, with_model)
     assert (told.recomputed, told.rescored_by) == (True, "model")
     assert explained(given, without).rescored_by == "stored forecasts"
-    assert told.version == f"{ARITHMETIC}.v1-0123abcd"
-    assert set(told.chosen.facts) == {*FACTS, *FORECAST_FACTS}
+    assert told.version == f"{ARITHMETIC.name}.v1-0123abcd"
+    assert set(told.chosen.facts) == {*FACTS, *FORECAST_FACTS, *FAILED_FACTS}
     logs = {name: np.log2(value) for name, value in told.chosen.factors.items()}
     weighed = sum(told.weights[name] * value for name, value in logs.items())
     assert weighed == pytest.approx(told.chosen.score, abs=1e-4)
@@ -202,8 +208,104 @@ def rarity(scenario: Scenario) -> float:
     return float(given.decision.fact_rows[0, F["rarity"]])
 
 
+def test_a_record_of_an_older_arithmetic_recomputes_as_it_was() -> None:
+    given, old = board().assigned(), ARITHMETICS["learned-1"]
+    record = given.decision  # nobody has failed: the scores are those of that time
+    was = msgspec.structs.replace(
+        record,
+        version="learned-1.v1-0123abcd",
+        facts=packed(record.fact_rows[:, : len(old.fact_names)]),
+        factors=packed(record.factor_rows[:, : len(old.exponents)]),
+    )
+    assert differences(was, given.task_id, without) == []
+    assert (
+        "escalation" not in explained(msgspec.structs.replace(given, decision=was), without).weights
+    )
+
+
+class AllAlike:
+    """Forecasts the same of everything: what is left is the arithmetic."""
+
+    version = "v3-0123abcd"
+
+    def forecast(self, facts: NDArray[np.float32]) -> NDArray[np.float32]:
+        return np.tile(np.float32([0.5, 30, 90, 1, 1]), (len(facts), 1))
+
+
+def known_agents(*shares: tuple[str, float]) -> Scenario:
+    """Agents with ten outcomes each, of which they had such a share accepted."""
+    scenario = Scenario(LearnedScorer(AllAlike()), Policy(exploration=0.0, reserve=0.0))
+    scenario.given(a_project(completion="person"), *(an_agent(who) for who, _ in shares))
+    for agent_id, share in shares:
+        for number in range(10):
+            task_id = scenario.new_task(f"{agent_id} {number}")
+            given = scenario.assigned(agent_id)
+            scenario.given(complete(task_id, given.lease_token, agent_id))
+            scenario.given(accept(task_id) if number < 10 * share else reject(task_id))
+            if number >= 10 * share:
+                cancelled = CancelTask(request_id=request_id(), principal=PERSON, task_id=task_id)
+                scenario.given(cancelled)
+    return scenario
+
+
+def test_after_a_rejection_the_next_attempt_goes_to_a_stronger_agent() -> None:
+    scenario = known_agents((ADA, 0.7), (BOB, 0.2), (EVE, 0.9))
+    failed = scenario.new_task("failed")
+    given = scenario.assigned(ADA)
+    scenario.given(complete(failed, given.lease_token, ADA), reject(failed))
+    scenario.after(minutes=10)  # its pause is over
+    fresh = scenario.new_task("fresh")
+    weak = scenario.assigned(BOB)
+    assert weak.task_id == fresh  # although the other waits longer
+    told = explained(weak, with_model)
+    assert told.chosen.factors["escalation"] == 1.0
+    assert told.next_best[0].task_id == failed
+    assert told.next_best[0].factors["escalation"] < 0.5
+    strong = scenario.assigned(EVE)
+    assert strong.task_id == failed
+    assert explained(strong, without).chosen.factors["escalation"] == 1.0
+    assert differences(strong.decision, failed, without) == []
+
+
+def test_what_failed_waits_for_nobody_stronger_when_there_is_nothing_else() -> None:
+    scenario = known_agents((ADA, 0.9), (BOB, 0.4))
+    failed = scenario.new_task("failed")
+    given = scenario.assigned(ADA)
+    scenario.given(complete(failed, given.lease_token, ADA), reject(failed))
+    scenario.after(minutes=10)
+    assert scenario.assigned(BOB).task_id == failed
+
+
+class ByAgent:
+    """The more often an agent succeeds, the dearer it is."""
+
+    version = "v4-0123abcd"
+
+    def forecast(self, facts: NDArray[np.float32]) -> NDArray[np.float32]:
+        chance = facts[:, F["agent_success"]]
+        cost = np.where(chance > 0.8, 20, 1)
+        return np.stack([chance, cost, cost, cost, (chance / cost) / 0.2], axis=1)
+
+
+def test_a_new_task_goes_to_the_cheap_one_of_waiting_agents_and_then_to_the_strong_one() -> None:
+    scenario = known_agents((EVE, 0.9), (ADA, 0.6))
+    scenario.engine.scorer = LearnedScorer(ByAgent())
+    until_us = scenario.now_us + 3_600_000_000
+    scenario.given(wait(EVE, until_us), wait(ADA, until_us))  # the strong one waits longer
+    scenario.when(an_import(TaskDraft(title="new")))
+    (given,) = scenario.of_kind(TaskAssigned)
+    assert given.agent_id == ADA
+    assert given.decision.matching is not None
+    assert differences(given.decision, given.task_id, without) == []
+    scenario.given(complete(given.task_id, given.lease_token, ADA), wait(ADA, until_us))
+    scenario.given(reject(given.task_id))
+    scenario.after(minutes=10)
+    (again,) = [g for g in scenario.of_kind(TaskAssigned) if g.task_id == given.task_id]
+    assert again.agent_id == EVE
+
+
 def test_a_record_of_rules_is_none_of_a_model() -> None:
     rows = np.ones((2, len(EXPONENTS)), dtype=np.float32)
     assert of_record("factors-1", rows) is None
-    assert of_record(f"{ARITHMETIC}.v3-ab", rows[:, :3]) is None
-    assert of_record(f"{ARITHMETIC}.v3-ab", rows) is not None
+    assert of_record(f"{ARITHMETIC.name}.v3-ab", rows[:, :3]) is None
+    assert of_record(f"{ARITHMETIC.name}.v3-ab", rows) is not None
