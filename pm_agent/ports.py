@@ -199,8 +199,9 @@ class Forecaster(Protocol):
         Returns
         -------
         array, shape (n_tasks, 5)
-            P(accepted); minutes of work, the median and the 90th percentile; dollars; and how many
-            times as much accepted work a dollar buys as with a typical agent.
+            P(accepted); minutes of work, the median and the 90th percentile; dollars, 1 where no
+            price was ever seen; and how many times as much accepted work a dollar buys as with a
+            typical agent.
         """
         ...
 

@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Iterator
 from heapq import merge
 from itertools import islice
+from math import inf
 
 from pm_agent.domain.agent import Agent
 from pm_agent.domain.assignment import (
@@ -20,14 +21,15 @@ from pm_agent.domain.assignment import (
     WithdrawOffer,
 )
 from pm_agent.domain.decision_record import DecisionRecord
-from pm_agent.domain.envelope import SYSTEM, Command, EventData
+from pm_agent.domain.envelope import SYSTEM, Command, EventData, Usage
 from pm_agent.domain.errors import CapacityExceeded, PMError, WrongState
 from pm_agent.domain.ids import AgentId, ProjectId
 from pm_agent.domain.ready_set import ReadyClass
-from pm_agent.domain.task import LEASED, TaskDeadLettered
+from pm_agent.domain.task import LEASED, Task, TaskDeadLettered
 from pm_agent.domain.time import DAY_US, SECOND_US, iso
 from pm_agent.domain.world import World
-from pm_agent.features.assignment.facts import Shortlist, predicted_usage, shortlist
+from pm_agent.features.assignment.facts import Shortlist, left_of, shortlist, usage_by_rule
+from pm_agent.features.assignment.learned import expected_of
 from pm_agent.features.assignment.matching import MAX_AGENTS, match
 from pm_agent.features.assignment.pick import Chances, pick
 from pm_agent.features.assignment.record import record_of
@@ -43,7 +45,7 @@ from pm_agent.kernel.leases import (
 )
 from pm_agent.kernel.presence import Offer
 from pm_agent.kernel.retry import after_failure
-from pm_agent.kernel.types import Context, Decision, Result
+from pm_agent.kernel.types import Context, Decision, Policy, Result
 
 RETRY_JITTER = 0.2
 STANDS_US = 365 * DAY_US  # an agent with a webhook waits until its subscription ends
@@ -424,6 +426,7 @@ def _assign(
 ) -> TaskAssigned:
     policy = context.policy
     task = world.tasks[record.chosen_id]
+    expected = expected_of(record)
     silence_us = silence_allowance_us(
         agent.id,
         context.presence,
@@ -437,13 +440,29 @@ def _assign(
         lease_token=task.lease_token + 1,
         attempt=task.attempt + 1,
         silence_us=silence_us,
-        budget_us=attempt_budget_us(policy, task.minutes),
+        budget_us=attempt_budget_us(
+            policy, task.minutes, expected.longest_min if expected else 0.0
+        ),
         decision=record,
         is_offered=by_system,
         confirm_us=_window_us(agent, silence_us, context, by_system=by_system) if waits else 0,
-        reserved=predicted_usage(policy, task.minutes),
+        reserved=_reserved(world, task, expected.cost_usd if expected else None, policy),
         is_earned=not agent.sends_heartbeats and silence_us > policy.request_silence_us,
     )
+
+
+def _reserved(world: World, task: Task, cost_usd: float | None, policy: Policy) -> Usage:
+    """What the attempt is expected to use, by the model if it says so; at most what is left.
+
+    What a project has left was compared with the rule's figure, which let the task through.
+    """
+    by_rule = usage_by_rule(policy, task.minutes)
+    if cost_usd is None or not policy.microusd_per_token:
+        return by_rule
+    left = left_of(world, task.project_id) or (inf, inf)
+    microusd = cost_usd * 1e6
+    tokens = min(microusd / policy.microusd_per_token, left[0])
+    return Usage(int(tokens), int(min(microusd, left[1])))
 
 
 def _window_us(agent: Agent, silence_us: int, context: Context, *, by_system: bool) -> int:

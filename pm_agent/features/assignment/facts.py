@@ -173,7 +173,7 @@ def _allowed(  # noqa: PLR0917 - the class by class view and the task by task vi
         # Not the same agent twice in a row, unless nobody else can do it.
         others = np.repeat([_others_can(world, agent, c, context) for c in classes], sizes)
         keep = ~((ready.last_agents[slots] == number) & others)
-    left = [_left(world, c.key[0]) for c in classes] if world.limited else []
+    left = [left_of(world, c.key[0]) for c in classes] if world.limited else []
     if any(budget is not None for budget in left):
         minutes = ready.columns[slots, _ESTIMATE]
         minutes = np.where(minutes > 0, minutes, policy.default_estimate_min)
@@ -199,7 +199,7 @@ def _others_can(world: World, agent: Agent, ready_class: ReadyClass, context: Co
     )
 
 
-def _left(world: World, project_id: ProjectId) -> tuple[float, float] | None:
+def left_of(world: World, project_id: ProjectId) -> tuple[float, float] | None:
     """Tokens and micro-dollars that the project may still promise; None without caps."""
     project = world.projects[project_id]
     if not project.token_cap and not project.cost_cap_microusd:
@@ -213,8 +213,8 @@ def _left(world: World, project_id: ProjectId) -> tuple[float, float] | None:
     )
 
 
-def predicted_usage(policy: Policy, estimate_min: int) -> Usage:
-    """What a task is expected to use; reserved by its claim."""
+def usage_by_rule(policy: Policy, estimate_min: int) -> Usage:
+    """What a task is expected to use, by its estimate alone."""
     minutes = estimate_min or policy.default_estimate_min
     tokens = minutes * policy.tokens_per_estimated_min
     return Usage(tokens, tokens * policy.microusd_per_token)

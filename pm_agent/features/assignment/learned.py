@@ -10,11 +10,14 @@ Cheap first: a dollar buys more accepted work from a cheaper agent, and `accepte
 estimate does, so an agent that is no better leaves it to one that is.
 """
 
+from math import exp, log
+from statistics import NormalDist
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from pm_agent.domain.decision_record import DecisionRecord
 from pm_agent.features.assignment.facts import FACTS
 from pm_agent.features.assignment.forecast_facts import FAILED_FACTS, FORECAST_FACTS
 from pm_agent.ports import Forecaster, Scores
@@ -74,6 +77,8 @@ UNBLOCKS = 4.0  # the same for so many tasks that wait for it
 CRITICAL_H = 8.0  # and for so long a chain of work behind it
 # An agent's odds are drawn to even ones as if it had these outcomes besides its own.
 PRIOR_OUTCOMES = 8.0
+NO_PRICE = 1.0  # dollars that a model says which has seen no price: a factor without weight
+_Z90, _Z95 = NormalDist().inv_cdf(0.90), NormalDist().inv_cdf(0.95)
 LEAST = np.float32(1e-6)  # no factor is 0: its logarithm is taken
 
 
@@ -134,6 +139,32 @@ def _odds(known: NDArray[np.float32]) -> NDArray[np.float32]:
     accepted = share * (n + 2) - 1  # Laplace's rule undone
     share = (accepted + PRIOR_OUTCOMES / 2) / (n + PRIOR_OUTCOMES)
     return np.asarray(share / (1 - share), dtype=np.float32)
+
+
+class Expected(NamedTuple):
+    """What a model expects of the attempt that was chosen."""
+
+    longest_min: float  # 95 of 100 such attempts take less
+    cost_usd: float | None  # the mean; None: the model has never seen a price
+
+
+def expected_of(record: DecisionRecord) -> Expected | None:
+    """What the scorer of a record was told of the chosen candidate; None when rules scored.
+
+    Amounts are taken as log-normal: median and 90th percentile tell the rest. Of money only the
+    median is known; use goes with time, so it is taken to spread as much.
+    """
+    if record.policy != POLICY:
+        return None
+    _, p50_min, p90_min, p50_usd = record.factor_rows[0, : N_FORECASTS - 1].tolist()
+    spread = log(max(p90_min / p50_min, 1.0)) / _Z90
+    longest_min = p50_min * exp(_Z95 * spread)
+    if p50_usd == NO_PRICE:
+        return Expected(longest_min, None)
+    # Three decades between short and long were measured: beyond nine of ten a mean says little.
+    return Expected(
+        longest_min, min(p50_usd * exp(spread * spread / 2), p50_usd * p90_min / p50_min)
+    )
 
 
 class StoredForecasts:

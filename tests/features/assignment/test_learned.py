@@ -229,7 +229,7 @@ class AllAlike:
     version = "v3-0123abcd"
 
     def forecast(self, facts: NDArray[np.float32]) -> NDArray[np.float32]:
-        return np.tile(np.float32([0.5, 30, 90, 1, 1]), (len(facts), 1))
+        return np.tile(np.array([0.5, 30, 90, 1, 1], dtype=np.float32), (len(facts), 1))
 
 
 def known_agents(*shares: tuple[str, float]) -> Scenario:
@@ -302,6 +302,34 @@ def test_a_new_task_goes_to_the_cheap_one_of_waiting_agents_and_then_to_the_stro
     scenario.after(minutes=10)
     (again,) = [g for g in scenario.of_kind(TaskAssigned) if g.task_id == given.task_id]
     assert again.agent_id == EVE
+
+
+def test_a_forecast_sets_how_long_a_task_may_be_silent_and_what_it_is_given() -> None:
+    scenario = Scenario(LearnedScorer(Same((0.5, 20, 40, 2.0, 1))))
+    scenario.given(a_project(), an_agent())
+    scenario.new_task(estimate_min=10)
+    given = scenario.assigned()
+    longest_min = 20 * 2 ** (1.645 / 1.282)  # log-normal: 95 of 100 stay below
+    assert given.budget_us / 60e6 == pytest.approx(2 * longest_min, rel=1e-3)
+    spread = np.log(2) / 1.2816
+    assert given.reserved.cost_microusd / 1e6 == pytest.approx(2 * np.exp(spread**2 / 2), rel=1e-3)
+    scenario.verify()
+
+
+def test_an_estimate_stands_in_where_a_model_has_seen_no_price() -> None:
+    scenario = Scenario(LearnedScorer(Same((0.5, 20, 40, 1.0, 1))))
+    scenario.given(a_project(), an_agent())
+    scenario.new_task(estimate_min=10)
+    given, policy = scenario.assigned(), scenario.policy
+    assert given.reserved.tokens == 10 * policy.tokens_per_estimated_min
+
+
+def test_no_more_is_promised_than_a_project_has_left() -> None:
+    scenario = Scenario(LearnedScorer(Same((0.5, 20, 40, 5.0, 1))))
+    scenario.given(a_project(cost_cap_microusd=1_000_000), an_agent())
+    scenario.new_task(estimate_min=10)
+    assert scenario.assigned().reserved.cost_microusd == 1_000_000
+    scenario.verify()
 
 
 def test_a_record_of_rules_is_none_of_a_model() -> None:
