@@ -33,7 +33,7 @@ from pm_agent.domain.envelope import Command, Principal
 from pm_agent.domain.project import CreateProject
 from pm_agent.domain.task import ImportTasks
 from pm_agent.domain.time import MINUTE_US
-from pm_agent.features.assignment.learned import LearnedScorer
+from pm_agent.features.assignment.learned import FACT_NAMES, LearnedScorer
 from pm_agent.features.assignment.scoring import FactorsScorer
 from pm_agent.kernel.engine import Engine, Step
 from pm_agent.kernel.types import Policy
@@ -149,7 +149,7 @@ def _lifecycles(scorer: Scorer, n: int) -> list[float]:
 
 def facts_of(n: int, random: np.random.Generator) -> Facts:
     """Made-up facts of candidates: one agent, tasks of all lengths."""
-    facts = np.zeros((n, len(FORECAST_FACTS)), dtype=np.float32)
+    facts = np.zeros((n, len(FACT_NAMES)), dtype=np.float32)
     at = {name: i for i, name in enumerate(FORECAST_FACTS)}
     facts[:, at["success"]], facts[:, at["agent_success"]] = 0.8, 0.75
     facts[:, at["kind_outcomes"]], facts[:, at["agent_outcomes"]] = 6, 20

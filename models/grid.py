@@ -35,12 +35,13 @@ MORE_FACTS = (
     "rarity",
 )
 FORECAST_FACTS = (*_FACTS_1, *MORE_FACTS)
+FAILED_FACTS = ("failed_success", "failed_outcomes")  # read by the score, and by no model
 FACT_NAMES: dict[str, tuple[str, ...]] = {
     "priority-1": _FACTS_1,
     "factors-1": _FACTS_1,
     # The full version of a learned one goes on after a dot with that of the model.
     "learned-1": FORECAST_FACTS,
-    "learned-2": (*FORECAST_FACTS, "failed_success", "failed_outcomes"),
+    "learned-2": (*FORECAST_FACTS, *FAILED_FACTS),
 }
 _F = {name: i for i, name in enumerate(FORECAST_FACTS)}
 

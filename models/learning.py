@@ -20,7 +20,7 @@ from models.dataset import History
 from models.errors import BadData, NothingToLearn
 from models.evaluate import Drift, OffPolicy, drift, off_policy
 from models.forecast import ForecastModel, forecast_model
-from models.grid import GRID, grid_codes, grid_values
+from models.grid import FAILED_FACTS, GRID, grid_codes, grid_values
 from models.registry import Registry, Stored
 from models.train import (
     NAME,
@@ -229,8 +229,10 @@ def shadow(history: History, stored: Stored, score: Score) -> Shadow:
     told = history.candidates.dropna(subset=["fact_estimate_min"])
     model = forecast_model(stored)
     facts = facts_of(told)
+    # Who failed last is told of a learned scorer's decisions alone; else as if nobody had.
+    failed = told.reindex(columns=[f"fact_{name}" for name in FAILED_FACTS]).fillna(0.0)
     told = told.assign(
-        challenger_score=score(facts),
+        challenger_score=score(np.hstack([facts, failed.to_numpy(np.float32)])),
         forecast=model.predict(grid_codes(facts, model.prior))[:, 0],
     )
     best = told.loc[told.groupby("position")["challenger_score"].idxmax()].set_index("position")

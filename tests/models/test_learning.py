@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from models.dataset import History, load_history
 from models.errors import NothingToLearn
 from models.forecast import forecast_model
-from models.grid import grid_codes
+from models.grid import FORECAST_FACTS, grid_codes
 from models.learning import Score, learn, learn_on, save_shadow, shadow, watch
 from models.registry import Registry
 from tests.models.journals import months_of_work, write_journal
@@ -111,7 +111,8 @@ def test_a_shadow_tells_what_another_choice_would_have_been_worth(
 
     def likeliest(facts: NDArray[np.float32]) -> NDArray[np.float32]:
         model = forecast_model(stored)
-        return model.predict(grid_codes(facts, model.prior))[:, 0].astype(np.float32)
+        read = facts[:, : len(FORECAST_FACTS)]
+        return model.predict(grid_codes(read, model.prior))[:, 0].astype(np.float32)
 
     found = shadow(history, stored, likeliest)
     assert len(found.rows) == 640
