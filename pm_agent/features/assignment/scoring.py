@@ -22,9 +22,19 @@ SATURATING = {
     "critical_path_h": 8.0,
     "n_dependencies": 2.0,
 }
-_FIRST, _END = _F["load"], _F["load"] + len(SATURATING)
-_SCALES = np.array(list(SATURATING.values()), dtype=np.float32)
-assert FACTS[_FIRST:_END] == tuple(SATURATING), "they must lie side by side"
+_LEVEL, _AGENT_LEVEL = _F["level"], _F["agent_level"]
+# Equal rows for as many tasks as a shortlist has: one row that is repeated costs several times as
+# much, since so little is computed for each.
+_N_ROWS = 128
+
+
+def _rows(row: list[float]) -> NDArray[np.float32]:
+    return np.tile(np.array(row, dtype=np.float32), (_N_ROWS, 1))
+
+
+# Every fact is divided by ``saturates * fact + scale``: those that do not saturate by 1.
+_SATURATES = _rows([float(name in SATURATING) for name in FACTS])
+_SCALES = _rows([SATURATING.get(name, 1.0) for name in FACTS])
 
 
 class PriorityScorer:
@@ -80,22 +90,27 @@ class FactorsScorer:
     }
 
     def score(self, facts: NDArray[np.float32]) -> Scores:
-        shaped = facts.copy()
-        saturating = shaped[:, _FIRST:_END]
-        saturating /= saturating + _SCALES
-        level = shaped[:, _F["level"]]
-        level -= shaped[:, _F["agent_level"]]
-        np.abs(level, out=level)
+        n = len(facts)
+        divisors = facts * _spread(_SATURATES, n)  # (n_tasks, n_facts)
+        divisors += _spread(_SCALES, n)
+        shaped = facts / divisors
+        level = facts[:, _LEVEL] - facts[:, _AGENT_LEVEL]
+        shaped[:, _LEVEL] = np.abs(level, out=level)
         factors = shaped.dot(_SHARES)  # (n_tasks, n_factors)
-        factors += _CONSTANTS
+        factors += _spread(_CONSTANTS, n)
         return Scores(factors.dot(_WEIGHTS), factors)
+
+
+def _spread(rows: NDArray[np.float32], n: int) -> NDArray[np.float32]:
+    """Rows for so many tasks; for very many one row, which arithmetic repeats by itself."""
+    return rows[:n] if n <= len(rows) else rows[0]
 
 
 # All in the width of the facts, else every product would first widen the whole matrix.
 _PRIORITY_WEIGHTS = np.array(PriorityScorer.weights, dtype=np.float32)
 _WEIGHTS = np.array(FactorsScorer.weights, dtype=np.float32)
 _RECIPES = [FactorsScorer.recipes[name] for name in FactorsScorer.factor_names]
-_CONSTANTS = np.array([constant for constant, _ in _RECIPES], dtype=np.float32)
+_CONSTANTS = _rows([constant for constant, _ in _RECIPES])
 _SHARES = np.array(
     [[shares.get(f, 0.0) for _, shares in _RECIPES] for f in FACTS], dtype=np.float32
 )
