@@ -40,7 +40,9 @@ class Timeline:
 
     def after(self, delay_us: int, happening: Happening, *args: Any) -> None:
         """Let something happen after a while."""
-        self.at(self.now_us + delay_us, happening, *args)
+        self._count += 1
+        at_us = self.now_us + max(delay_us, 0)
+        heapq.heappush(self._heap, (at_us, self._count, happening, args))
 
     def advance(self) -> bool:
         """Jump to the next happening and let it happen; False when there is none."""

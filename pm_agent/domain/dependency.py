@@ -39,6 +39,8 @@ def link_dependencies(
 
 def change_urgency(world: "World", old: "Task", new: "Task") -> None:
     """Let what ``new`` depends on inherit its priority, or no longer do so."""
+    if not new.dependencies and new.id not in world.dependants:
+        return  # nothing is above or below it
     inherited = world.inheritance
     before = None if old.is_terminal else inherited.of(old)
     if new.is_terminal:

@@ -45,7 +45,7 @@ from pm_agent.domain.ready_set import ReadySet, row_of
 from pm_agent.domain.signature import Signature
 from pm_agent.domain.subscription import Watchlists, put_subscription
 from pm_agent.domain.tables import Tables, fingerprint_of
-from pm_agent.domain.task import LEASED, Task
+from pm_agent.domain.task import LEASED, TERMINAL, Task
 from pm_agent.domain.tombstone import Tombstone
 
 NOUNS = (
@@ -163,7 +163,7 @@ class World:
             counts = self.counts[new.project_id]
             counts[old.state] -= 1
             counts[new.state] += 1
-            if new.is_terminal or old.is_terminal:
+            if new.state in TERMINAL or old.state in TERMINAL:
                 change_urgency(self, old, new)
         elif new.state in LEASED and old.minutes != new.minutes:
             holding = self.assignments.get(new.id)

@@ -131,8 +131,11 @@ class Presence:
         """Leave an offer; one an agent."""
         self.withdraw(agent.id)
         self.offers[agent.id] = offer
-        self._by_signature.setdefault(agent.signature, SortedList()).add((offer.since_us, agent.id))
-        self._signature_of[agent.id] = agent.signature
+        signature = self._signature_of[agent.id] = agent.signature
+        waiting = self._by_signature.get(signature)
+        if waiting is None:  # making a list costs more than all the rest
+            waiting = self._by_signature[signature] = SortedList()
+        waiting.add((offer.since_us, agent.id))
 
     def withdraw(self, agent_id: AgentId) -> None:
         offer = self.offers.pop(agent_id, None)

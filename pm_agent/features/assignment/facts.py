@@ -113,7 +113,7 @@ def _of_heads(  # noqa: PLR0917 - parts of one shortlist
         ]
     )
     sizes = [len(head) for head in heads]
-    slots = np.concatenate(heads)
+    slots = np.concatenate(heads) if len(heads) > 1 else heads[0]
     fits = _fits(eligible, agent.signature, classes, sizes)
     keep = _allowed(world, agent, classes, sizes, slots, context)
     if keep is not None:
