@@ -32,6 +32,9 @@ FLAGS = {
     "RAY_worker_niceness": "0",  # Ray runs workers at 15: starved on a machine with other work
     "RAY_USAGE_STATS_ENABLED": "0",
     "RAY_DEDUP_LOGS": "0",
+    # Ray starts an idle worker for each core beforehand: 44 MiB each, and none of ours fits them,
+    # as `leave_out_pandas` is part of what a worker must have been started with.
+    "RAY_prestart_worker_first_driver": "0",
     "RAY_SERVE_THROUGHPUT_OPTIMIZED": "1",
     "RAY_SERVE_HAPROXY_NBTHREAD": "1",
     "RAY_SERVE_PROXY_HEALTH_CHECK_PERIOD_S": "1",  # a killed proxy is back in 5 s, not 12

@@ -19,7 +19,7 @@ from benchmarks.product import Product, running
 from benchmarks.report import Case, Plan, Report, middle, progress, rounded
 from benchmarks.scratch import scratch
 
-SETTLE_S = 3.0  # Ray starts two idle workers of its own a moment after it is ready
+SETTLE_S = 3.0  # what was needed for the start only is gone a moment after it is ready
 KIB_PER_MIB = 1024
 PARKED_S = 3.0
 WARM_UP_AGENTS = 50

@@ -124,15 +124,23 @@ def own_ports() -> dict[str, str]:
 
 
 def marked(mark: str, variable: str = MARK) -> list[int]:
-    """Ids of the living processes that carry a mark in a variable of their environment."""
+    """Ids of the living processes that carry a mark in a variable of their environment.
+
+    Their children are among them: two of Ray's agents give themselves a title, which most often
+    writes over the environment that can be read from outside.
+    """
     wanted = f"{variable}={mark}".encode()
-    found = []
+    parents: dict[int, int] = {}
+    found: set[int] = set()
     for entry in Path("/proc").iterdir():
         if entry.name.isdigit():
             with suppress(OSError):
+                parents[int(entry.name)] = int(_stat(int(entry.name))[1])
                 if wanted in (entry / "environ").read_bytes().split(b"\0"):
-                    found.append(int(entry.name))
-    return found
+                    found.add(int(entry.name))
+    while children := {pid for pid, parent in parents.items() if parent in found} - found:
+        found |= children
+    return sorted(found)
 
 
 def wait_until_ready(child: "subprocess.Popen[bytes]", port: int, log: Path) -> None:
@@ -189,11 +197,15 @@ def _tail(log: Path) -> str:
 
 def _cpu_s(pid: int) -> float:
     try:
-        stat = Path(f"/proc/{pid}/stat").read_text()
+        fields = _stat(pid)
     except OSError:
         return 0.0
-    fields = stat.rpartition(")")[2].split()  # the name before it may hold blanks
     return (int(fields[11]) + int(fields[12])) / TICKS_PER_S
+
+
+def _stat(pid: int) -> list[str]:
+    """Fields of a process from its state on; the name before that may hold blanks."""
+    return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
 
 
 def cpu_s_by_process(mark: str) -> Counter[str]:
