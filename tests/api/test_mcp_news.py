@@ -85,6 +85,17 @@ async def test_a_stream_ends_when_the_server_stops() -> None:
         assert await heard(listening, 1) == set()
 
 
+async def test_the_server_says_what_it_tells_of() -> None:
+    async with served() as server, server.client(ADMIN, "auto") as client:  # asks the server
+        assert client.protocol_version == MODERN
+        told = client.server_capabilities
+    assert told.resources is not None
+    assert told.tools is not None
+    assert told.prompts is not None
+    assert (told.resources.subscribe, told.resources.list_changed) == (True, True)
+    assert (told.tools.list_changed, told.prompts.list_changed) == (False, False)
+
+
 async def test_streams_are_counted_with_the_others_of_their_holder() -> None:
     async with served() as server, server.client(ADMIN, MODERN) as client:
         limit = server.stack.ingress._max_streams

@@ -5,7 +5,7 @@ from typing import Any
 
 from mcp.server.caching import CacheHint
 from mcp.server.lowlevel.server import Server
-from mcp_types import CancelledNotificationParams
+from mcp_types import CancelledNotificationParams, ServerCapabilities
 
 from pm_agent.api.mcp.completions import Completions
 from pm_agent.api.mcp.door import Door
@@ -40,10 +40,25 @@ def build_endpoint(
     return McpEndpoint(server, door.gate, allowed_hosts, fast, quick)
 
 
+class ProductServer(Server[Any]):
+    """The SDK's server, which says of itself what is so.
+
+    The SDK takes for granted that who serves ``subscriptions/listen`` tells of changed tools and
+    prompts, too. Ours change with a release, not under a client's eyes.
+    """
+
+    def get_capabilities(self, *args: Any, **kwargs: Any) -> ServerCapabilities:
+        told = super().get_capabilities(*args, **kwargs)
+        for feature in (told.tools, told.prompts):
+            if feature is not None:
+                feature.list_changed = False
+        return told
+
+
 def _server(door: Door, tools: Tools) -> Server[Any]:
     resources = Resources(door)
     prompts = Prompts(door, resources)
-    server: Server[Any] = Server(
+    server = ProductServer(
         "pm-agent",
         version=importlib.metadata.version("pm-agent"),
         title="PM Agent",
