@@ -9,8 +9,11 @@ BACKOFF_FIRST_S, BACKOFF_MAX_S = 0.1, 5.0
 
 
 def backoff_s(n_failures: int) -> float:
-    """Pause before another try, after so many failures before this one."""
-    return random.uniform(0, min(BACKOFF_MAX_S, BACKOFF_FIRST_S * 2**n_failures))
+    """Pause before another try, after so many before this one."""
+    doubled = BACKOFF_FIRST_S * 2 ** min(
+        n_failures, 16
+    )  # a float has an end, patience may have none
+    return random.uniform(0, min(BACKOFF_MAX_S, doubled))
 
 
 def pause_after(error: Exception) -> float:

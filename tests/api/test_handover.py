@@ -7,6 +7,7 @@ import pytest
 from pm_agent.kernel import snapshot as snapshots
 from pm_agent.runtime.clock import SystemClock
 from pm_agent.runtime.coordinator_loop import CoordinatorLoop
+from pm_agent.runtime.jobs import Jobs
 from tests.api.conftest import ADMIN, LEAD, Stack, build_engine
 
 
@@ -64,3 +65,15 @@ async def test_only_an_administrator_hands_over(stack: Stack, token: str) -> Non
     assert refused.status_code in (401, 403)
     assert stack.ingress.leaving == ""
     assert (await stack.call("GET", "/readyz", ADMIN)).status_code == 200
+
+
+async def test_a_handover_that_goes_on_by_itself_can_be_asked_after_elsewhere(stack: Stack) -> None:
+    begun = await stack.call(
+        "POST", "/v1/handover", json={"drain_s": 0}, headers={"Prefer": "respond-async"}
+    )
+    where = begun.headers["location"]
+    (job,) = stack.ingress.jobs._jobs.values()
+    await job
+    stack.ingress.jobs = Jobs()  # as another replica has
+    told = await stack.ok("GET", where)
+    assert (told["state"], told["result"]["position"]) == ("done", stack.position)

@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from pm_agent.api.handlers.slow import LONGEST_US, Begun
+from pm_agent.domain.errors import Unavailable
 from pm_agent.runtime.admission import Limits
 from pm_agent.runtime.jobs import Jobs
 from tests.api.conftest import ADMIN, LEAD, Stack, running
@@ -157,6 +158,26 @@ async def test_slow_work_is_asked_after_at_a_replica_that_did_not_begin_it(stack
     assert (failed["state"], failed["problem"]["code"]) == ("failed", "unknown_dependency")
     await refuses(stack, 404, "not_found", "GET", good, ADMIN)
     await refuses(stack, 404, "not_found", "GET", "/v1/operations/abc", LEAD)
+
+
+async def test_whether_slow_work_ended_is_not_guessed_while_the_coordinator_is_away(
+    stack: Stack, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await stack.project()
+    body: Any = [{"title": "a"}]
+    headers = {"Prefer": "respond-async"}
+    begun = await stack.call("POST", "/v1/projects/P-web/import", LEAD, json=body, headers=headers)
+    where = begun.headers["location"]
+    await ended(stack, where)
+    stack.ingress.jobs = Jobs()
+
+    async def away(*_: str) -> None:
+        raise Unavailable
+
+    with monkeypatch.context() as apart:
+        apart.setattr(stack.loop, "reply_to", away)
+        await refuses(stack, 503, "unavailable", "GET", where, LEAD)
+    assert (await stack.ok("GET", where, LEAD))["state"] == "done"
 
 
 async def test_slow_work_whose_replica_ended_before_it_runs_until_it_is_given_up(

@@ -19,7 +19,7 @@ from pm_agent.api.handlers.workspace import handed_over
 from pm_agent.api.schemas import workspace as schemas
 from pm_agent.domain.errors import NotFound, Unavailable
 from pm_agent.domain.time import SECOND_US
-from pm_agent.kernel.types import Reply, Result
+from pm_agent.kernel.types import Result
 
 # An import of 10,000 tasks takes seconds. After this, who ran it is thought to have ended.
 LONGEST_US = 120 * SECOND_US
@@ -78,47 +78,47 @@ def begin(call: Call, operation: str, work: Callable[[], Awaitable[Answer]]) -> 
 
 
 async def get_operation(call: Call, given: schemas.OperationInput) -> Answer:
-    """Read how far a slow operation is."""
+    """Read how far a slow operation is.
+
+    Raises
+    ------
+    NotFound, Unavailable
+        There is none of the caller's, or the coordinator cannot be asked how it ended.
+    """
     begun = Begun.of(given.operation_id)
     if begun.owner != str(call.principal):
         raise _unknown(given.operation_id)
-    running = OperationAnswer(operation_id=begun.id, operation=begun.operation, state="running")
-    try:
-        found = await _found(call, begun)
-    except Exception as error:  # noqa: BLE001 - whatever ended it is what is asked for
-        load = call.ingress.admission.load
-        failed = problem_from(error, begun.operation, load)
-        return call.read(msgspec.structs.replace(running, state="failed", problem=failed))
-    if found is None:
-        return call.read(running)
-    result = msgspec.json.decode(found)
-    return call.read(msgspec.structs.replace(running, state="done", result=result))
+    ended = await _ended(call, begun)
+    answer = OperationAnswer(operation_id=begun.id, operation=begun.operation, state="running")
+    if isinstance(ended, bytes):
+        result = msgspec.json.decode(ended)
+        answer = msgspec.structs.replace(answer, state="done", result=result)
+    elif ended is not None:
+        failed = problem_from(ended, begun.operation, call.ingress.admission.load)
+        answer = msgspec.structs.replace(answer, state="failed", problem=failed)
+    return call.read(answer)
 
 
-async def _found(call: Call, begun: Begun) -> bytes | None:
-    """Result of a slow request, or None while it runs; what it was refused with is raised."""
+async def _ended(call: Call, begun: Begun) -> bytes | Exception | None:
+    """Return the result of a slow request or why it failed; None while it runs."""
     job = call.ingress.jobs.find((begun.owner, begun.request_id))
-    if job is not None:
-        if not job.done():
-            return None
-        if not job.cancelled():
-            answer: Answer = job.result()
-            return answer.body
+    if job is not None and not job.done():
+        return None
+    error = job.exception() if job is not None and not job.cancelled() else None
+    if job is not None and not job.cancelled() and error is None:
+        answer: Answer = job.result()
+        return answer.body
+    if isinstance(error, Exception) and not isinstance(error, Unavailable):
+        return error
+    # Nothing is known here: begun elsewhere, ended with a replica, or sent and never answered.
     if begun.operation == HAND_OVER:
         return await _handed_over(call, begun)
     reply = await call.ingress.reply_to(begun.owner, begun.request_id)
     if reply is not None:
-        return _accepted(reply)
-    if call.ingress.now_us() - begun.at_us < LONGEST_US:
+        return Refused(reply.error) if reply.error is not None else reply.result
+    if error is None and call.ingress.now_us() - begun.at_us < LONGEST_US:
         return None  # another replica is at it
-    message = "Nothing came of it: who worked on it has ended."
-    raise Unavailable(message, AGAIN)
-
-
-def _accepted(reply: Reply) -> bytes:
-    if reply.error is not None:
-        raise Refused(reply.error)
-    return reply.result
+    return Unavailable("Nothing came of it: who worked on it has ended.", AGAIN)
 
 
 async def _handed_over(call: Call, begun: Begun) -> bytes | None:
