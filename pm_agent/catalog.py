@@ -79,7 +79,6 @@ DECIDERS: dict[type[Command], Decider] = {
     # assignment
     assignment.ClaimTask: assignment_decide.claim,
     assignment.WaitForTask: assignment_decide.wait,
-    assignment.FetchTask: assignment_decide.fetch,
     assignment.WithdrawOffer: assignment_decide.withdraw,
     assignment.ReleaseTask: assignment_decide.release,
     assignment.CheckLease: assignment_decide.check_lease,

@@ -16,7 +16,6 @@ from pm_agent.domain.assignment import (
     AcceptCompletion,
     ClaimTask,
     CompleteTask,
-    FetchTask,
     RejectCompletion,
     ReleaseTask,
     ReportProgress,
@@ -113,12 +112,6 @@ def wait(agent_id: str, until_us: int, project_id: str | None = None) -> WaitFor
         agent_id=agent_id,
         until_us=until_us,
         project_id=project_id,
-    )
-
-
-def fetch(agent_id: str = ADA) -> FetchTask:
-    return FetchTask(
-        request_id=request_id(), principal=agent_principal(agent_id), agent_id=agent_id
     )
 
 

@@ -78,13 +78,6 @@ class WaitForTask(Command, frozen=True, kw_only=True):
         return msgspec.structs.replace(self, until_us=0)
 
 
-class FetchTask(Command, frozen=True, kw_only=True):
-    """What a parked wait was given. The server asks, so it is no sign of life of the agent."""
-
-    is_sign_of_life = False
-    agent_id: AgentId
-
-
 class WithdrawOffer(Command, frozen=True, kw_only=True):
     agent_id: AgentId
 

@@ -38,9 +38,6 @@ class Command(
 ):
     """A request to decide. Same ``request_id`` and body: same reply, one effect."""
 
-    # False when the server sends it in an agent's name, and the agent has not spoken.
-    is_sign_of_life: ClassVar[bool] = True
-
     request_id: str
     principal: Principal
     workspace_id: str = DEFAULT_WORKSPACE

@@ -152,7 +152,7 @@ class Engine:
         who = command.principal
         principal = str(who)
         is_agent = who.kind == "agent"
-        if is_agent and command.is_sign_of_life:
+        if is_agent:
             self.presence.hear(who.id, context.now_us)
         try:
             known = self.requests.find(principal, command)

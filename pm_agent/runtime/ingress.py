@@ -19,13 +19,7 @@ import msgspec
 
 from pm_agent.domain.access import NoteKeysUsed, NoteRefusals, Refusals
 from pm_agent.domain.agent import RegisterAgent
-from pm_agent.domain.assignment import (
-    ClaimTask,
-    FetchTask,
-    TaskAssigned,
-    WaitForTask,
-    WithdrawOffer,
-)
+from pm_agent.domain.assignment import ClaimTask, TaskAssigned, WaitForTask, WithdrawOffer
 from pm_agent.domain.envelope import SYSTEM, Command, Event, Principal
 from pm_agent.domain.errors import (
     HandingOver,
@@ -35,8 +29,10 @@ from pm_agent.domain.errors import (
     Unavailable,
 )
 from pm_agent.domain.ids import AgentId
+from pm_agent.domain.notice import notice_for
 from pm_agent.domain.time import SECOND_US
 from pm_agent.domain.world import World
+from pm_agent.features.assignment.decide import given_by
 from pm_agent.kernel import snapshot as snapshots
 from pm_agent.kernel.chain import unseal
 from pm_agent.kernel.presence import Signs
@@ -72,9 +68,9 @@ WAIT_JITTER = 0.2
 # What takes on new work; a server that is handing over refuses it first.
 _TAKES_ON = (ClaimTask, WaitForTask, RegisterAgent)
 
-# A task is leased to the waiter; a newer wait of the same agent took over; the coordinator is a new
-# one, so the offer has to be made again; or it ended with nothing.
-Wake = Literal["offered", "replaced", "again", "nothing"]
+# The event that leases a task to the waiter; a newer wait of the same agent took over; the
+# coordinator is a new one, so the offer has to be made again; or it ended with nothing.
+Wake = Event | Literal["replaced", "again", "nothing"]
 
 
 class Ingress:
@@ -350,25 +346,33 @@ class Ingress:
     async def wait_for_task(self, command: WaitForTask) -> Reply:
         """Claim, or park until a task is offered, the time is up or the caller goes away.
 
-        The task that wakes a waiter is leased to it already, and fetched here. That is no sign of
-        life: the connection may be dead and nobody has been told. The agent confirms by its next
-        call; one that has vanished leaves the lease unconfirmed, and the task is free again.
+        The task that wakes a waiter is leased to it already, and the event that did it says all
+        there is to tell. Nothing here is a sign of life: the connection may be dead and nobody be
+        told. The agent confirms by its next call; one that has vanished leaves the lease
+        unconfirmed, and the task is free again.
         """
         left_us = command.until_us - self.clock.now_us()
         early_us = int(left_us * self._random.uniform(0, WAIT_JITTER))
         command = msgspec.structs.replace(command, until_us=command.until_us - early_us)
         while True:
             reply, wake = await self._stand(command)
-            if wake != "again":
+            # A replica that lags may tell of a lease from before this wait, which is over by now.
+            is_old = isinstance(wake, Event) and wake.position <= reply.position
+            if wake != "again" and not is_old:
                 break
-        if wake != "offered":
-            return reply
-        fetch = FetchTask(
-            request_id=f"{command.request_id}:woken",
-            principal=command.principal,
-            agent_id=command.agent_id,
+        return self._woken(command, wake) if isinstance(wake, Event) else reply
+
+    def _woken(self, command: WaitForTask, event: Event) -> Reply:
+        """Answer a wait with the lease that ended it."""
+        assert isinstance(event.data, TaskAssigned), event
+        told = notice_for(self.world, command.agent_id)
+        return Reply(
+            request_id=command.request_id,
+            position=event.position,
+            result=msgspec.json.encode(given_by(event.data, event.at_us)),
+            directives=told.directives,
+            inbox=told.inbox,
         )
-        return await self._send(fetch)  # also while handing over: it is leased already
 
     async def stand_for(self, agent_id: AgentId) -> None:
         """Wait for tasks in the name of an agent that listens to its events, until cancelled.
@@ -542,7 +546,7 @@ class Ingress:
             if isinstance(data, TaskAssigned) and data.is_offered:
                 waiter = self._parked.get(data.agent_id)
                 if waiter is not None and not waiter.done():
-                    waiter.set_result("offered")
+                    waiter.set_result(event)
             if index % EVENTS_A_SLICE == EVENTS_A_SLICE - 1:
                 self._woken_by_position()
                 await asyncio.sleep(0)

@@ -10,7 +10,7 @@ import pytest
 from pm_agent.adapters.journal_memory import MemoryJournal
 from pm_agent.bootstrap import engine_builder
 from pm_agent.domain.access import IssueToken
-from pm_agent.domain.assignment import WaitForTask
+from pm_agent.domain.assignment import TaskAssigned, WaitForTask
 from pm_agent.domain.envelope import SYSTEM, Command, Principal
 from pm_agent.domain.errors import (
     HandingOver,
@@ -239,19 +239,41 @@ async def test_an_unexpected_failure_of_a_call_reaches_its_callers() -> None:
 # -- waiting agents --------------------------------------------------------------------------------
 
 
-async def test_a_parked_waiter_is_woken_by_a_new_task_and_fetches_its_lease() -> None:
+async def test_a_parked_waiter_is_woken_by_a_new_task_and_told_its_lease() -> None:
     async with running() as (line, ingress):
         waiting = await parked(ingress, line, a_wait(ingress))
         assert ingress.n_parked == 1
         await ingress.submit(a_task())
         async with asyncio.timeout(2):
             reply = await waiting
-        assert result_of(reply)["outcome"] == "assigned"
+        told = result_of(reply)
+        assert (told["outcome"], told["lease_token"]) == ("assigned", 1)
         assert ingress.n_parked == 0
         held = line.engine.world.assignments["T-1"]
         assert held.agent_id == ADA
         assert held.is_offered  # the connection may be dead: nobody has confirmed it
         assert line.engine.presence.heard_at(ADA) < held.granted_at_us
+        again = result_of(await ingress.submit(a_wait(ingress)))  # as who lost the reply would
+        assert again | {"lease_until": ""} == told | {"lease_until": ""}
+
+
+async def test_news_of_a_lease_from_before_the_wait_wakes_nobody() -> None:
+    async with running() as (line, ingress):
+        waiting = await parked(ingress, line, a_wait(ingress))
+        position = ingress.events.position
+        await ingress.submit(a_task())
+        await waiting
+        (old,) = [
+            e for e in ingress.events.after(position) or () if isinstance(e.data, TaskAssigned)
+        ]
+        await ingress.submit(complete("T-1", 1))
+        waiting = await parked(ingress, line, a_wait(ingress))
+        ingress._parked[ADA].set_result(old)  # as a replica that lags would
+        await asyncio.sleep(0.01)
+        assert not waiting.done()
+        await ingress.submit(a_task())
+        async with asyncio.timeout(2):
+            assert result_of(await waiting)["task_id"] == "T-2"
 
 
 async def test_a_task_that_is_there_is_given_without_parking() -> None:

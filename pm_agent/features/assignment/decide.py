@@ -12,7 +12,6 @@ from pm_agent.domain.assignment import (
     CheckLease,
     ClaimTask,
     ExpiryReason,
-    FetchTask,
     LeaseSuspected,
     ReleaseTask,
     TaskAssigned,
@@ -110,18 +109,21 @@ def _claim(world: World, command: ClaimTask, context: Context, *, waits: bool) -
     elif record.chosen_number not in found.numbers:  # its project is full, or has no budget left
         return Decision(result=_nothing(world, agent, "match_not_possible", context))
     event = _assign(world, agent, record, context, by_system=is_system, waits=waits)
-    result = ClaimResult(
+    result = given_by(event, context.now_us)
+    return Decision(events=[event], result=result, withdraw=agent.id)
+
+
+def given_by(event: TaskAssigned, at_us: int) -> ClaimResult:
+    """What the agent of an assignment is told; also when it is woken by it, and asks nobody."""
+    return ClaimResult(
         outcome="assigned",
         task_id=event.task_id,
         lease_token=event.lease_token,
         attempt=event.attempt,
-        lease_until=iso(
-            lease_until_us(event.silence_us, event.budget_us, context.now_us, context.now_us)
-        ),
-        confirm_by=iso(context.now_us + event.confirm_us) if event.confirm_us else "",
+        lease_until=iso(lease_until_us(event.silence_us, event.budget_us, at_us, at_us)),
+        confirm_by=iso(at_us + event.confirm_us) if event.confirm_us else "",
         policy=event.decision.version,
     )
-    return Decision(events=[event], result=result, withdraw=agent.id)
 
 
 def wait(world: World, command: WaitForTask, context: Context) -> Decision:
@@ -153,16 +155,6 @@ def wait(world: World, command: WaitForTask, context: Context) -> Decision:
         outcome="waiting", reason=result.reason, retry_after_s=result.retry_after_s
     )
     return Decision(result=waiting, offer=offer)
-
-
-def fetch(world: World, command: FetchTask, context: Context) -> Decision:
-    """Tell what was given to an agent whose wait is parked."""
-    require_self(command.principal, command.agent_id)
-    agent = require_member(world, command.agent_id)
-    given = _unanswered(world, agent)
-    if given is None:
-        return Decision(result=_nothing(world, agent, "no_longer_waiting", context))
-    return Decision(result=_assigned_result(given, context))
 
 
 def withdraw(world: World, command: WithdrawOffer, context: Context) -> Decision:

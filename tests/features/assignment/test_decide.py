@@ -24,7 +24,6 @@ from tests.scenario import (
     an_import,
     claim,
     complete,
-    fetch,
     lift_hold,
     of_person,
     place_hold,
@@ -380,20 +379,6 @@ def test_an_offered_task_is_given_again_to_the_agent_that_asks_again(team: Scena
     assert team.result["task_id"] == task
     team.after(minutes=5).then()
     assert team.state(task) == "assigned"
-
-
-def test_a_fetched_task_is_told_and_not_confirmed(team: Scenario) -> None:
-    team.given(wait(ADA, until(team)))
-    team.after(seconds=1)
-    task = team.new_task()
-    heard_us = team.engine.presence.heard_at(ADA)
-    team.after(seconds=1)
-    team.when(fetch()).then()
-    assert (team.result["task_id"], team.result["lease_token"]) == (task, 1)
-    assert team.engine.presence.heard_at(ADA) == heard_us
-    team.given(progress(task, 1))
-    team.when(fetch()).then()
-    assert team.result["reason"] == "no_longer_waiting"
 
 
 def test_a_word_about_the_task_confirms_the_offer(team: Scenario) -> None:
