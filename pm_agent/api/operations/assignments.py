@@ -43,7 +43,8 @@ ASSIGNMENTS: tuple[Operation, ...] = (
         parks=True,
         help="Call this when you are free and willing to wait, up to 50 s, until there is a task "
         "for you. As request_next_task otherwise; outcome 'waiting' means that none came in that "
-        "time: call it again.",
+        "time: call it again. With a task first call report_task_progress at 0 %: until confirm_by "
+        "it waits for your word, and then goes to somebody else.",
     ),
     Operation(
         name="report_task_progress",

@@ -24,7 +24,7 @@ SUBSCRIPTIONS: tuple[Operation, ...] = (
         status=201,
         help="Call this to be offered only tasks of a kind: by skill, label, project, path or "
         "priority; every field you give must match. They come by wait_for_task, the event stream "
-        "or a webhook, reserved for you for a minute.",
+        "or a webhook, reserved for you until confirm_by, or for a minute.",
     ),
     Operation(
         name="unsubscribe",
