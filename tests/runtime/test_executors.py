@@ -16,6 +16,7 @@ from pm_agent.runtime.executors import (
     PythonExecutor,
     ShellExecutor,
     TryFix,
+    Verdict,
 )
 
 TASK = {"task_id": "T-1", "title": "Write it"}
@@ -369,3 +370,15 @@ async def test_what_a_callable_raises_is_its_failure(tmp_path: Path, heard: Hear
         raise ValueError("no idea")
 
     assert (await PythonExecutor(work).run(TASK, tmp_path, heard)).reason == "ValueError: no idea"
+
+
+async def test_a_plain_function_tries_fixes_in_its_thread(tmp_path: Path, heard: Heard) -> None:
+    heard.fixes = [Fix("make db", "A-bob", "advice")]
+    heard.answer.set_result("make db")
+
+    def work(task: dict[str, Any], workspace: Path, report: Any) -> str:
+        return str(report.blocker("No database", try_fix=lambda fix: Verdict(worked=bool(fix.by))))
+
+    outcome = await PythonExecutor(work).run(TASK, tmp_path, heard)
+    assert outcome.summary == "make db"
+    assert ("fixed", True, "") in heard.said
