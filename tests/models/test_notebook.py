@@ -28,6 +28,8 @@ def test_the_notebook_trains_a_model_and_draws_how_good_it_is(
         if cell["cell_type"] == "code":
             exec(compile("".join(cell["source"]), f"cell {number}", "exec"), names)  # noqa: S102 - our own notebook
     plt.close("all")
-    assert shown == [1, 1, 1]
+    assert shown == [1, 1, 1, 1, 1]
+    coverage = names["coverage"]
+    assert coverage["learning, 1.6 times as long"] >= coverage["frozen, 1.6 times as long"]
     assert min(names["lift"].values()) > 0
     assert names["trained"].card.n_evaluated == len(names["held_out"])
