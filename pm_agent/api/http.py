@@ -10,11 +10,9 @@ import importlib.metadata
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
-from typing import Any, NamedTuple
 from urllib.parse import parse_qsl
 
 import msgspec
-import pydantic_core
 from fastapi import FastAPI
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
@@ -34,10 +32,8 @@ from pm_agent.api.auth import (
 )
 from pm_agent.api.errors import (
     PROBLEM_TYPE,
-    MalformedJson,
     MethodNotAllowed,
     Problem,
-    TooLarge,
     UnknownRoute,
     headers_of,
     problem_from,
@@ -48,203 +44,27 @@ from pm_agent.api.handlers.slow import begin
 from pm_agent.api.mcp import Door, build_endpoint
 from pm_agent.api.metrics import Metrics
 from pm_agent.api.operations import OPERATIONS, Operation
-from pm_agent.domain.errors import InvalidInput, PMError, PreconditionRequired, Unavailable
+from pm_agent.api.request import (
+    ClientGone,
+    Fields,
+    fields_in,
+    headers_in,
+    merge,
+    merge_headers,
+    position_in,
+    read_body,
+)
+from pm_agent.api.routes import NotAllowed, Routes
+from pm_agent.domain.errors import PMError, Unavailable
 from pm_agent.domain.time import SECOND_US
 from pm_agent.runtime.ingress import Ingress
 
 MAX_BODY = 4 * 1024 * 1024
 MAX_IMPORT_BODY = 32 * 1024 * 1024
-MAX_DEPTH = 16  # levels of JSON; no input has more than 5
-MAX_POSITION_DIGITS = 15
 # Nginx's code for "the client went away"; for the metrics, nobody receives it.
 GONE = "client_gone"
 
 MakeIngress = Callable[[], Awaitable[Ingress]]
-Fields = dict[str, Any]
-
-
-class Headers(NamedTuple):
-    """The few request headers that operations read."""
-
-    authorization: str = ""
-    content_type: str = ""
-    content_length: str = ""
-    idempotency_key: str = ""
-    if_match: str = ""
-    last_event_id: str = ""
-    prefer: str = ""
-    x_pm_position: str = ""
-
-
-_WANTED = {name.replace("_", "-").encode(): name for name in Headers._fields}
-
-
-def headers_in(scope: Scope) -> Headers:
-    """Pick them out of a request."""
-    found = {
-        _WANTED[name]: value.decode("latin-1").strip()
-        for name, value in scope["headers"]
-        if name in _WANTED
-    }
-    return Headers(**found)
-
-
-# -- routes ---------------------------------------------------------------------------------------
-
-
-class Routes:
-    """Operations by path. A path's parameter is always one segment, so a dictionary finds it."""
-
-    def __init__(self, operations: tuple[Operation, ...]) -> None:
-        # (segments, None for a parameter) → method → operation
-        self._by_shape: dict[tuple[str | None, ...], dict[str, Operation]] = {}
-        for operation in operations:
-            shape = tuple(
-                None if part.startswith("{") else part for part in operation.path.split("/")[1:]
-            )
-            self._by_shape.setdefault(shape, {})[operation.method] = operation
-
-    def find(self, path: str, method: str) -> tuple[Operation, dict[str, str]]:
-        """Return the operation of a request and its path's parameters.
-
-        Raises
-        ------
-        UnknownRoute, MethodNotAllowed
-        """
-        parts = path.split("/")[1:]
-        methods = self._by_shape.get(tuple(parts)) or self._by_shape.get(
-            tuple(None if i == _PARAMETER else part for i, part in enumerate(parts))
-        )
-        if methods is None or not parts[-1]:
-            message = f"There is nothing at {path[:200]}."
-            raise UnknownRoute(message)
-        operation = methods.get(method)
-        if operation is None:
-            allowed = ", ".join(methods)
-            message = f"{method} is not possible here; the address takes {allowed}."
-            raise _Allowed(message, allowed)
-        names = openapi.path_fields(operation)
-        return operation, {names[0]: parts[_PARAMETER]} if names else {}
-
-
-_PARAMETER = 2  # /v1/tasks/{task_id}/...
-
-
-class _Allowed(MethodNotAllowed):
-    """As its parent, with the methods for the Allow header."""
-
-    def __init__(self, message: str, allowed: str) -> None:
-        self.allowed = allowed
-        super().__init__(message)
-
-
-# -- requests -------------------------------------------------------------------------------------
-
-
-async def read_body(receive: Receive, limit: int, declared: str) -> bytes:
-    """Read a request's body, refusing it as soon as it is known to be too large.
-
-    Raises
-    ------
-    TooLarge
-    """
-    message = f"The body is larger than {limit // (1024 * 1024)} MiB."
-    if declared.isdigit() and int(declared) > limit:
-        raise TooLarge(message)
-    chunks: list[bytes] = []
-    size = 0
-    while True:
-        part = await receive()
-        if part["type"] == "http.disconnect":
-            raise ClientGone
-        chunk: bytes = part.get("body", b"")
-        size += len(chunk)
-        if size > limit:
-            raise TooLarge(message)
-        chunks.append(chunk)
-        if not part.get("more_body", False):
-            return chunks[0] if len(chunks) == 1 else b"".join(chunks)
-
-
-class ClientGone(Exception):
-    """The client closed the connection before it got an answer."""
-
-
-def fields_in(operation: Operation, body: bytes, content_type: str) -> Fields:
-    """Return the fields of a body.
-
-    Raises
-    ------
-    MalformedJson, InvalidInput
-    """
-    if operation.takes_ndjson and content_type.partition(";")[0] == "application/x-ndjson":
-        lines = enumerate(body.splitlines(), start=1)
-        return {"tasks": [_json(line, f"Line {n}") for n, line in lines if line.strip()]}
-    if not body:
-        return {}
-    parsed = _json(body, "The body")
-    if isinstance(parsed, dict):
-        return parsed
-    if operation.takes_ndjson and isinstance(parsed, list):
-        return {"tasks": parsed}
-    message = "body: it is not a JSON object."
-    raise InvalidInput(message, 'Send an object, such as {"title": "..."}.')
-
-
-def _json(raw: bytes, what: str) -> Any:
-    try:
-        parsed = pydantic_core.from_json(raw, allow_inf_nan=False)
-    except ValueError as error:
-        raise MalformedJson(f"{what} is not JSON: {error}.") from error
-    # Counting is much cheaper than walking, and most bodies have no more brackets than levels.
-    if raw.count(b"{") + raw.count(b"[") > MAX_DEPTH and _depth(parsed) > MAX_DEPTH:
-        raise MalformedJson(f"{what} is more than {MAX_DEPTH} levels deep.")
-    return parsed
-
-
-def _depth(value: Any) -> int:
-    """Levels of nesting; the parser itself refuses what would be too deep for this."""
-    inside = value.values() if isinstance(value, dict) else value
-    if not isinstance(value, dict | list):
-        return 0
-    return 1 + max(map(_depth, inside), default=0)
-
-
-def merge_headers(
-    operation: Operation, fields: Fields, headers: Headers, *, require_if_match: bool = False
-) -> None:
-    """Take request id and version from headers, where the body does not say them.
-
-    Raises
-    ------
-    InvalidInput
-        Header and body contradict each other.
-    PreconditionRequired
-        The change does not say which version it is of, and has to here.
-    """
-    if operation.streams and headers.last_event_id:
-        _merge(fields, "after", headers.last_event_id, "Last-Event-ID")
-    if operation.read_only:
-        return
-    if headers.idempotency_key:
-        _merge(fields, "request_id", headers.idempotency_key, "Idempotency-Key")
-    if headers.if_match and headers.if_match != "*" and operation.has_version:
-        tag = headers.if_match.removeprefix("W/").strip('"')
-        if not tag.isdigit():
-            message = f"If-Match: {headers.if_match[:40]} is not an ETag of ours."
-            raise InvalidInput(message, "Send the ETag of what you change, unchanged.")
-        _merge(fields, "expected_version", int(tag), "If-Match")
-    says_version = headers.if_match or fields.get("expected_version") is not None
-    if require_if_match and operation.has_version and not says_version:
-        raise PreconditionRequired
-
-
-def _merge(fields: Fields, name: str, value: str | int, where: str) -> None:
-    if fields.get(name) is None:  # null in a body says nothing
-        fields[name] = value
-    elif fields[name] != value:
-        message = f"{name}: the body says something else than {where}."
-        raise InvalidInput(message, "Say it in one place only.")
 
 
 # -- responses ------------------------------------------------------------------------------------
@@ -363,7 +183,7 @@ class HttpApp:
                 await answer.stream.serve(receive, send, more)
         except ClientGone:
             code = GONE
-        except _Allowed as error:
+        except NotAllowed as error:
             code = error.code
             await send_problem(send, problem_of(error), [(b"allow", error.allowed.encode())])
         except Exception as error:  # noqa: BLE001 - a crash becomes a 500 with an id, and is logged
@@ -389,7 +209,7 @@ class HttpApp:
     ) -> Answer:
         ingress = self.ingress()
         headers = headers_in(scope)
-        position = _position(headers.x_pm_position)
+        position = position_in(headers.x_pm_position)
         # Who before what: nobody without a token gets 32 MiB read.
         secret = bearer(headers.authorization)
         grant = await authenticate(ingress, secret, position, scope)
@@ -403,7 +223,7 @@ class HttpApp:
         else:
             sent = dict(parse_qsl(scope["query_string"].decode("latin-1"), keep_blank_values=True))
         for name, value in fields.items():
-            _merge(sent, name, value, "the path")
+            merge(sent, name, value, "the path")
         merge_headers(operation, sent, headers, require_if_match=self._require_if_match)
         given = operation.input.model_validate(sent)
         call = Call.of(ingress, grant, given, "detailed")
@@ -524,15 +344,6 @@ def build_app(
         mcp_fast_path=mcp_fast_path,
         require_if_match=require_if_match,
     )
-
-
-def _position(header: str) -> int:
-    if not header:
-        return 0
-    if not (header.isascii() and header.isdigit() and len(header) <= MAX_POSITION_DIGITS):
-        message = "X-PM-Position: it is not a position of ours."
-        raise InvalidInput(message, "Send the header of an answer unchanged, or leave it out.")
-    return int(header)
 
 
 async def _until_gone(answering: Awaitable[Answer], receive: Receive) -> Answer:

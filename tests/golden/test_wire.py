@@ -18,9 +18,10 @@ import msgspec
 import pytest
 
 from pm_agent.adapters.journal_memory import MemoryJournal
-from pm_agent.api.http import Routes, build_app
+from pm_agent.api.http import build_app
 from pm_agent.api.openapi import REFERENCE, document
 from pm_agent.api.operations import OPERATIONS
+from pm_agent.api.routes import Routes
 from pm_agent.bootstrap import engine_builder
 from pm_agent.client import ApiError, AsyncClient
 from pm_agent.domain.access import IssueToken
