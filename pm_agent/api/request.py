@@ -1,5 +1,6 @@
 """What a request says: the few headers that operations read, its body, and both together."""
 
+import re
 from typing import Any, NamedTuple
 
 import pydantic_core
@@ -12,6 +13,7 @@ from pm_agent.domain.errors import InvalidInput, PreconditionRequired
 MAX_DEPTH = 16  # levels of JSON; no input has more than 5
 MAX_POSITION_DIGITS = 15
 Fields = dict[str, Any]
+_TAG = re.compile(r'(?:W/)?"?([0-9]{1,15})"?')
 
 
 class Headers(NamedTuple):
@@ -21,7 +23,7 @@ class Headers(NamedTuple):
     content_type: str = ""
     content_length: str = ""
     idempotency_key: str = ""
-    if_match: str = ""
+    if_match: str | None = None  # an empty one is not the same as none
     last_event_id: str = ""
     prefer: str = ""
     x_pm_position: str = ""
@@ -127,13 +129,14 @@ def merge_headers(
         return
     if headers.idempotency_key:
         merge(fields, "request_id", headers.idempotency_key, "Idempotency-Key")
-    if headers.if_match and headers.if_match != "*" and operation.has_version:
-        tag = headers.if_match.removeprefix("W/").strip('"')
-        if not tag.isdigit():
-            message = f"If-Match: {headers.if_match[:40]} is not an ETag of ours."
+    wanted = headers.if_match
+    if wanted is not None and wanted != "*" and operation.has_version:
+        tag = _TAG.fullmatch(wanted)
+        if tag is None:
+            message = f"If-Match: {wanted[:40]!r} is not an ETag of ours."
             raise InvalidInput(message, "Send the ETag of what you change, unchanged.")
-        merge(fields, "expected_version", int(tag), "If-Match")
-    says_version = headers.if_match or fields.get("expected_version") is not None
+        merge(fields, "expected_version", int(tag[1]), "If-Match")
+    says_version = wanted is not None or fields.get("expected_version") is not None
     if require_if_match and operation.has_version and not says_version:
         raise PreconditionRequired
 

@@ -35,6 +35,20 @@ async def test_a_change_says_its_version_where_that_is_asked_for() -> None:
         )
 
 
+@pytest.mark.parametrize("tag", ["", "abc", '"1', '""1""', "-1", "9" * 16])
+async def test_what_is_no_etag_of_ours_is_no_condition(stack: Stack, tag: str) -> None:
+    await stack.project()
+    headers = {"If-Match": tag}
+    body = {"token_cap": 9}
+    path = "/v1/projects/P-web"
+    if tag == '"1':  # a quote that is missing is forgiven, as the pattern of the document says
+        await refuses(
+            stack, 412, "version_mismatch", "PATCH", path, LEAD, json=body, headers=headers
+        )
+    else:
+        await refuses(stack, 422, "invalid_input", "PATCH", path, LEAD, json=body, headers=headers)
+
+
 async def test_a_projects_settings_have_a_version(stack: Stack) -> None:
     project_id = await stack.project()
     path = f"/v1/projects/{project_id}"
