@@ -240,7 +240,9 @@ def _matched(world: World, fresh: Iterable[ReadyClass], context: Context) -> Ite
         return
     most = MAX_AGENTS if n_tasks > 1 else FOR_ONE
     # As many as one match takes are looked at, however many wait.
-    waiting = (o for o in _waiting(world, fresh, context) if _may_take(world, o.agent_id))
+    drawn = context.scorer.compares_agents  # else those that never get one are all it sees
+    offers = _waiting(world, fresh, context, are_drawn=drawn)
+    waiting = (o for o in offers if _may_take(world, o.agent_id))
     again: list[Offer] = []
     while sum([one.n for one in fresh]) >= least:
         batch = again + list(islice(waiting, most - len(again)))
@@ -259,11 +261,12 @@ def _matched(world: World, fresh: Iterable[ReadyClass], context: Context) -> Ite
             again = []
 
 
-def _waiting(world: World, classes: Iterable[ReadyClass], context: Context) -> Iterator[Offer]:
-    """Standing offers of agents that classes admit, longest waiting first.
+def _waiting(
+    world: World, classes: Iterable[ReadyClass], context: Context, *, are_drawn: bool = False
+) -> Iterator[Offer]:
+    """Standing offers of agents that classes admit, longest waiting first; or some of them, drawn.
 
-    One by one: most often the first takes what there is, and hundreds wait behind it. A scorer that
-    compares agents sees some of them, drawn at random.
+    One by one: most often the first takes what there is, and hundreds wait behind it.
     """
     presence = context.presence
     queues: list[Iterator[Offer]] = []
@@ -271,7 +274,7 @@ def _waiting(world: World, classes: Iterable[ReadyClass], context: Context) -> I
         open_to = world.ready.eligible(signature).numbers
         projects = {c.key[0] for c in classes if c.number in open_to}
         if projects:
-            if context.scorer.compares_agents:  # else those that never get one are all it sees
+            if are_drawn:
                 queue = presence.drawn(signature, context.now_us, MAX_AGENTS, context.random)
             else:
                 queue = presence.queue(signature, context.now_us)

@@ -34,6 +34,7 @@ from tests.scenario import (
     an_agent,
     an_import,
     complete,
+    place_hold,
     reject,
     release,
     request_id,
@@ -330,6 +331,17 @@ def test_no_more_is_promised_than_a_project_has_left() -> None:
     scenario.new_task(estimate_min=10)
     assert scenario.assigned().reserved.cost_microusd == 1_000_000
     scenario.verify()
+
+
+def test_of_hundreds_that_wait_the_only_one_that_may_take_a_task_gets_it() -> None:
+    scenario = Scenario(LearnedScorer(AllAlike()))
+    crowd = [f"A-{number}" for number in range(150)]
+    until_us = START_US + 3_600_000_000
+    scenario.given(a_project(), *(an_agent(one) for one in crowd))
+    scenario.given(*(wait(one, until_us) for one in crowd))
+    scenario.given(*(place_hold("agent", one) for one in crowd if one != "A-77"))
+    scenario.when(an_import(TaskDraft(title="new")))
+    assert [given.agent_id for given in scenario.of_kind(TaskAssigned)] == ["A-77"]
 
 
 def test_a_record_of_rules_is_none_of_a_model() -> None:
