@@ -42,20 +42,29 @@ from pm_agent.features.assignment.scoring import PriorityScorer
 from pm_agent.kernel.engine import Engine
 from pm_agent.kernel.types import Policy
 from pm_agent.ports import GENESIS, Head
-from simulation.behaviour import exponential, lognormal_us
-from simulation.causes import Cause, Luck, causes, oracle_resolves
+from simulation.behaviour import exponential
+from simulation.causes import (
+    ADVICE_MIN,
+    HELP_MIN,
+    PERSON_MIN,
+    PERSON_SPREAD,
+    PERSONAL,
+    TRY_MIN,
+    UPSTREAM_MIN,
+    WORK_MIN,
+    Cause,
+    Luck,
+    causes,
+)
 from simulation.comparison import Interval, interval
 from simulation.driver import START_US
 from simulation.intervals import Intervals
+from simulation.oracle import ending
 from simulation.timeline import Timeline
 
 N_AGENTS = 30
-WORK_MIN = 30  # of a task
 GAP_MIN = WORK_MIN / (N_AGENTS * 0.5)  # between tasks: half of the agents are busy without blockers
 SHARE = 0.15  # of tasks whose work meets a blocker
-TRY_MIN, HELP_MIN, UPSTREAM_MIN, ADVICE_MIN = 5, 8, 20, 1  # medians
-SPREAD = 0.5
-PERSON_MIN, PERSON_SPREAD = 45, 1.0  # as the faults of `simulation.scenario`
 LEARNING = 500  # blockers before figures are taken
 RARE, UPSTREAM = Skill("rare", 3), Skill("upstream", 1)
 PROJECT, ELSEWHERE = "P-main", "P-elsewhere"
@@ -71,6 +80,7 @@ class Incident(msgspec.Struct):
     began_us: int = 0
     ended_us: int = 0
     by_person: bool = False
+    asked_person: bool = False
     last: StepKind = "advice"
     tries: int = 0  # retries so far
 
@@ -80,8 +90,10 @@ class Outcome(msgspec.Struct, frozen=True):
 
     incidents: int
     resolved: int  # without a person
-    oracle: int  # an oracle would have
+    asked: int  # a person was asked, be it beside a step that helped
+    oracle: int  # an oracle would have resolved without a person
     blocked_min: float  # mean, from the first report until the work goes on for good
+    oracle_blocked_min: float  # the oracle's
 
 
 class Clinic:
@@ -95,9 +107,17 @@ class Clinic:
         As `Policy.blocker_ladder`.
     person_min
         Median until a person who is asked answers.
+    personal
+        Share of causes that only a person can resolve.
     """
 
-    def __init__(self, seed: int, ladder: str, person_min: float = PERSON_MIN) -> None:
+    def __init__(
+        self,
+        seed: int,
+        ladder: str,
+        person_min: float = PERSON_MIN,
+        personal: float = PERSONAL,
+    ) -> None:
         self._person_min = person_min
         self.policy = Policy(
             blocker_ladder=ladder,  # type: ignore[arg-type]  # one of them
@@ -113,7 +133,7 @@ class Clinic:
         self.presence = Intervals(self.timeline)
         self.engine.presence = self.presence
         self.luck = Luck(seed)
-        self.causes = causes(seed)
+        self.causes = causes(seed, personal)
         self.incidents: list[Incident] = []
         self._of_task: dict[TaskId, Incident] = {}
         self._of_blocker: dict[BlockerId, Incident] = {}
@@ -186,7 +206,7 @@ class Clinic:
 
     def _assigned(self, event: Event, data: TaskAssigned) -> None:
         if self.engine.world.tasks[data.task_id].skills == (UPSTREAM,):
-            span_us = self._span(task_number(data.task_id), "upstream", UPSTREAM_MIN)
+            span_us = self.luck.span_us(task_number(data.task_id), "upstream", UPSTREAM_MIN)
             self.timeline.after(span_us, self._complete, data)
             self._take_another(data)
             return
@@ -247,6 +267,8 @@ class Clinic:
         incident = self._of_blocker[data.blocker_id]
         number = incident.number
         incident.last = data.step
+        if data.asks_person or data.step == "escalate":
+            self._ask_person(incident, data)
         if data.step == "known_fix":
             assert data.text is not None, data
             is_right = self._texts[data.text] == incident.cause.fix
@@ -258,21 +280,24 @@ class Clinic:
             self._try(incident, data, worked=worked, pause_us=pause_us)
         elif data.step == "ask_help":
             if self._helps(incident, "ask_help"):
-                span_us = self._span(number, "help", HELP_MIN)
+                span_us = self.luck.span_us(number, "help", HELP_MIN)
                 self.timeline.after(span_us, self._answer, data.blocker_id, _agent("A-0"))
         elif data.step == "advice":
             effect_id = f"AskForAdvice:{event.position}"
             self.timeline.after(ADVICE_MIN * MINUTE_US, self._advise, data.blocker_id, effect_id)
-        elif data.step == "escalate" and data.blocker_id not in self._asked:
-            self._asked.add(data.blocker_id)  # asking again brings no other answer
-            share = self.luck.share(number, "person")
-            span_us = lognormal_us(self._person_min, PERSON_SPREAD, share)
-            self.timeline.after(span_us, self._answer, data.blocker_id, ADMIN)
+
+    def _ask_person(self, incident: Incident, data: BlockerStepTaken) -> None:
+        if data.blocker_id in self._asked:  # asking again brings no other answer
+            return
+        self._asked.add(data.blocker_id)
+        incident.asked_person = True
+        span_us = self.luck.span_us(incident.number, "person", self._person_min, PERSON_SPREAD)
+        self.timeline.after(span_us, self._answer, data.blocker_id, ADMIN)
 
     def _try(
         self, incident: Incident, data: BlockerStepTaken, *, worked: bool, pause_us: int = 0
     ) -> None:
-        span_us = pause_us + self._span(incident.number, f"try {data.number}", TRY_MIN)
+        span_us = pause_us + self.luck.span_us(incident.number, f"try {data.number}", TRY_MIN)
         self.timeline.after(span_us, self._judge, data.blocker_id, data.number, worked)
 
     def _judge(self, blocker_id: BlockerId, number: int, worked: bool) -> None:  # noqa: FBT001 - a happening's argument
@@ -294,7 +319,7 @@ class Clinic:
 
     def _advised(self, event: Event, data: BlockerAdvised) -> None:
         incident = self._of_blocker[data.blocker_id]
-        span_us = self._span(incident.number, "advice", TRY_MIN)
+        span_us = self.luck.span_us(incident.number, "advice", TRY_MIN)
         worked = self._helps(incident, "advice")
         self.timeline.after(span_us, self._judge, data.blocker_id, data.number, worked)
 
@@ -323,9 +348,6 @@ class Clinic:
 
     def _helps(self, incident: Incident, remedy: StepKind) -> bool:
         return self.luck.helps(incident.cause, incident.number, remedy)
-
-    def _span(self, number: int, what: str, median_min: float) -> int:
-        return lognormal_us(median_min, SPREAD, self.luck.share(number, what))
 
     def _do(self, kind: type[Command], principal: Principal, /, **fields: Any) -> list[Event]:
         self._n_requests += 1
@@ -359,50 +381,73 @@ class Clinic:
         counted = [i for i in self.incidents if i.number > min(LEARNING, len(self.incidents) // 2)]
         assert all(i.ended_us for i in counted), "an incident never ended"
         spans_us = [i.ended_us - i.began_us for i in counted]
-        oracle = sum(oracle_resolves(i.cause, i.number, self.luck, self.policy) for i in counted)
+        oracle = [
+            ending(i.cause, i.number, self.luck, self.policy, self._person_min) for i in counted
+        ]
         return Outcome(
             incidents=len(counted),
             resolved=sum(not i.by_person for i in counted),
-            oracle=oracle,
+            asked=sum(i.asked_person for i in counted),
+            oracle=sum(not one.by_person for one in oracle),
             blocked_min=sum(spans_us) / len(spans_us) / MINUTE_US,
+            oracle_blocked_min=sum(one.blocked_min for one in oracle) / len(oracle),
         )
 
 
 class LadderComparison(msgspec.Struct, frozen=True):
     """The full ladder beside advice alone and the oracle, over some seeds."""
 
+    first_seed: int
     seeds: int
     tasks: int
     person_min: float
+    personal_share: float  # of incidents that only a person could resolve
     incidents: int  # counted ones of all seeds
-    personal_share: float  # of causes that only a person can resolve
     share_of_oracle: Interval  # resolved without a person, as a share of the oracle's
     advice_share_of_oracle: Interval  # the same of advice alone
     blocked_min: Interval
     advice_blocked_min: Interval
     blocked_ratio: Interval  # full over advice alone, paired by seed
+    oracle_ratio: Interval  # the oracle's over advice alone, paired by seed
+    asked_share: Interval  # of incidents that a person was asked about
+    asked_in_vain_share: Interval  # and that were resolved without one
 
 
 def compare_ladders(
-    seeds: int, tasks: int, *, first: int = 0, person_min: float = PERSON_MIN
+    seeds: int,
+    tasks: int,
+    *,
+    first: int = 0,
+    person_min: float = PERSON_MIN,
+    personal: float = PERSONAL,
 ) -> LadderComparison:
     """Run both ladders on the same incidents of each seed."""
-    pairs = [
-        tuple(Clinic(seed, ladder, person_min).run(tasks) for ladder in ("full", "advice"))
-        for seed in range(first, first + seeds)
-    ]
-    known = causes(first)
+    pairs = []
+    personal_shares = []
+    for seed in range(first, first + seeds):
+        full, alone = (Clinic(seed, one, person_min, personal) for one in ("full", "advice"))
+        pairs.append((full.run(tasks), alone.run(tasks)))
+        is_personal = [i.cause.is_personal for i in full.incidents]
+        personal_shares.append(sum(is_personal) / len(is_personal))
     return LadderComparison(
+        first_seed=first,
         seeds=seeds,
         tasks=tasks,
         person_min=person_min,
+        personal_share=sum(personal_shares) / len(personal_shares),
         incidents=sum(full.incidents for full, _ in pairs),
-        personal_share=sum(cause.is_personal for cause in known) / len(known),
         share_of_oracle=interval([full.resolved / full.oracle for full, _ in pairs]),
         advice_share_of_oracle=interval([alone.resolved / alone.oracle for _, alone in pairs]),
         blocked_min=interval([full.blocked_min for full, _ in pairs]),
         advice_blocked_min=interval([alone.blocked_min for _, alone in pairs]),
         blocked_ratio=interval([full.blocked_min / alone.blocked_min for full, alone in pairs]),
+        oracle_ratio=interval(
+            [full.oracle_blocked_min / alone.blocked_min for full, alone in pairs]
+        ),
+        asked_share=interval([full.asked / full.incidents for full, _ in pairs]),
+        asked_in_vain_share=interval(
+            [(full.asked + full.resolved) / full.incidents - 1 for full, _ in pairs]
+        ),
     )
 
 

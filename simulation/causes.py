@@ -9,7 +9,7 @@ from typing import NamedTuple, get_args
 
 from pm_agent.domain.blocker import BlockerType
 from pm_agent.domain.case import StepKind
-from pm_agent.kernel.types import Policy
+from simulation.behaviour import lognormal_us
 
 N_CAUSES = 40
 PERSONAL = 0.3  # share that only a person can resolve
@@ -26,6 +26,11 @@ REMEDIES: dict[BlockerType, tuple[StepKind, ...]] = {
     "other": ("known_fix", "ask_help", "advice"),
 }
 N_RETRIES = 3
+# Minutes that things take, medians; and how widely they spread (of the logarithm).
+WORK_MIN = 30  # of a task; half of it is done before a blocker is met
+TRY_MIN, HELP_MIN, UPSTREAM_MIN, ADVICE_MIN = 5, 8, 20, 1
+SPREAD = 0.5
+PERSON_MIN, PERSON_SPREAD = 45, 1.0  # as the faults of `simulation.scenario`
 _WORDS = (
     "build cache disk token certificate registry mirror socket migration schema index "
     "lock queue fixture snapshot layout parser grammar vendor licence header cookie "
@@ -59,15 +64,21 @@ class Cause(NamedTuple):
         return f"Remedy for {' '.join(self.words)}."
 
 
-def causes(seed: int) -> list[Cause]:
-    """All causes of a run. Types take turns, so each has its share of personal ones."""
+def causes(seed: int, personal: float = PERSONAL) -> list[Cause]:
+    """All causes of a run. Types take turns, so each has its share of personal ones.
+
+    Parameters
+    ----------
+    personal
+        Share of causes that only a person can resolve.
+    """
     random = Random(f"causes:{seed}")
     types = get_args(BlockerType)
     found = []
     for number in range(N_CAUSES):
         blocker_type = types[number % len(types)]
         remedies = REMEDIES[blocker_type]
-        is_personal = number < N_CAUSES * PERSONAL
+        is_personal = number < N_CAUSES * personal
         odds: dict[StepKind, float] = dict.fromkeys(remedies, 0.0)
         has_upstream = blocker_type == "dependency" and not is_personal and random.random() < 0.5
         if not is_personal:
@@ -94,26 +105,10 @@ class Luck:
         """Uniform in [0, 1)."""
         return Random(f"{self._seed}:{incident}:{what}:{time}").random()
 
+    def span_us(self, incident: int, what: str, median_min: float, spread: float = SPREAD) -> int:
+        """How long something takes this time."""
+        return lognormal_us(median_min, spread, self.share(incident, what))
+
     def helps(self, cause: Cause, incident: int, remedy: StepKind, time: int = 0) -> bool:
         """Whether a remedy helps this time."""
         return self.share(incident, remedy, time) < cause.odds.get(remedy, 0.0)
-
-
-def oracle_resolves(cause: Cause, incident: int, luck: Luck, policy: Policy) -> bool:
-    """Whether a ladder that knows all odds needs no person: it tries all that is worth its time."""
-    cost_us: dict[StepKind, int] = {
-        "known_fix": policy.blocker_try_us,
-        "wait": 0,
-        "retry": policy.blocker_retry_us + policy.blocker_try_us // 2,
-        "reassign": policy.blocker_reassign_us,
-        "ask_help": policy.blocker_help_us,
-        "split": policy.blocker_split_us,
-        "advice": policy.blocker_try_us,
-    }
-    for remedy, chance in cause.odds.items():
-        if chance * policy.person_answer_us <= cost_us[remedy]:
-            continue
-        times = N_RETRIES if remedy == "retry" else 1
-        if any(luck.helps(cause, incident, remedy, time) for time in range(times)):
-            return True
-    return False

@@ -351,12 +351,20 @@ def blockers_command(
     person_min: Annotated[
         float, typer.Option(min=1, help="Median until a person answers, in minutes.")
     ] = 45,
+    personal: Annotated[
+        float, typer.Option(min=0, max=1, help="Share of causes that only a person can resolve.")
+    ] = 0.3,
+    first_seed: Annotated[
+        int, typer.Option(min=0, help="The rest follow it. No choice was made on those from 200.")
+    ] = 200,
     json: Json = False,
 ) -> None:
     """Compare the ladder against blockers with the model's advice alone, and with an oracle."""
     from simulation.blockers import compare_ladders  # noqa: PLC0415 - only this needs it
 
-    found = compare_ladders(seeds, tasks, person_min=person_min)
+    found = compare_ladders(
+        seeds, tasks, first=first_seed, person_min=person_min, personal=personal
+    )
     if json:
         typer.echo(msgspec.json.format(msgspec.json.encode(found), indent=2).decode())
         return

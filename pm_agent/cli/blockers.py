@@ -118,6 +118,8 @@ def _blocker(blocker: BlockerItem) -> list[Text]:
 
 def _case(case: CaseItem) -> list[Text]:
     lines = [Text(f"remembered of {case.blocker_type} like {case.case_id}", style="bold")]
+    if case.judged:
+        lines.append(Text(f"  needed a person: {case.needed_person} of {case.judged}"))
     for remedy in case.remedies:
         forgotten = ", no longer offered" if remedy.is_forgotten else ""
         lines.append(

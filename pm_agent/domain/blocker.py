@@ -29,6 +29,9 @@ BlockerType = Literal[
 # How a step ended. "superseded": the blocker was resolved otherwise, so nobody knows.
 StepOutcome = Literal["", "worked", "failed", "no_answer", "superseded"]
 SMOOTHING = 8  # the newest answer of a person counts for an eighth
+# Steps that end when they are over; others end when a task does, or are over by themselves.
+TIMED: frozenset[StepKind] = frozenset({"known_fix", "ask_help", "advice"})
+PERSON_NEEDED = Remedy(step="escalate")  # counts how often nothing but a person helped
 COUNTED: dict[str, bool] = {"worked": True, "failed": False, "no_answer": False}
 
 
@@ -47,6 +50,7 @@ class Step(msgspec.Struct, frozen=True, gc=False, kw_only=True, omit_defaults=Tr
     outcome: StepOutcome = ""
     ended_at_us: int = 0
     times: int = 1  # how often a person was asked
+    asks_person: bool = False  # a person is asked beside it
     acknowledged_by: str = ""
 
 
@@ -77,6 +81,16 @@ class Blocker(msgspec.Struct, frozen=True, gc=False, kw_only=True, omit_defaults
     def step(self) -> Step | None:
         """The step under way."""
         return self.steps[-1] if self.steps and not self.steps[-1].outcome else None
+
+    @property
+    def person_asked_us(self) -> int:
+        """When a person was first asked; 0: nobody was."""
+        asked = (
+            step.at_us
+            for step in self.steps
+            if step.at_us >= self.reported_at_us and (step.asks_person or step.kind == "escalate")
+        )
+        return next(asked, 0)
 
     def step_numbered(self, number: int) -> Step | None:
         return next((s for s in self.steps if s.number == number), None)
@@ -165,6 +179,7 @@ class BlockerStepTaken(EventData, frozen=True, kw_only=True):
     by: str = ""
     agent_id: AgentId = ""
     other_task_id: TaskId = ""
+    asks_person: bool = False  # a person is asked at the same time
 
 
 class BlockerStepEnded(EventData, frozen=True, kw_only=True):
@@ -265,6 +280,7 @@ def _step_taken(world: "World", event: Event, data: BlockerStepTaken) -> None:
         by=data.by,
         agent_id=data.agent_id,
         task_id=data.other_task_id,
+        asks_person=data.asks_person,
     )
     steps = blocker.steps
     if new.kind == "escalate" and steps and steps[-1].kind == "escalate":
@@ -293,6 +309,11 @@ def _end_step(
         text = ended.text if ended.kind == "known_fix" else None
         tried = Remedy(step=ended.kind, text=text, by=ended.by)
         credit(world, blocker.case_id, tried, worked=COUNTED[outcome], at_us=at_us)
+        if ended.kind in TIMED:
+            known_us, took_us = world.tables.step_us.get(ended.kind, 0), at_us - ended.at_us
+            world.tables.step_us[ended.kind] = _smoothed(known_us, took_us)
+        if outcome == "worked":
+            credit(world, blocker.case_id, PERSON_NEEDED, worked=False, at_us=at_us)
         if ended.kind == "advice" and outcome == "worked":  # the next time it is a known fix
             fix = Remedy(step="known_fix", text=ended.text, by=ended.by, is_answer=True)
             credit(world, blocker.case_id, fix, worked=True, at_us=at_us)
@@ -364,15 +385,19 @@ def _count_resolution(world: "World", event: Event, data: BlockerResolved) -> No
         is_helped = blocker.step.kind == "ask_help" and event.principal.startswith("agent:")
         outcome: StepOutcome = "worked" if is_helped else "superseded"
         _end_step(world, blocker, blocker.step.number, outcome, event.at_us)
-    asked = blocker.steps[-1] if blocker.steps else None
-    if asked is not None and asked.kind == "escalate" and event.principal.startswith("person:"):
-        took_us, known_us = event.at_us - asked.at_us, world.tables.person_answer_us
-        world.tables.person_answer_us = (
-            known_us + (took_us - known_us) // SMOOTHING if known_us else max(took_us, 1)
-        )
+    asked_us = blocker.person_asked_us
+    if asked_us and event.principal.startswith("person:"):
+        known_us = world.tables.person_answer_us
+        world.tables.person_answer_us = _smoothed(known_us, event.at_us - asked_us)
+        if blocker.steps[-1].kind == "escalate":  # else the step under way might have done it
+            credit(world, blocker.case_id, PERSON_NEEDED, worked=True, at_us=event.at_us)
     if not event.principal.startswith("system:"):
         fix = Remedy(step="known_fix", text=data.resolution, by=event.principal, is_answer=True)
         credit(world, blocker.case_id, fix, worked=True, at_us=event.at_us)
+
+
+def _smoothed(known_us: int, took_us: int) -> int:
+    return known_us + (took_us - known_us) // SMOOTHING if known_us else max(took_us, 1)
 
 
 APPLY = {

@@ -11,7 +11,7 @@ from pm_agent.domain.access import AccessToken, ApiKey
 from pm_agent.domain.agent import Agent
 from pm_agent.domain.assignment import Assignment
 from pm_agent.domain.blocker import Blocker
-from pm_agent.domain.case import Case
+from pm_agent.domain.case import Case, StepKind
 from pm_agent.domain.collaboration import Collaboration
 from pm_agent.domain.envelope import DEFAULT_WORKSPACE
 from pm_agent.domain.handoff import Handoff
@@ -57,6 +57,7 @@ class Tables(msgspec.Struct, kw_only=True):
     blockers: dict[BlockerId, Blocker] = {}
     cases: dict[BlockerId, Case] = {}
     person_answer_us: int = 0  # how long people take who are asked, smoothed; 0: none answered yet
+    step_us: dict[StepKind, int] = {}  # how long steps against blockers take, smoothed
     tokens: dict[str, AccessToken] = {}
     instructions: dict[TaskId, Instruction] = {}
     # agent id -> kind of task -> how it went
@@ -79,6 +80,7 @@ LATER_TABLES = frozenset(
         "api_keys",
         "cases",
         "person_answer_us",
+        "step_us",
         "denied",
         "messages_sent",
         "handoffs_offered",

@@ -64,6 +64,8 @@ class Policy(msgspec.Struct, frozen=True, kw_only=True):
     blocker_split_us: int = 90 * MINUTE_US  # what a task split off is expected to take
     # Until a person answers, which is what steps save; before anybody has (else what was seen).
     person_answer_us: int = 2 * HOUR_US
+    # What it costs to ask a person about what is solved without one meanwhile; judgement.
+    person_attention_us: int = 10 * MINUTE_US
     escalate_again_us: int = 30 * MINUTE_US  # then a person is asked again; it doubles
     escalate_max_us: int = DAY_US
     acknowledged_us: int = DAY_US  # how long an acknowledgement holds that back

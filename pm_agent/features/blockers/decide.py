@@ -170,7 +170,8 @@ def acknowledge(world: World, command: AcknowledgeBlocker, context: Context) -> 
     blocker = _require_open(world, command.blocker_id)
     step = blocker.step
     if step is None or step.kind != "escalate":
-        message = f"Blocker {blocker.id} was not brought before a person yet."
+        asked = "is still being worked on" if blocker.person_asked_us else "needs no person yet"
+        message = f"Blocker {blocker.id} {asked}."
         raise WrongState(message, "Wait, or answer it now with resolve_blocker.")
     event = BlockerAcknowledged(
         blocker_id=blocker.id,

@@ -1,10 +1,14 @@
 """Which step comes next against a blocker, and why. Pure arithmetic over the world; no events.
 
-The rungs, in this order: a known fix, what the system can do by itself, the language model's
-advice, a person. Of the automatic steps the one with the best chance for its time goes first. A
-step is left out when it is not worth its time: when ``chance x time until a person answers`` is
-less than the time that it costs. That is the rule of least expected time for tests in sequence,
-with a last one that always succeeds.
+The rungs: a known fix and what the system can do by itself, then the language model's advice, then
+a person. Of the first two, what has the best chance for its time goes first; a known fix that
+nothing speaks against does, being quick. A step is left out when it is not worth its time: when
+``chance x time until a person answers`` is less than the time that it costs. That is the rule of
+least expected time for tests in sequence, with a last one that always succeeds. How long steps and
+people take, how often each helps and how often nothing but a person does is learned.
+
+A person is asked beside a step, not after it, where the step's time is worth more than asking in
+vain: what would else be waited for in sequence is waited for at once.
 
 References
 ----------
@@ -13,6 +17,7 @@ chance over cost.
 """
 
 from collections.abc import Iterator
+from itertools import islice
 from typing import NamedTuple
 
 from pm_agent.domain.blocker import Blocker, BlockerType
@@ -41,6 +46,10 @@ AUTOMATIC: dict[BlockerType, tuple[StepKind, ...]] = {
 }
 MAX_RETRIES = 3
 AGAIN = 0.5  # of the chance, after one of the same kind failed here; judgement
+LEAST_HOPE = 0.1  # of a step while a person is awaited; judgement
+# Steps that take the task from its agent, and with it the question that a person could answer.
+GIVES_BACK: frozenset[StepKind] = frozenset({"reassign", "split"})
+FAILED = frozenset({"failed", "no_answer"})
 MAX_FIXES = 2  # known fixes tried against one blocker
 PREREQUISITE = "prerequisite"  # label of a task that was split off; it is not split again
 MAX_DEPTH = 1_000  # tasks looked at for a circle of waiting
@@ -55,24 +64,67 @@ class Choice(NamedTuple):
     text: BodyRef | None = None
     by: str = ""
     task_id: TaskId = ""
+    asks_person: bool = False  # at the same time
+
+
+class Option(NamedTuple):
+    """A step that could be taken, with what is expected of it."""
+
+    choice: Choice
+    chance: Chance
+    cost_us: int
 
 
 def next_step(world: World, blocker: Blocker, context: Context) -> Choice:
     """Choose the next step; a person when nothing else is left or worth its time."""
-    policy, now_us = context.policy, context.now_us
-    similar = similar_cases(world, blocker, now_us)
+    similar = similar_cases(world, blocker, context.now_us)
+    found = next(_options(world, blocker, similar, context), None)
+    if found is None:
+        return escalation(blocker, context)
+    if _asks_person(world, blocker, similar, found, context.policy):
+        why = f"{found.choice.why}; a person is asked meanwhile"
+        return found.choice._replace(asks_person=True, why=why)
+    return found.choice
+
+
+def _options(
+    world: World, blocker: Blocker, similar: list[Similar], context: Context
+) -> Iterator[Option]:
+    """What is worth a try, in order."""
+    policy = context.policy
     if policy.blocker_ladder == "full":
-        for choice in _known(world, blocker, similar, context):
-            return choice
-        automatic = list(_automatic(world, blocker, similar, context))
-        if automatic:
-            return max(automatic, key=lambda one: one[0])[1]
+        known = islice(_known(world, blocker, similar, context), 1)
+        automatic = _automatic(world, blocker, similar, context)
+        yield from sorted((*known, *automatic), key=_hope_for_its_time, reverse=True)
     if policy.blocker_ladder != "person" and not _tried(blocker, "advice"):
         chance = chance_of(world, blocker, similar, "advice")
-        if _is_worth(world, chance, policy.blocker_try_us, policy):
+        cost_us = _lasts_us(world, "advice", policy.blocker_try_us // 2)
+        if _is_worth(world, chance, cost_us, policy, waits_beside=blocker.person_asked_us > 0):
             why = _told(similar, "advice", chance)
-            return Choice("advice", now_us + policy.blocker_try_us, why)
-    return escalation(blocker, context)
+            choice = Choice("advice", context.now_us + policy.blocker_try_us, why)
+            yield Option(choice, chance, cost_us)
+
+
+def _hope_for_its_time(option: Option) -> float:
+    return option.chance.hope / max(option.cost_us, 1)
+
+
+def _asks_person(
+    world: World, blocker: Blocker, similar: list[Similar], option: Option, policy: Policy
+) -> bool:
+    """Whether to ask a person now, beside a step, and not only when it has failed.
+
+    Asking now gains the step's time if nothing but a person helps, and costs a person's attention
+    in vain if the step does. Each failure here makes the former more likely.
+    """
+    is_alone = policy.blocker_ladder != "full" or option.choice.kind in GIVES_BACK
+    if is_alone or blocker.person_asked_us:
+        return False
+    needed = chance_of(world, blocker, similar, "escalate").mean
+    n_failed = sum(step.outcome in FAILED for step in blocker.steps)
+    needed /= needed + (1 - needed) * AGAIN**n_failed
+    works = option.chance.mean
+    return needed * (1 - works) * option.cost_us > works * policy.person_attention_us
 
 
 def escalation(blocker: Blocker, context: Context) -> Choice:
@@ -90,7 +142,7 @@ def escalation(blocker: Blocker, context: Context) -> Choice:
 
 def _known(
     world: World, blocker: Blocker, similar: list[Similar], context: Context
-) -> Iterator[Choice]:
+) -> Iterator[Option]:
     """A fix that helped against similar blockers, unless it was tried here already."""
     tried = {step.text for step in blocker.steps if step.kind == "known_fix"}
     if len(tried) >= MAX_FIXES:
@@ -98,20 +150,24 @@ def _known(
     for fix in known_fixes(world, blocker, similar):
         # The next known fix often says the same as the one that failed.
         chance = fix.chance.less(AGAIN ** len(tried))
-        is_worth = _is_worth(world, chance, context.policy.blocker_try_us, context.policy)
+        cost_us = _lasts_us(world, "known_fix", context.policy.blocker_try_us // 2)
+        is_worth = _is_worth(
+            world, chance, cost_us, context.policy, waits_beside=blocker.person_asked_us > 0
+        )
         if fix.text not in tried and is_worth:
             why = (
                 f"worked {fix.worked} of {fix.tried} times for similar blockers "
                 f"(similarity {fix.similarity:.2f})"
             )
             until_us = context.now_us + context.policy.blocker_try_us
-            yield Choice("known_fix", until_us, why, text=fix.text, by=fix.by)
+            choice = Choice("known_fix", until_us, why, text=fix.text, by=fix.by)
+            yield Option(choice, chance, cost_us)
 
 
 def _automatic(
     world: World, blocker: Blocker, similar: list[Similar], context: Context
-) -> Iterator[tuple[float, Choice]]:
-    """Steps that can be taken and are worth their time, each with its chance over its time."""
+) -> Iterator[Option]:
+    """Steps that can be taken and are worth their time."""
     policy, now_us = context.policy, context.now_us
     for kind in AUTOMATIC[blocker.blocker_type]:
         chance = chance_of(world, blocker, similar, kind)
@@ -121,16 +177,14 @@ def _automatic(
             if awaited and not _tried(blocker, "wait"):
                 until_us = now_us + _work_us(world, awaited, policy)
                 # The work goes on in any case; waiting for it costs nothing more.
-                yield (
-                    float("inf"),
-                    Choice(kind, until_us, f"{awaited} is under way", "", "", awaited),
-                )
+                choice = Choice(kind, until_us, f"{awaited} is under way", "", "", awaited)
+                yield Option(choice, chance, 0)
             continue
         if kind == "retry":
             n_before = sum(step.kind == "retry" for step in blocker.steps)
             chance = chance.less(AGAIN**n_before)
             pause_us = policy.blocker_retry_us << n_before
-            cost_us = pause_us + policy.blocker_try_us // 2
+            cost_us = pause_us + _lasts_us(world, "known_fix", policy.blocker_try_us // 2)
             is_possible = n_before < MAX_RETRIES
             until_us = now_us + pause_us + policy.blocker_try_us
             why = f"try {n_before + 1} of {MAX_RETRIES}, after a pause; {why}"
@@ -139,15 +193,17 @@ def _automatic(
             is_possible = not _tried(blocker, kind) and can_reassign(world, blocker)
             until_us = now_us
         elif kind == "ask_help":
-            cost_us = policy.blocker_help_us
+            cost_us = _lasts_us(world, kind, policy.blocker_help_us)
             is_possible = not _tried(blocker, kind) and can_help(world, blocker)
-            until_us = now_us + cost_us
+            until_us = now_us + policy.blocker_help_us
         else:
             cost_us = policy.blocker_split_us
             is_possible = not _tried(blocker, kind) and can_split(world, blocker)
             until_us = now_us
-        if is_possible and _is_worth(world, chance, cost_us, policy):
-            yield chance.hope / cost_us, Choice(kind, until_us, why)
+        waits_beside = kind not in GIVES_BACK and blocker.person_asked_us > 0
+        is_worth = _is_worth(world, chance, cost_us, policy, waits_beside=waits_beside)
+        if is_possible and is_worth:
+            yield Option(Choice(kind, until_us, why), chance, cost_us)
 
 
 def required_skills(world: World, blocker: Blocker) -> tuple[Skill, ...]:
@@ -233,7 +289,20 @@ def _work_us(world: World, task_id: TaskId, policy: Policy) -> int:
     return min(max(2 * estimate_us, policy.budget_min_us), policy.budget_max_us)
 
 
-def _is_worth(world: World, chance: Chance, cost_us: int, policy: Policy) -> bool:
+def _lasts_us(world: World, kind: StepKind, guess_us: int) -> int:
+    """How long such a step takes, as seen so far; before that a guess."""
+    return world.tables.step_us.get(kind, guess_us)
+
+
+def _is_worth(
+    world: World, chance: Chance, cost_us: int, policy: Policy, *, waits_beside: bool
+) -> bool:
+    """Whether a step saves more of the wait for a person than it costs.
+
+    Beside a person who was asked already its time costs nothing, only an agent's work.
+    """
+    if waits_beside and chance.hope > LEAST_HOPE:
+        return True
     return chance.hope * (world.tables.person_answer_us or policy.person_answer_us) > cost_us
 
 

@@ -30,6 +30,7 @@ PRIOR: dict[StepKind, float] = {
     "ask_help": 0.4,
     "split": 0.5,
     "advice": 0.3,
+    "escalate": 0.3,  # nothing but a person helps
 }
 PRIOR_WEIGHT = 2.0  # outcomes that the next wider group counts for
 

@@ -55,6 +55,7 @@ def take(
             text=choice.text,
             by=choice.by,
             other_task_id=choice.task_id,
+            asks_person=choice.asks_person,
         ),
     )
     if choice.kind in ("reassign", "split"):

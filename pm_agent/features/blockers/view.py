@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 from msgspec import field
 
-from pm_agent.domain.blocker import Blocker, Step
+from pm_agent.domain.blocker import PERSON_NEEDED, Blocker, Step
 from pm_agent.domain.case import Case
 from pm_agent.domain.ids import ProjectId
 from pm_agent.domain.time import MINUTE_US, iso
@@ -30,6 +30,7 @@ class StepItem(Result, frozen=True, kw_only=True):
     agent_id: str = ""
     task_id: str = ""
     times: int = 1  # how often a person was asked
+    asks_person: bool = False  # a person was asked beside it
     acknowledged_by: str = ""
 
 
@@ -75,6 +76,8 @@ class CaseItem(Result, frozen=True, kw_only=True):
     blocker_type: str
     project_id: str
     remedies: list[RemedyItem]
+    judged: int = 0  # blockers of which it is known whether they needed a person
+    needed_person: int = 0  # nothing else helped
 
 
 class BlockerList(Result, frozen=True, kw_only=True):
@@ -128,6 +131,7 @@ def _step_item(step: Step, texts: dict[str, str]) -> StepItem:
         agent_id=step.agent_id,
         task_id=step.task_id,
         times=step.times,
+        asks_person=step.asks_person,
         acknowledged_by=step.acknowledged_by,
     )
 
@@ -185,7 +189,7 @@ def _item(world: World, blocker: Blocker, texts: dict[str, str], now_us: int) ->
         resolved_by=blocker.resolved_by,
         resolved_at=iso(blocker.resolved_at_us) if blocker.resolved_at_us else "",
         case_id=blocker.case_id,
-        similar_before=sum(r.tried for r in case.remedies) if case else 0,
+        similar_before=sum(r.tried for r in case.remedies if r.step != "escalate") if case else 0,
     )
 
 
@@ -197,6 +201,7 @@ def _cases(world: World, blockers: list[Blocker]) -> Iterator[Case]:
 
 
 def _case_item(case: Case, texts: dict[str, str]) -> CaseItem:
+    people = next((r for r in case.remedies if r.step == "escalate"), PERSON_NEEDED)
     return CaseItem(
         case_id=case.id,
         blocker_type=case.blocker_type,
@@ -212,7 +217,10 @@ def _case_item(case: Case, texts: dict[str, str]) -> CaseItem:
                 is_forgotten=r.stopped_working,
             )
             for r in sorted(case.remedies, key=lambda r: (-r.worked, r.tried))
+            if r.step != "escalate"
         ],
+        judged=people.tried,
+        needed_person=people.worked,
     )
 
 

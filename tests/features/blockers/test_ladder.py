@@ -23,6 +23,7 @@ from pm_agent.domain.model_call import BY_RULES, ModelCall
 from pm_agent.domain.task import CancelTask, Skill, TaskCreated, TaskUpdated
 from pm_agent.domain.time import HOUR_US, MINUTE_US
 from pm_agent.domain.world import World
+from pm_agent.features.blockers.view import blocker_list
 from pm_agent.kernel.effects import AskForAdvice
 from pm_agent.kernel.types import Policy
 from tests.scenario import (
@@ -38,6 +39,7 @@ from tests.scenario import (
     complete,
     heartbeat,
     of_person,
+    release,
     report_blocker,
     request_id,
     resolve_blocker,
@@ -153,6 +155,133 @@ def test_advice_that_only_a_person_can_follow_goes_straight_to_one(working: Scen
     assert steps(working) == ["escalate"]
 
 
+def again(scenario: Scenario, **fields: Any) -> BlockerStepTaken:
+    """Report such a blocker on a new task; return the first step against it."""
+    scenario.new_task()
+    given = scenario.assigned()
+    scenario.given(report_blocker(given.task_id, given.lease_token, **fields))
+    taken: BlockerStepTaken = scenario.of_kind(BlockerStepTaken)[0]
+    return taken
+
+
+def ended_by_a_person(scenario: Scenario, taken: BlockerStepTaken) -> None:
+    """Have everything fail after five minutes, a person answer after two hours, the task done."""
+    token = scenario.world.assignments[taken.task_id].lease_token
+    while (step := scenario.world.blockers[taken.blocker_id].step).kind != "escalate":
+        if step.kind == "advice" and not step.text:
+            scenario.given(advice(scenario))
+        scenario.after(minutes=5)
+        scenario.given(fix(taken.blocker_id, token, worked=False))
+    for _ in range(6):
+        scenario.after(minutes=19)
+        scenario.given(heartbeat())
+    scenario.given(resolve_blocker(taken.blocker_id, "Ask legal."), complete(taken.task_id, token))
+
+
+@pytest.fixture
+def idle(working: Scenario) -> Scenario:
+    """A-ada has nothing to do."""
+    working.given(release("T-1", 1), CancelTask(request_id="c", principal=PERSON, task_id="T-1"))
+    return working
+
+
+@pytest.fixture
+def asked(idle: Scenario) -> tuple[Scenario, BlockerStepTaken]:
+    """Nothing but people has helped three times; now a person is asked beside the first step."""
+    for _ in range(3):
+        ended_by_a_person(idle, again(idle, description=DISK))
+    return idle, again(idle, description=DISK)
+
+
+def test_a_person_is_asked_beside_a_step_where_nothing_else_helped_so_far(
+    asked: tuple[Scenario, BlockerStepTaken],
+) -> None:
+    scenario, taken = asked
+    assert (taken.step, taken.asks_person) == ("known_fix", True)
+    assert "a person is asked meanwhile" in taken.why
+    assert scenario.world.blockers[taken.blocker_id].person_asked_us == scenario.now_us
+
+
+def test_of_a_step_that_an_answer_came_before_nothing_is_learned(
+    asked: tuple[Scenario, BlockerStepTaken],
+) -> None:
+    scenario, taken = asked
+
+    def outcomes() -> dict[str, int]:
+        (case,) = scenario.world.cases.values()
+        return {r.step: r.tried for r in case.remedies if r.step != "known_fix"}
+
+    before = outcomes()
+    scenario.after(minutes=3)
+    scenario.given(resolve_blocker(taken.blocker_id, "Ask legal."))
+    assert retold(scenario, taken.blocker_id) == [("known_fix", "superseded")]
+    assert outcomes() == before
+
+
+def test_a_person_is_asked_once_and_the_steps_go_on_beside(
+    asked: tuple[Scenario, BlockerStepTaken],
+) -> None:
+    scenario, taken = asked
+    ended_by_a_person(scenario, taken)
+    known = scenario.world.blockers[taken.blocker_id].steps
+    assert [step.asks_person for step in known] == [True] + [False] * (len(known) - 1)
+    assert len(known) > 2
+
+
+def test_a_step_under_way_is_not_acknowledged_though_a_person_was_asked(
+    asked: tuple[Scenario, BlockerStepTaken],
+) -> None:
+    scenario, taken = asked
+    seen = AcknowledgeBlocker(
+        request_id=request_id(), principal=PERSON, blocker_id=taken.blocker_id
+    )
+    scenario.when(seen).then_refused("wrong_state")
+
+
+def test_what_helps_without_a_person_keeps_people_out_of_it(working: Scenario) -> None:
+    working.given(report_blocker("T-1", 1, description=DISK))
+    working.given(advice(working), fix("B-1", 1, worked=True), complete("T-1", 1))
+    for _ in range(3):
+        working.after(minutes=5)
+        taken = again(working, description=DISK)
+        assert (taken.step, taken.asks_person) == ("known_fix", False)
+        token = working.world.assignments[taken.task_id].lease_token
+        working.given(fix(taken.blocker_id, token, worked=True), complete(taken.task_id, token))
+    (case,) = working.world.cases.values()
+    needed = next(r for r in case.remedies if r.step == "escalate")
+    assert (needed.tried, needed.worked) == (4, 0)
+
+
+def test_how_often_a_person_was_needed_is_told_beside_the_remedies(
+    asked: tuple[Scenario, BlockerStepTaken],
+) -> None:
+    scenario, taken = asked
+    blockers = [scenario.world.blockers[taken.blocker_id]]
+    (case,) = blocker_list(scenario.world, blockers, scenario.texts, scenario.now_us).cases
+    assert (case.judged, case.needed_person) == (3, 3)
+    assert "escalate" not in {remedy.step for remedy in case.remedies}
+
+
+def test_how_long_agents_try_is_learned(working: Scenario) -> None:
+    working.given(report_blocker("T-1", 1, description=DISK))
+    working.given(advice(working))
+    working.after(minutes=4)
+    working.given(fix("B-1", 1, worked=True))
+    assert working.world.tables.step_us == {"advice": 4 * MINUTE_US}
+
+
+def test_a_known_fix_that_seldom_helps_comes_after_what_often_does(idle: Scenario) -> None:
+    idle.given(an_agent(BOB))
+    for _ in range(6):  # Bob knows it every time; what he said helps nobody the next time
+        taken = again(idle, description=DISK, blocker_type="needs_input")
+        token = idle.world.assignments[taken.task_id].lease_token
+        if taken.step == "known_fix":
+            idle.given(fix(taken.blocker_id, token, worked=False))
+        answer = resolve_blocker(taken.blocker_id, "It lies in the vault.")
+        idle.given(of_person(answer, agent_principal(BOB)), complete(taken.task_id, token))
+    assert again(idle, description=DISK, blocker_type="needs_input").step == "ask_help"
+
+
 def test_what_the_model_cost_stands_on_task_agent_and_project(working: Scenario) -> None:
     call = ModelCall(
         writer="m", input_tokens=900, output_tokens=100, cost_microusd=4_200, prices="1"
@@ -233,7 +362,8 @@ def test_another_agent_is_asked_and_its_answer_counts_as_help(pair: Scenario) ->
     pair.given(of_person(answer, agent_principal(BOB)))
     assert retold(pair, "B-1") == [("ask_help", "worked")]
     (case,) = pair.world.cases.values()
-    assert [(r.step, r.worked) for r in case.remedies] == [("ask_help", 1), ("known_fix", 1)]
+    known = [(r.step, r.worked) for r in case.remedies]
+    assert known == [("ask_help", 1), ("escalate", 0), ("known_fix", 1)]
 
 
 def test_the_ladder_goes_on_when_nobody_helps(pair: Scenario) -> None:
