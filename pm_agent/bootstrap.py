@@ -12,11 +12,9 @@ from pathlib import Path
 from pydantic import SecretStr
 
 from pm_agent.adapters.gates_command import CommandGate
-from pm_agent.adapters.issuer_oauth import OutsideIssuer
 from pm_agent.adapters.journal_sqlite import SQLiteJournal
 from pm_agent.adapters.kek_local import LocalKeys, parse_keys, read_key_file
 from pm_agent.adapters.llm_rules import RuleBasedWriter
-from pm_agent.adapters.notify_webhook import WebhookNotifier
 from pm_agent.adapters.process_group import minimal_environment
 from pm_agent.adapters.secrets_file import SecretsFile
 from pm_agent.adapters.tokens_jwt import ShortTokens
@@ -175,6 +173,9 @@ def build_credentials(settings: Settings) -> Credentials:
     audiences = (here, f"{here}/mcp")
     outside = None
     if settings.oauth_issuer:
+        # httpx takes 10 MiB of a coordinator, which asks nobody.
+        from pm_agent.adapters.issuer_oauth import OutsideIssuer  # noqa: PLC0415
+
         more = (settings.oauth_audience,) if settings.oauth_audience else ()
         outside = OutsideIssuer(settings.oauth_issuer, (*audiences, *more), settings.oauth_jwks_url)
     return Credentials(secrets, ShortTokens(secrets, here, audiences), outside)
@@ -249,6 +250,8 @@ def gate_runner() -> GateRunner:
 
 def notifier(settings: Settings) -> Notifier:
     """Who brings tasks to webhooks: signed requests over HTTP."""
+    from pm_agent.adapters.notify_webhook import WebhookNotifier  # noqa: PLC0415 - as above
+
     may_be_private = settings.webhooks_to_private_addresses
     return WebhookNotifier(SystemClock(), may_be_private=may_be_private)
 

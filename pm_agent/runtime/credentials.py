@@ -8,11 +8,10 @@ same time wherever they differ.
 import hashlib
 import hmac
 import secrets as random_secrets
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from pm_agent.adapters.issuer_oauth import OutsideIssuer
 from pm_agent.adapters.secrets_memory import SecretsInMemory
 from pm_agent.adapters.tokens_jwt import ShortTokens, issuer_of
 from pm_agent.domain.access import ROLE_SCOPES, SCOPES, Scope
@@ -23,6 +22,9 @@ from pm_agent.domain.time import HOUR_US, SECOND_US
 from pm_agent.domain.world import World
 from pm_agent.ports import Secret, Secrets
 from pm_agent.runtime.secret import digest_of
+
+if TYPE_CHECKING:
+    from pm_agent.adapters.issuer_oauth import OutsideIssuer
 
 Json = dict[str, Any]
 
@@ -78,7 +80,7 @@ class Credentials:
         self,
         secrets: Secrets | None = None,
         tokens: ShortTokens | None = None,
-        outside: OutsideIssuer | None = None,
+        outside: "OutsideIssuer | None" = None,
     ) -> None:
         self.secrets = secrets or SecretsInMemory()
         self.tokens = tokens or ShortTokens(self.secrets, "pm-agent", ("pm-agent",))
