@@ -320,7 +320,7 @@ class AssigneeRanker:
     def __init__(
         self,
         *,
-        n_training: int = 30_000,
+        n_training: int = 60_000,
         n_rounds: int = 250,
         num_leaves: int = 31,
         learning_rate: float = 0.07,
