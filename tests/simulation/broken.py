@@ -122,7 +122,7 @@ def holds_ignored(patch: pytest.MonkeyPatch) -> None:
 
 def caps_ignored(patch: pytest.MonkeyPatch) -> None:
     """Claims do not look at what a project has left."""
-    patch.setattr(facts, "_left", lambda world, project_id: None)
+    patch.setattr(facts, "left_of", lambda world, project_id: None)
 
 
 def offers_ignored(patch: pytest.MonkeyPatch) -> None:
