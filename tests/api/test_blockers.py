@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from typing import Any
 
+import msgspec
 import pytest
 
 from pm_agent.adapters.gates_command import CommandGate
@@ -39,10 +40,11 @@ async def caller(server: Served, way: str, token: str) -> AsyncIterator[Call]:
 
             async def over_http(name: str, **fields: Any) -> Json:
                 try:
-                    found: Json = await getattr(http, name)(**fields)
+                    found = await getattr(http, name)(**fields)
                 except ApiError as error:
                     raise Refused(error.code) from error
-                return found
+                reply: Json = msgspec.to_builtins(found)
+                return reply
 
             yield over_http
         else:

@@ -77,8 +77,9 @@ GIVEN_TO: dict[str, Json] = {
 }
 # They make a secret on the way, so the rules alone cannot be asked.
 MAKES_SECRETS = {"issue_token", "issue_key", "rotate_key", "exchange_token", "deny_token"}
-# What a rule reads out of a text: to which others it is alike.
-READ_OUT = {"sketch"}
+# What a rule reads out of a text: to which others it is alike, and the digest of a project's
+# settings, the words of its gate among them.
+READ_OUT = {"sketch", "version"}
 
 
 def body_of(place: Place, text: str) -> Json:
