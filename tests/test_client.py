@@ -309,6 +309,16 @@ def test_slow_work_is_begun_and_waited_for() -> None:
     assert still.state == "running"
 
 
+def test_a_handover_is_begun_like_other_slow_work() -> None:
+    told = {"operation_id": "op", "operation": "hand_over", "state": "running"}
+    server = Server(httpx.Response(202, json=told))
+    with server.client() as client:
+        begun = client.begin_hand_over(drain_s=0)
+    (sent,) = server.requests
+    assert (sent.url.path, sent.headers["Prefer"]) == ("/v1/handover", "respond-async")
+    assert (begun.operation_id, begun.state) == ("op", "running")
+
+
 def test_a_stream_goes_on_with_a_new_token() -> None:
     server = KeyServer()
     answer = server.__call__

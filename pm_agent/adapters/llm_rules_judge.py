@@ -5,6 +5,7 @@ import re
 from pm_agent.domain.assessment import MAX_LEVEL, MAX_MINUTES
 from pm_agent.domain.blocker import BlockerType
 from pm_agent.domain.model_call import BY_RULES
+from pm_agent.domain.task import LEVEL_LIMITS_MIN, level_of
 from pm_agent.ports import MAX_LINES, Advice, BlockerBrief, Judgement, Risk, TaskBrief
 
 # What usually helps, by type of blocker; and what the words of a report add to it.
@@ -76,8 +77,7 @@ WIDE = re.compile(r"(?i)\b(refactor|rewrite|architect|everywhere|concurren|distr
 # Above these, a task counts as large in one respect. Judgement, not measured.
 MANY_CRITERIA, MANY_PLACES, MANY_SKILLS, MANY_LINKS = 3, 2, 2, 2
 SHORT_TEXT, LONG_TEXT = 300, 1_500  # characters
-ESTIMATES_MIN = (30, 60, 120, 480)  # as `pm_agent.domain.task.Task.level`
-MINUTES = (20, 45, 90, 240, 960)  # of a task of each level: about the middle between these
+MINUTES = (20, 45, 90, 240, 960)  # of a task of each level: about the middle between their limits
 
 
 def advice(brief: BlockerBrief) -> Advice:
@@ -116,7 +116,7 @@ def _level(brief: TaskBrief) -> tuple[int, tuple[str, ...]]:
     )
     found = [reason for holds, reason in signs if holds]
     if brief.estimate_min:
-        start = 1 + sum(brief.estimate_min > limit for limit in ESTIMATES_MIN)
+        start = level_of(brief.estimate_min)
         found.insert(0, f"estimated at {brief.estimate_min} minutes")
         level = start + (len(found) - 1) // 2
     else:
@@ -175,7 +175,7 @@ def _risks(brief: TaskBrief) -> tuple[Risk, ...]:
             ),
         ),
         (
-            brief.estimate_min > ESTIMATES_MIN[-1],
+            brief.estimate_min > LEVEL_LIMITS_MIN[-1],
             Risk("scope", "medium", "It is longer than a day.", "Split it into smaller tasks."),
         ),
     )

@@ -27,6 +27,11 @@ MAX_KEPT_CANDIDATES = 5
 TEXT_FIELDS = ("title", "description", "acceptance_criteria", "path_hints")
 
 
+def level_of(estimate_min: int) -> int:
+    """Complexity 1..5 that an estimate speaks for: 30 minutes 1, 2 hours 3, more than a day 5."""
+    return 1 + bisect_left(LEVEL_LIMITS_MIN, estimate_min)
+
+
 class Skill(msgspec.Struct, frozen=True, gc=False, order=True):
     """A skill with a level: 1 novice to 5 expert. On a task it is the least level required."""
 
@@ -152,14 +157,11 @@ class Task(msgspec.Struct, frozen=True, gc=False, kw_only=True, omit_defaults=Tr
 
     @property
     def level(self) -> int:
-        """Complexity 1..5: as given, else from the estimate, else as assessed; 1 if by nobody.
-
-        An estimate of 30 minutes is level 1, of 2 hours 3, of more than a day 5.
-        """
+        """Complexity 1..5: as given, else from the estimate, else as assessed; 1 if by nobody."""
         if self.complexity:
             return self.complexity
         if self.estimate_min or self.assessment is None:
-            return 1 + bisect_left(LEVEL_LIMITS_MIN, self.estimate_min)
+            return level_of(self.estimate_min)
         return self.assessment.level
 
     @property

@@ -119,6 +119,7 @@ class Ingress:
         self._requests_burst = limits.requests_burst
         self.burst_s = max(1, round(limits.requests_burst / limits.requests_per_s))
         self._refusals: Counter[tuple[str, str]] = Counter()
+        self._notes: dict[str, Command] = {}  # by request id: sent, and not answered yet
         self._streams: Counter[Principal] = Counter()
         self._max_streams = limits.streams
         self._tasks: list[asyncio.Task[None]] = []
@@ -301,20 +302,23 @@ class Ingress:
         Raises
         ------
         Unavailable
-            The refusals are kept for the next time.
+            What could not be written is kept, and sent again as it was, since it may have been
+            written all the same.
         """
-        if self._refusals and self.can_write and not self.leaving:
+        if not self._notes and self.can_write and not self.leaving:
+            self._notes = {note.request_id: note for note in self._new_notes()}
+        for note in list(self._notes.values()):
+            await self.submit(note)
+            self._notes.pop(note.request_id, None)
+
+    def _new_notes(self) -> Iterator[Command]:
+        if self._refusals:
             counted, self._refusals = self._refusals, Counter()
             refusals = tuple(Refusals(why, where, n) for (why, where), n in counted.items())
-            note = NoteRefusals(request_id=uuid4().hex, principal=SYSTEM, refusals=refusals)
-            try:
-                await self.submit(note)
-            except PMError:
-                self._refusals.update(counted)
-                raise
+            yield NoteRefusals(request_id=uuid4().hex, principal=SYSTEM, refusals=refusals)
         used = self.credentials.take_used()
         if used:
-            await self.submit(NoteKeysUsed(request_id=uuid4().hex, principal=SYSTEM, key_ids=used))
+            yield NoteKeysUsed(request_id=uuid4().hex, principal=SYSTEM, key_ids=used)
 
     # -- commands -----------------------------------------------------------------------------
 

@@ -98,6 +98,16 @@ class Stack:
         assert result["server_time"].endswith("Z")
         return result
 
+    async def note_access(self) -> None:
+        """Write into the journal who was refused, and try again as the server does."""
+        while True:
+            try:
+                return await self.ingress.note_access()
+            except JournalUnavailable:
+                if not ambiguous_journal.SHARE:
+                    raise
+                await self.until(lambda: self.loop._engine is not None)
+
     async def until(self, is_so: Callable[[], object]) -> None:
         """Let the others run until something is so."""
         async with asyncio.timeout(5):

@@ -1,7 +1,7 @@
 """The API once more, with appends that end in doubt: callers ask again, and all ends the same.
 
-Only what is served over HTTP: the clients of the MCP tests do not ask again, nor do tests that note
-accesses themselves. Two tests of the suite are about the refusal itself.
+Only what is served over HTTP: the clients of the MCP tests do not ask again. Two tests of the suite
+are about the refusal itself.
 """
 
 import os
@@ -17,21 +17,13 @@ ABOUT_THE_REFUSAL = (
     "tests/api/test_overload.py::test_reads_go_on_and_are_marked_stale_while_the_journal_fails",
     "tests/api/test_overload.py::test_a_registration_that_was_cut_in_half_is_finished_by_its_retry",
 )
-NOBODY_ASKS_AGAIN = tuple(
-    f"tests/api/test_credentials.py::test_{name}"
-    for name in (
-        "every_refused_credential_is_in_the_history",
-        "refusals_of_a_flood_take_little_room",
-        "the_last_use_of_a_key_is_noted_now_and_then",
-    )
-)
 SHARE = 0.01
 
 
 @pytest.mark.skipif(bool(ambiguous_journal.SHARE), reason="this is the run inside the test")
 @pytest.mark.timeout(600)
 def test_the_api_keeps_its_word_when_appends_end_in_doubt() -> None:
-    out_of_this = [f"--deselect={test}" for test in (*ABOUT_THE_REFUSAL, *NOBODY_ASKS_AGAIN)]
+    out_of_this = [f"--deselect={test}" for test in ABOUT_THE_REFUSAL]
     # What asks whether an answer is right would take a 503 of the journal for a wrong one.
     left_out = ("test_mcp", "test_fuzz", "test_schemathesis", "test_injections", "test_blockers")
     out_of_this += [f"--ignore=tests/api/{name}.py" for name in left_out]

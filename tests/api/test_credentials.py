@@ -98,10 +98,10 @@ async def test_the_last_use_of_a_key_is_noted_now_and_then(stack: Stack) -> None
     assert "used_at" not in (await stack.ok("GET", "/v1/keys"))["keys"][0]
     for _ in range(2):
         await stack.ok("GET", "/v1/projects", made["key"])
-        await stack.ingress.note_access()
+        await stack.note_access()
     position = stack.position
     await stack.ok("GET", "/v1/projects", made["key"])
-    await stack.ingress.note_access()
+    await stack.note_access()
     assert stack.position == position  # an event an hour is enough
     assert (await stack.ok("GET", "/v1/keys"))["keys"][0]["used_at"]
 
@@ -294,13 +294,13 @@ async def test_every_refused_credential_is_in_the_history(stack: Stack) -> None:
     for credential in ("", "wrong", "wrong", "pmk_aaaaaaaaaaaa_x", "ey.ey.ey"):
         await stack.call("GET", "/v1/projects", credential)
     position = stack.position
-    await stack.ingress.note_access()
+    await stack.note_access()
     event = await stack.ingress.event_at(position + 1)
     assert event is not None
     assert isinstance(event.data, AccessRefused)
     assert sum(one.n for one in event.data.refusals) == 5
     assert not any("wrong" in one.reason.split() for one in event.data.refusals)
-    await stack.ingress.note_access()
+    await stack.note_access()
     assert stack.position == position + 1
 
 
@@ -311,7 +311,7 @@ async def test_refusals_of_a_flood_take_little_room(
     for n in range(9):
         stack.ingress.refuse_stranger(f"192.0.2.{n}", "no token")
     position = stack.position
-    await stack.ingress.note_access()
+    await stack.note_access()
     event = await stack.ingress.event_at(position + 1)
     assert event is not None
     assert isinstance(event.data, AccessRefused)

@@ -9,7 +9,7 @@ import pytest
 
 from pm_agent.adapters.journal_memory import MemoryJournal
 from pm_agent.bootstrap import engine_builder
-from pm_agent.domain.access import IssueToken
+from pm_agent.domain.access import AccessRefused, IssueToken
 from pm_agent.domain.assignment import TaskAssigned, WaitForTask
 from pm_agent.domain.envelope import SYSTEM, Command, Principal
 from pm_agent.domain.errors import (
@@ -471,6 +471,21 @@ async def test_strangers_are_limited_by_their_address() -> None:
     with pytest.raises(RateLimited):
         ingress.refuse_stranger("192.0.2.1")
     ingress.refuse_stranger("192.0.2.2")
+
+
+async def test_refusals_are_counted_once_when_the_append_that_notes_them_ends_in_doubt() -> None:
+    async with running() as (line, ingress):
+        ingress.refuse_stranger("192.0.2.1", "no token")
+        line.error, line.n_cut_after = JournalUnavailable, 1
+        with pytest.raises(JournalUnavailable):
+            await ingress.note_access()
+        ingress.refuse_stranger("192.0.2.1", "no token")
+        await ingress.note_access()  # the same note once more: it was written
+        await ingress.note_access()
+        last = (await ingress.health()).position
+        events = [await ingress.event_at(position) for position in range(1, last + 1)]
+    noted = [event.data for event in events if event and isinstance(event.data, AccessRefused)]
+    assert [[one.n for one in note.refusals] for note in noted] == [[1], [1]]
 
 
 # -- a journal that fails --------------------------------------------------------------------------
