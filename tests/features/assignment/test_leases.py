@@ -58,6 +58,18 @@ def short(empty: Scenario) -> Scenario:
     return empty
 
 
+def test_a_lease_is_looked_at_when_it_can_end_and_not_before(quiet: Scenario) -> None:
+    assert quiet.engine.next_wakeup_us() == quiet.now_us + 20 * MINUTE_US
+
+
+def test_a_task_given_to_an_agent_that_waits_is_looked_at_when_it_must_have_answered(
+    team: Scenario,
+) -> None:
+    team.given(wait(ADA, team.now_us + HOUR_US))
+    team.new_task()
+    assert team.engine.next_wakeup_us() == team.now_us + 10 * MINUTE_US
+
+
 def expiry(scenario: Scenario) -> str:
     found = scenario.of_kind(AssignmentExpired)
     return str(found[0].reason) if found else ""
