@@ -103,6 +103,8 @@ class Usage(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
 
     def less(self, used: "Usage") -> "Usage":
         """What is left of it after some use: never below zero."""
+        if not used.tokens and not used.cost_microusd:
+            return self  # an attempt that has just begun
         tokens = self.tokens - used.tokens
         cost_microusd = self.cost_microusd - used.cost_microusd
         return Usage(max(0, tokens), max(0, cost_microusd))

@@ -21,7 +21,7 @@ class SeenTask(msgspec.Struct):
     holder: AgentId = ""  # of the live lease; empty: nobody
     reserved: Usage = NO_USAGE
     used: Usage = NO_USAGE  # in the live attempt
-    open_blockers: set[str] = msgspec.field(default_factory=set)
+    open_blockers: frozenset[str] = frozenset()  # most tasks never have one
 
 
 class SeenProject(msgspec.Struct):

@@ -34,13 +34,13 @@ def _updated(seen: Seen, _: Event, data: TaskUpdated) -> None:
 
 def _blocker_reported(seen: Seen, _: Event, data: BlockerReported) -> None:
     task = seen.fenced(data)
-    task.open_blockers.add(data.blocker_id)
+    task.open_blockers |= {data.blocker_id}
     seen.move(task, "blocked")
 
 
 def _blocker_resolved(seen: Seen, _: Event, data: BlockerResolved) -> None:
     task = seen.tasks[data.task_id]
-    task.open_blockers.discard(data.blocker_id)
+    task.open_blockers -= {data.blocker_id}
     if task.state == "blocked" and not task.open_blockers:
         seen.move(task, "assigned" if task.holder else "open")
 
