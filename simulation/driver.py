@@ -48,6 +48,7 @@ from simulation.behaviour import lognormal_us
 from simulation.intervals import Intervals
 from simulation.ledger import Ledger, Sample
 from simulation.lives import FOR_EVER, Attempt, Lives, Recorded
+from simulation.requests import SentOnce
 from simulation.scenario import Project, Scenario
 from simulation.team import Worker, project_id
 from simulation.timeline import Timeline
@@ -152,6 +153,8 @@ class Simulation:
         )
         engine.presence = self.presence
         engine.alarms = PatientAlarms()
+        if self._on_step is None:  # else a journal may be written, and holds the replies
+            engine.requests = SentOnce()
         return engine
 
     # -- the run ------------------------------------------------------------------------------
@@ -180,15 +183,19 @@ class Simulation:
         self.timeline.advance_until(START_US + until_us)
         self.timeline.now_us = START_US + until_us
 
-    def conclude(self) -> None:
-        """Close the books, and look at the whole world once more."""
+    def conclude(self) -> str:
+        """Look at the whole world once more, and let go of it: a year's figures need the room.
+
+        Returns
+        -------
+        str
+            Hash of the last event, which covers all before it.
+        """
         self.violations += self._watch.compare(self.engine.world)
         self.violations += check_world(self.engine.world)
-
-    @property
-    def journal_hash(self) -> str:
-        """Of the last event, which covers all before it."""
-        return self.engine.head_hash.hex()
+        journal_hash = self.engine.head_hash.hex()
+        del self.engine, self._watch
+        return journal_hash
 
     def do(self, commands: list[Command]) -> list[Reply]:
         """One step of the engine, and what everybody learns from it."""

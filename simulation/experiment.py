@@ -156,13 +156,14 @@ def play(
                 on_slice(until_us / last_us)
             if until_us >= horizon_us and not simulation.ledger.n_inside:
                 break
-        simulation.conclude()
+        policy = simulation.engine.scorer.version
+        journal_hash = simulation.conclude()
     return Result(
         scenario=scenario,
         seed=seed,
         scenario_hash=scenario.hash,
-        journal_hash=simulation.journal_hash,
-        policy=simulation.engine.scorer.version,
+        journal_hash=journal_hash,
+        policy=policy,
         is_partial=bool(interrupted) and until_us < last_us,
         horizon_h=until_us / HOUR_US,
         wall_s=time.perf_counter() - began_s,

@@ -18,7 +18,7 @@ from pm_agent.domain.notice import NO_NOTICE, notice_for
 from pm_agent.domain.world import World
 from pm_agent.kernel.chain import seal, unseal
 from pm_agent.kernel.effects import Alarms, Effect, Outbox
-from pm_agent.kernel.idempotency import Requests, body_sha256
+from pm_agent.kernel.idempotency import Requests
 from pm_agent.kernel.presence import Offer, Presence
 from pm_agent.kernel.types import Catalog, Context, Decision, ErrorInfo, Policy, Reply
 from pm_agent.ports import EMPTY, Batch, Head, Scorer, StoredEvent, StoredRequest
@@ -175,16 +175,9 @@ class Engine:
         position = self.world.tables.position
         result = _encode(decision.result)
         if len(step.events) > n_before:
-            request = StoredRequest(
-                principal,
-                command.request_id,
-                body_sha256(command),
-                context.now_us,
-                position,
-                result,
-            )
-            self.requests.put(request)
-            step.requests.append(request)
+            request = self.requests.note(principal, command, context.now_us, position, result)
+            if request is not None:
+                step.requests.append(request)
         told = notice_for(self.world, who.id) if is_agent else NO_NOTICE
         return Reply(
             request_id=command.request_id,

@@ -62,6 +62,15 @@ class Requests:
         if len(self._refused) > MAX_REFUSED:
             del self._refused[next(iter(self._refused))]
 
+    def note(
+        self, principal: str, command: Command, now_us: int, position: int, reply: bytes
+    ) -> StoredRequest | None:
+        """Remember what a request was answered; return what the journal is to keep of it."""
+        digest = body_sha256(command)
+        request = StoredRequest(principal, command.request_id, digest, now_us, position, reply)
+        self.put(request)
+        return request
+
     def put(self, request: StoredRequest) -> None:
         self._replies[request.principal, request.request_id] = request
         self._by_age.append(request)

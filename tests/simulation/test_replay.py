@@ -7,7 +7,6 @@ import pytest
 from typer.testing import CliRunner
 
 from pm_agent.adapters.journal_sqlite import SQLiteJournal
-from pm_agent.domain.envelope import Command
 from pm_agent.domain.time import HOUR_US
 from pm_agent.kernel.engine import Step
 from simulation.__main__ import app
@@ -30,14 +29,14 @@ def journal(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A journal of a day that was: simulated, but written as the coordinator writes."""
     scenario = Scenario.of(YESTERDAY)
     steps: list[Step] = []
-    day = Simulation(scenario, arrivals(scenario, 1), team_of(scenario, 1), Fortune(1), seed=1)
-    decide = day.engine.step
-
-    def kept(commands: list[Command], now_us: int) -> Step:
-        steps.append(decide(commands, now_us))
-        return steps[-1]
-
-    day.engine.step = kept  # type: ignore[method-assign]  # a tap on what is decided
+    day = Simulation(
+        scenario,
+        arrivals(scenario, 1),
+        team_of(scenario, 1),
+        Fortune(1),
+        seed=1,
+        on_step=steps.append,
+    )
     day.start()
     day.go_on(6 * HOUR_US)
     path = tmp_path_factory.mktemp("yesterday") / "journal.db"
