@@ -7,7 +7,8 @@ memory than a fortnight.
 import tempfile
 import weakref
 from array import array
-from typing import Any, BinaryIO, NamedTuple, cast
+from io import BufferedRandom
+from typing import Any, NamedTuple, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -73,13 +74,13 @@ class Columns:
     def __init__(self, types: dict[str, str]) -> None:
         self.first = 0  # rows in files
         self.arrays: dict[str, array[Any]] = {name: array(code) for name, code in types.items()}
-        self._files: dict[str, BinaryIO] = {}
+        self._files: dict[str, BufferedRandom] = {}
 
     def spill(self, n: int) -> None:
         """Take ``n`` more rows out of memory."""
         for name, values in self.arrays.items():
             if name not in self._files:
-                file = self._files[name] = cast("BinaryIO", tempfile.TemporaryFile())  # noqa: SIM115 - closed with this
+                file = self._files[name] = tempfile.TemporaryFile()  # noqa: SIM115 - closed with this
                 weakref.finalize(self, file.close)
             self._files[name].write(values[:n].tobytes())
             del values[:n]
@@ -88,14 +89,14 @@ class Columns:
     def read(self, name: str) -> NDArray[Any]:
         """Return the whole column."""
         values = self.arrays[name]
-        rest = np.array(values, dtype=values.typecode)
-        if not self.first:
-            return rest
-        file = self._files[name]
-        file.flush()
-        file.seek(0)
-        kept = np.frombuffer(file.read(), values.typecode)  # leaves the file at its end
-        return np.concatenate([kept, rest])
+        column = np.empty(self.first + len(values), values.typecode)
+        column[self.first :] = values
+        if self.first:
+            file = self._files[name]
+            file.flush()
+            file.seek(0)
+            file.readinto(column[: self.first].view(np.uint8).data)  # leaves the file at its end
+        return column
 
 
 class Ledger:

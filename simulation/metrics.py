@@ -123,18 +123,17 @@ def figures_of(scenario: Scenario, ledger: Ledger, end_us: int) -> Figures:
     warm_us = min(round(scenario.warm_up_h * HOUR_US), end_us)
     counted = tables.created_us >= warm_us
     done = counted & tables.is_done
-    lead_h, span_h = tables.lead_h(counted), max(end_us - warm_us, 1) / HOUR_US
-    cycle_h = (tables.ended_us[done] - tables.started_us[done]) / HOUR_US
-    held_us = _within(tables.from_us, tables.to_us, warm_us, end_us)
+    span_h = max(end_us - warm_us, 1) / HOUR_US
+    held_us = float(_within(tables.from_us, tables.to_us, warm_us, end_us).sum())
     places = sum(group.count * group.capacity for group in scenario.team)
-    worked_us = np.bincount(
-        tables.task - 1, _within(tables.from_us, tables.to_us, 0, end_us), len(counted)
-    )
+    worked_us = float(_worked_us(tables, len(counted), end_us)[done].sum())
     tokens = int(tables.tokens.sum())
     n_done = int(done.sum())
     cost_usd = tokens * scenario.behaviour.usd_per_million_tokens / 1e6
     done_h = float(tables.human_min[tables.is_done].sum()) / 60
-    total_lead_us = float(lead_h.sum()) * HOUR_US
+    lead_h = tables.lead_h(counted)
+    leads, total_lead_us = spread(lead_h), float(lead_h.sum()) * HOUR_US
+    del lead_h  # of a year it is as large as a column
     wip, rate = _wip(ledger, warm_us), float(counted.sum()) / span_h
     rate_times_lead = rate * _mean_stay_h(tables, counted)
     return Figures(
@@ -144,13 +143,13 @@ def figures_of(scenario: Scenario, ledger: Ledger, end_us: int) -> Figures:
         tasks_open=int((counted & (tables.end == ENDS.index("open"))).sum()),
         attempts=int(counted[tables.task - 1].sum()) if len(counted) else 0,
         wrong=int((counted & (tables.is_wrong > 0)).sum()),
-        lead_h=spread(lead_h),
+        lead_h=leads,
         restricted_lead_h=_rounded(_restricted_lead_h(tables, counted, scenario.horizon_h)),
-        cycle_h=spread(cycle_h),
+        cycle_h=spread((tables.ended_us[done] - tables.started_us[done]) / HOUR_US),
         wait_s=spread(tables.wait_s(counted)),
         urgent_wait_s=spread(tables.wait_s(counted & (tables.priority == HIGHEST))),
-        flow_efficiency=_rounded(float(worked_us[done].sum()) / total_lead_us if n_done else 0),
-        utilisation=_rounded(float(held_us.sum()) / (places * max(end_us - warm_us, 1))),
+        flow_efficiency=_rounded(worked_us / total_lead_us if n_done else 0),
+        utilisation=_rounded(held_us / (places * max(end_us - warm_us, 1))),
         throughput_per_h=_rounded(float(tables.is_done[tables.ended_us >= warm_us].sum()) / span_h),
         wip=_rounded(wip),
         little=Little(
@@ -203,9 +202,15 @@ def figure_names() -> list[str]:
 
 def _within(from_us: Any, to_us: Any, first_us: int, last_us: int) -> Floats:
     """Length of spans inside a window; a span that has not ended lasts to its end."""
-    to_us = np.where(to_us == NEVER, last_us, to_us)
-    inside = np.clip(to_us, first_us, last_us) - np.clip(from_us, first_us, last_us)
+    inside = np.where(to_us == NEVER, last_us, to_us).clip(first_us, last_us)
+    inside -= from_us.clip(first_us, last_us)
     return np.asarray(inside, dtype=np.float64)
+
+
+def _worked_us(tables: Tables, n_tasks: int, end_us: int) -> Floats:
+    """How long each task was worked on, (n_tasks,)."""
+    spans_us = _within(tables.from_us, tables.to_us, 0, end_us)
+    return np.asarray(np.bincount(tables.task - 1, spans_us, n_tasks), dtype=np.float64)
 
 
 def _restricted_lead_h(tables: Tables, counted: NDArray[np.bool_], horizon_h: float) -> float:
