@@ -33,11 +33,11 @@ from pm_agent.domain.errors import (
 )
 from pm_agent.ports import Batch, Head, StoredEvent, StoredRequest, StoredSnapshot
 
-SCHEMA_VERSION = 4  # of the tables; events and snapshots carry their own
+SCHEMA_VERSION = 5  # of the tables; events and snapshots carry their own
 BUSY_TIMEOUT_S = 5.0  # far above any commit of ours: whoever holds the lock longer is not a journal
 CHECKED_BYTES = 256 * 1024 * 1024  # quick_check takes 0.2 s for that, more from a cold disk
-# An assignment with its record takes 2.5 kB: one fits on SQLite's own 4 kB, three on this. Measured
-# over 80 batches of 256 commands: less CPU a batch in three noisy rounds (19, 2 and 21 %).
+# Measured over 100 appends of 380 events: 5.2 microseconds of CPU an event, 5.9 on SQLite's own
+# 4 kB, no less on larger ones.
 PAGE_BYTES = 8192
 
 # Errors after which a rolled-back connection is as good as new; after others it is opened anew.

@@ -4,6 +4,8 @@ Each function takes the connection as its last argument, and neither begins nor 
 """
 
 import sqlite3
+from collections import deque
+from contextlib import closing
 from functools import cache
 from hashlib import sha256
 from itertools import chain
@@ -12,6 +14,7 @@ from pathlib import Path
 import msgspec
 from msgspec.structs import astuple
 
+from pm_agent.adapters import sqlite_batches as batches
 from pm_agent.adapters.journal_memory import KEPT_SNAPSHOTS
 from pm_agent.domain.envelope import Body
 from pm_agent.domain.errors import JournalCorrupt
@@ -31,11 +34,8 @@ SCHEMA = (
         schema_version INTEGER NOT NULL, workspace_id TEXT NOT NULL,
         epoch INTEGER NOT NULL, probes INTEGER NOT NULL
     )""",
-    """CREATE TABLE events (
-        position INTEGER PRIMARY KEY, at_us INTEGER NOT NULL, epoch INTEGER NOT NULL,
-        kind TEXT NOT NULL, schema_version INTEGER NOT NULL, principal TEXT NOT NULL,
-        cause TEXT NOT NULL, subject TEXT NOT NULL, payload BLOB NOT NULL, hash BLOB NOT NULL
-    )""",
+    batches.BATCHES,
+    batches.VIEW,
     # Where to find a subject's events; filled behind them, a round at a time (`_index`). An index
     # of the events took half of an append's CPU: nearly every event changed a page of its own.
     """CREATE TABLE subjects (
@@ -54,18 +54,26 @@ SCHEMA = (
     )""",
 )
 # The version that each came with.
-TABLES = {"meta": 1, "events": 1, "subjects": 4, "bodies": 1, "requests": 1, "snapshots": 1}
+TABLES = {"meta": 1, "batches": 5, "subjects": 4, "bodies": 1, "requests": 1, "snapshots": 1}
 
-# The second part looks at those alone that no round has indexed yet: 2 ms at most.
-READ_SUBJECT = f"""
-SELECT * FROM events WHERE position IN (
-    SELECT position FROM subjects WHERE subject = ?1
-    UNION ALL
-    SELECT position FROM events WHERE subject = ?1 AND position >
-        (SELECT max(position) / {INDEXED_AT_ONCE} * {INDEXED_AT_ONCE} FROM events)
-    ORDER BY position DESC LIMIT ?2
-) ORDER BY position
-"""  # noqa: S608 - a constant of this file
+# The second part looks at those alone that no round has indexed yet; the last one ended at ?1.
+POSITIONS = f"""
+SELECT position FROM subjects WHERE subject = ?3
+UNION ALL
+SELECT position FROM ({batches.SUBJECTS}) WHERE subject = ?3
+ORDER BY position DESC LIMIT ?4
+"""  # noqa: S608 - a constant of ours
+# From the row on that holds ?1.
+READ = f"""
+SELECT {batches.ROW} FROM batches WHERE first_position >= coalesce(
+    (SELECT max(first_position) FROM batches WHERE first_position <= ?1), 0
+) ORDER BY first_position
+"""  # noqa: S608 - as above
+FORGET_REQUESTS = f"""
+DELETE FROM requests WHERE rowid IN (
+    SELECT rowid FROM requests WHERE at_us < ({batches.LAST_INSTANT}) - ? ORDER BY rowid LIMIT ?
+)
+"""  # noqa: S608 - as above
 
 _encode_requests = msgspec.msgpack.encode
 _decode_requests = msgspec.msgpack.Decoder(list[StoredRequest]).decode
@@ -84,7 +92,7 @@ def append(batch: Batch, connection: sqlite3.Connection) -> None:
     head = read_head(connection)
     require_epoch(head.epoch, batch.epoch)
     require_continuation(head, batch.events)
-    _insert("INSERT INTO events", [astuple(event) for event in batch.events], connection)
+    connection.executemany(batches.INSERT, batches.pack(batch.events))
     if batch.events:
         _index(head.position, batch.events[-1].position, connection)
     # The same salt and text can come again after a restart, even after an erasure.
@@ -138,9 +146,7 @@ def _index(before: int, last: int, connection: sqlite3.Connection) -> None:
     start, end = (position // INDEXED_AT_ONCE * INDEXED_AT_ONCE for position in (before, last))
     if start < end:
         connection.execute(
-            "INSERT INTO subjects SELECT subject, position FROM events"
-            " WHERE position > ? AND position <= ? ORDER BY subject, position",
-            (start, end),
+            f"INSERT INTO subjects {batches.SUBJECTS} ORDER BY subject, position", (start, end)
         )
 
 
@@ -177,34 +183,46 @@ def save_snapshot(epoch: int, snapshot: StoredSnapshot, connection: sqlite3.Conn
 
 def forget_requests(connection: sqlite3.Connection) -> int:
     """Delete some requests older than 24 hours of event time; return how many rows went."""
-    deleted = connection.execute(
-        "DELETE FROM requests WHERE rowid IN (SELECT rowid FROM requests WHERE at_us <"
-        " (SELECT at_us FROM events ORDER BY position DESC LIMIT 1) - ? ORDER BY rowid LIMIT ?)",
-        (KEEP_US, DELETED_AT_ONCE),
-    )
+    deleted = connection.execute(FORGET_REQUESTS, (KEEP_US, DELETED_AT_ONCE))
     return deleted.rowcount
 
 
 def read_head(connection: sqlite3.Connection) -> Head:
     """Last position, its hash, and the epoch."""
     epoch, position, digest = connection.execute(
-        "SELECT meta.epoch, last.position, last.hash FROM meta LEFT JOIN"
-        " (SELECT position, hash FROM events ORDER BY position DESC LIMIT 1) AS last"
+        f"SELECT epoch, position, hash FROM meta LEFT JOIN ({batches.HEAD})"  # noqa: S608 - a constant
     ).fetchone()
     return Head(position or 0, digest or GENESIS, epoch)
 
 
 def read(after: int, limit: int, connection: sqlite3.Connection) -> list[StoredEvent]:
     """Events after a position, in order."""
-    rows = connection.execute(
-        "SELECT * FROM events WHERE position > ? ORDER BY position LIMIT ?", (after, limit)
-    )
-    return [StoredEvent(*row) for row in rows]
+    found: list[StoredEvent] = []
+    with closing(connection.execute(READ, (after + 1,))) as rows:
+        for values in rows:
+            row = batches.Row(*values)
+            wanted = row.positions[max(0, after + 1 - row.first_position) :]
+            found += batches.unpack(row, wanted[: limit - len(found)])
+            if len(found) >= limit:
+                break
+    return found
 
 
 def read_subject(subject: str, limit: int, connection: sqlite3.Connection) -> list[StoredEvent]:
     """The newest events about a subject, oldest first."""
-    return [StoredEvent(*row) for row in connection.execute(READ_SUBJECT, (subject, limit))]
+    start = read_head(connection).position // INDEXED_AT_ONCE * INDEXED_AT_ONCE
+    found = connection.execute(POSITIONS, (start, start + INDEXED_AT_ONCE, subject, limit))
+    positions = deque(sorted(position for (position,) in found))
+    events: list[StoredEvent] = []
+    while positions and (values := connection.execute(READ, (positions[0],)).fetchone()):
+        row = batches.Row(*values)
+        together = []
+        while positions and positions[0] in row.positions:
+            together.append(positions.popleft())
+        events += batches.unpack(row, together)
+        if not together:  # it was taken out of a damaged journal
+            positions.popleft()
+    return events
 
 
 def read_bodies(refs: list[str], connection: sqlite3.Connection) -> dict[str, Body]:

@@ -14,8 +14,10 @@ from pathlib import Path
 from random import Random
 
 import pytest
+from msgspec.structs import astuple, replace
 
 from pm_agent.adapters import journal_sqlite
+from pm_agent.adapters.sqlite_batches import ROW, Row
 from pm_agent.bootstrap import build_coordinator, open_journal, open_journal_readonly
 from pm_agent.cli.audit import verify_journal
 from pm_agent.domain.errors import JournalCorrupt, PMError, StartError
@@ -24,6 +26,7 @@ from pm_agent.ports import Batch, Head, StoredEvent
 from pm_agent.settings import Settings
 from tests.adapters.test_journal_sqlite import sealed
 from tests.driver_stream import record, through_coordinator
+from tests.sqlite_events import change_event, remove_event, store_events
 
 SMALL_PAGE_BYTES = 512  # so that every byte of a commit can be tried
 N_FLIPS = 150
@@ -121,74 +124,124 @@ async def test_a_journal_as_it_was_written_is_sound_and_starts(whole: Whole) -> 
 # -- records --------------------------------------------------------------------------------------
 
 
+def rows_of(folder: Path) -> list[Row]:
+    with closing(sqlite3.connect(folder / "main.journal.db")) as connection:
+        rows = connection.execute(f"SELECT {ROW} FROM batches ORDER BY first_position").fetchall()  # noqa: S608 - a constant
+    return [Row(*row) for row in rows]
+
+
+def put(change: Callable[..., None], row: Row) -> None:
+    change(
+        "UPDATE batches SET hashes = ?2, subjects = CAST(?3 AS TEXT), events = CAST(?4 AS TEXT)"
+        " WHERE first_position = ?1",
+        *row,
+    )
+
+
+def flipped(content: bytes, at: int, random: Random) -> bytes:
+    return content[:at] + bytes([content[at] ^ 1 << random.randrange(8)]) + content[at + 1 :]
+
+
 async def test_the_last_record_cut_at_any_byte_is_found(
     whole: Whole, change: Callable[..., None]
 ) -> None:
     folder, events = whole
-    last = events[-1]
-    for n in range(len(last.payload)):
-        change("UPDATE events SET payload = ? WHERE position = ?", last.payload[:n], last.position)
-        await assert_found(folder, last.position)
-    change("UPDATE events SET payload = ? WHERE position = ?", last.payload, last.position)
-    for n in range(len(last.hash)):
-        change("UPDATE events SET hash = ? WHERE position = ?", last.hash[:n], last.position)
-        await assert_found(folder, last.position)
+    row = rows_of(folder)[-1]
+    for name in ("events", "subjects", "hashes"):
+        content = getattr(row, name)
+        start = len(content) - 32 if name == "hashes" else content.rfind(b"\n") + 1
+        for n in range(start, len(content)):
+            put(change, Row(**{**row._asdict(), name: content[:n]}))
+            await assert_found(folder, events[-1].position)
+    put(change, row)
+    assert await problems_of(folder) == []
 
 
-async def test_a_flipped_bit_in_any_record_is_found(
+async def test_a_flipped_bit_in_any_record_is_found_at_its_event(
     whole: Whole, change: Callable[..., None]
 ) -> None:
-    folder, events = whole
+    folder, _ = whole
     random = Random(7)
-    for event in events:
-        flipped = bytearray(event.payload)
-        flipped[random.randrange(len(flipped))] ^= 1 << random.randrange(8)
-        change("UPDATE events SET payload = ? WHERE position = ?", bytes(flipped), event.position)
-        await assert_found(folder, event.position)
-        change("UPDATE events SET payload = ? WHERE position = ?", event.payload, event.position)
+    for row in rows_of(folder):
+        lines, subjects = row.events.split(b"\n"), row.subjects.split(b"\n")
+        for at in range(len(lines)):
+            position = row.first_position + at
+            in_lines = sum(map(len, lines[:at])) + at + random.randrange(len(lines[at]))
+            in_subjects = sum(map(len, subjects[:at])) + at + random.randrange(len(subjects[at]))
+            for name, place in (
+                ("events", in_lines),
+                ("subjects", in_subjects),
+                ("hashes", 32 * at + random.randrange(32)),
+            ):
+                damaged = flipped(getattr(row, name), place, random)
+                put(change, Row(**{**row._asdict(), name: damaged}))
+                await assert_found(folder, position)
+                told = await problems_of(folder)
+                assert told[0] == f"chain broken at position {position}", name
+        put(change, row)
     assert await problems_of(folder) == []
 
 
-async def test_any_two_records_that_changed_places_are_found(
+async def test_two_records_run_together_are_found_at_the_first(
     whole: Whole, change: Callable[..., None]
 ) -> None:
+    folder, _ = whole
+    row = max(rows_of(folder), key=lambda row: len(row.hashes))
+    assert len(row.hashes) > 32
+    for name in ("events", "subjects"):
+        joined = getattr(row, name).replace(b"\n", b" ", 1)
+        put(change, Row(**{**row._asdict(), name: joined}))
+        await assert_found(folder, row.first_position)
+        told = await problems_of(folder)
+        assert told[0] == f"chain broken at position {row.first_position}"
+        put(change, row)
+
+
+async def test_any_two_records_that_changed_places_are_found(whole: Whole) -> None:
     folder, events = whole
-    random = Random(8)
-
-    def swap(one: int, two: int) -> None:
-        for new, old in ((-1, one), (one, two), (two, -1)):
-            change("UPDATE events SET position = ? WHERE position = ?", new, old)
-
+    path, random = folder / "main.journal.db", Random(8)
     for _ in range(30):
-        one, two = (event.position for event in random.sample(events, 2))
-        swap(one, two)
-        await assert_found(folder, min(one, two))
-        swap(one, two)
+        one, two = sorted(random.sample(range(len(events)), 2))
+        swapped = list(events)
+        swapped[one] = replace(events[two], position=one + 1)
+        swapped[two] = replace(events[one], position=two + 1)
+        store_events(path, swapped)
+        await assert_found(folder, one + 1)
+    store_events(path, events)
     assert await problems_of(folder) == []
 
 
-async def test_any_record_removed_from_the_middle_is_found(
-    whole: Whole, change: Callable[..., None]
-) -> None:
+async def test_any_record_removed_from_the_middle_is_found(whole: Whole) -> None:
     folder, events = whole
+    path = folder / "main.journal.db"
     for event in events[:-1:3]:
-        change("DELETE FROM events WHERE position = ?", event.position)
+        remove_event(path, event.position)
         await assert_found(folder, event.position)
-        columns = tuple(getattr(event, name) for name in event.__struct_fields__)
-        change("INSERT INTO events VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", *columns)
+        store_events(path, events)
     assert await problems_of(folder) == []
 
 
-async def test_a_refused_start_names_the_event(whole: Whole, change: Callable[..., None]) -> None:
+async def test_a_refused_start_names_the_event(whole: Whole) -> None:
     folder, events = whole
     middle = events[len(events) // 2]
-    change(
-        "UPDATE events SET payload = ? WHERE position = ?", middle.payload + b" ", middle.position
-    )
+    altered = middle.payload[:-1] + b" }"
+    change_event(folder / "main.journal.db", middle.position, payload=altered)
     refused = await refusal_of(folder)
     assert refused is not None
     assert f"Event {middle.position} " in refused.message
     assert await problems_of(folder) == [f"chain broken at position {middle.position}"]
+
+
+async def test_sql_shows_every_event_as_it_is(whole: Whole) -> None:
+    folder, events = whole
+    with closing(sqlite3.connect(folder / "main.journal.db")) as connection:
+        shown = connection.execute("SELECT * FROM events ORDER BY position").fetchall()
+        (n_done,) = connection.execute(
+            "SELECT count(*) FROM events WHERE kind = 'CompletionAccepted'"
+            " AND json_extract(payload, '$.task_id') = subject"
+        ).fetchone()
+    assert [(*row[:8], row[8].encode(), row[9]) for row in shown] == [astuple(e) for e in events]
+    assert n_done == sum(event.kind == "CompletionAccepted" for event in events) > 0
 
 
 async def test_an_epoch_that_was_set_back_is_refused(

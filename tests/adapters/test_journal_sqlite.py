@@ -27,6 +27,7 @@ from pm_agent.domain.errors import (
 from pm_agent.domain.project import ProjectCreated
 from pm_agent.kernel.chain import is_intact, seal
 from pm_agent.ports import GENESIS, Batch, Head, StoredEvent, StoredRequest, StoredSnapshot
+from tests.sqlite_events import remove_event
 
 
 def sealed(head: Head, n: int, name: str = "Web") -> list[StoredEvent]:
@@ -187,7 +188,7 @@ async def test_a_flipped_byte_in_a_payload_breaks_the_chain(
 async def test_a_removed_event_is_found_at_activation(journal: SQLiteJournal, path: Path) -> None:
     await grow(journal, await journal.activate(), 20)
     await journal.close()
-    change(path, "DELETE FROM events WHERE position = 7")
+    remove_event(path, 7)
     again = SQLiteJournal(path)
     with pytest.raises(JournalCorrupt, match="lacks events"):
         await again.activate()

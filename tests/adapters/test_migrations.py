@@ -25,7 +25,7 @@ from pm_agent.adapters.migrations import NEWEST, Dialect, revision_id, upgrade_s
 from pm_agent.adapters.postgres import connect
 from pm_agent.adapters.sqlite_rows import INDEXED_AT_ONCE
 from pm_agent.domain.envelope import Body, Event
-from pm_agent.domain.errors import StartError
+from pm_agent.domain.errors import JournalCorrupt, StartError
 from pm_agent.domain.hold import HoldPlaced
 from pm_agent.kernel.chain import seal
 from pm_agent.ports import Batch, StoredEvent, StoredRequest
@@ -167,6 +167,29 @@ async def test_a_sqlite_journal_of_several_rounds_keeps_its_subjects(tmp_path: P
 
     again = SQLiteJournal(path)
     assert await again.read_subject("main", n) == events
+    await again.close()
+
+
+async def test_a_damaged_sqlite_journal_is_not_packed_and_stays_as_it_is(tmp_path: Path) -> None:
+    path = tmp_path / "journal.db"
+    journal = SQLiteJournal(path)
+    head = await journal.activate()
+    event = seal(Event(1, 7, head.epoch, "person:eve", "r-0", HELD), head.hash)
+    await journal.append(Batch(head.epoch, [event], [], []))
+    await journal.close()
+    to_version(path, 4)
+    with closing(sqlite3.connect(path)) as old, old:
+        old.execute("UPDATE events SET payload = CAST(payload || ' ' AS BLOB)")
+        before = old.execute("SELECT * FROM events").fetchall()
+    with pytest.raises(JournalCorrupt, match="Event 1 "):
+        await SQLiteJournal(path).activate()
+    with closing(sqlite3.connect(path)) as old, old:
+        assert old.execute("SELECT * FROM events").fetchall() == before
+        assert old.execute("SELECT schema_version FROM meta").fetchall() == [(4,)]
+        old.execute("UPDATE events SET payload = CAST(trim(payload) AS BLOB)")
+    again = SQLiteJournal(path)
+    await again.activate()
+    assert await again.read(0) == [event]
     await again.close()
 
 

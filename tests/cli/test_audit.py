@@ -27,6 +27,7 @@ from tests.scenario import (
     progress,
     wait,
 )
+from tests.sqlite_events import change_event, remove_event, store_events, stored_events
 
 
 @pytest.fixture
@@ -56,15 +57,15 @@ def change(folder: Path, statement: str, *values: object) -> None:
 
 def alter(folder: Path, task_id: str, edit: Callable[[dict], None]) -> None:
     """Edit the record of a task's assignment."""
-    with closing(sqlite3.connect(folder / "main.journal.db")) as connection:
+    path = folder / "main.journal.db"
+    with closing(sqlite3.connect(path)) as connection:
         position, payload = connection.execute(
             "SELECT position, payload FROM events WHERE kind = 'TaskAssigned' AND subject = ?",
             (task_id,),
         ).fetchone()
     data = json.loads(payload)
     edit(data["decision"])
-    altered = json.dumps(data).encode()
-    change(folder, "UPDATE events SET payload = ? WHERE position = ?", altered, position)
+    change_event(path, position, payload=json.dumps(data).encode())
 
 
 def test_why_explains_and_recomputes_while_the_server_runs(server: Served, worked: str) -> None:
@@ -181,27 +182,27 @@ def problem_of(folder: Path) -> str:
 
 
 def test_verify_finds_a_flipped_byte(copy: Path) -> None:
-    with closing(sqlite3.connect(copy / "main.journal.db")) as connection:
-        (payload,) = connection.execute("SELECT payload FROM events WHERE position = 3").fetchone()
+    payload = stored_events(copy / "main.journal.db")[2].payload
     flipped = bytes([*payload[:-3], payload[-3] ^ 1, *payload[-2:]])
-    change(copy, "UPDATE events SET payload = ? WHERE position = 3", flipped)
+    change_event(copy / "main.journal.db", 3, payload=flipped)
     assert problem_of(copy) == "chain broken at position 3"
 
 
 def test_verify_finds_a_removed_event(copy: Path) -> None:
-    change(copy, "DELETE FROM events WHERE position = 3")
+    remove_event(copy / "main.journal.db", 3)
     assert problem_of(copy) == "position 3 is missing"
 
 
 def test_verify_finds_a_removed_beginning(copy: Path) -> None:
-    change(copy, "DELETE FROM events WHERE position = 1")
+    remove_event(copy / "main.journal.db", 1)
     assert problem_of(copy) == "position 1 is missing"
 
 
 def test_verify_finds_a_cut_end_when_a_head_was_noted(copy: Path) -> None:
     noted = run_json("verify", "--data", copy)["head_sha256"]
     run("verify", "--data", copy, "--head", noted, "--head", noted[:16])
-    change(copy, "DELETE FROM events WHERE position = (SELECT max(position) FROM events)")
+    path = copy / "main.journal.db"
+    store_events(path, stored_events(path)[:-1])
     run("verify", "--data", copy)  # the chain alone cannot tell
     report = run_json("verify", "--data", copy, "--head", noted, exit_code=1)
     assert "cut off the end" in report["problems"][0]
@@ -213,7 +214,7 @@ def test_a_head_that_is_none_is_refused(copy: Path) -> None:
 
 
 def test_verify_finds_a_changed_field_beside_the_payload(copy: Path) -> None:
-    change(copy, "UPDATE events SET principal = 'person:eve' WHERE position = 4")
+    change_event(copy / "main.journal.db", 4, principal="person:eve")
     assert problem_of(copy) == "chain broken at position 4"
 
 

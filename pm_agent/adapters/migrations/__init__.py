@@ -17,7 +17,7 @@ from typing import Any, Literal
 Dialect = Literal["sqlite", "postgres"]
 FOLDER = Path(__file__).parent
 # Number of the newest revision, which is also the version of the tables.
-NEWEST: dict[Dialect, int] = {"sqlite": 4, "postgres": 1}
+NEWEST: dict[Dialect, int] = {"sqlite": 5, "postgres": 1}
 LOCK_TIMEOUT_S = 2.0  # a migration gives way to whoever works with a table, and fails
 
 
