@@ -9,8 +9,6 @@ from ray import serve
 
 from actors.coordinator import RemoteCoordinator, launch
 from actors.exposure import keep_replica_private
-from pm_agent.api.http import build_app
-from pm_agent.bootstrap import build_ingress
 from pm_agent.settings import Settings
 
 # Every waiting agent holds one request; Serve's default of 5 would queue the sixth.
@@ -24,6 +22,10 @@ class IngressReplica:
         self._settings = Settings.model_validate_json(settings_json)
 
     def __serve_build_asgi_app__(self) -> Any:
+        # Only here: whoever deploys imports this module as well, and has no use for 20 MiB.
+        from pm_agent.api.http import build_app  # noqa: PLC0415
+        from pm_agent.bootstrap import build_ingress  # noqa: PLC0415
+
         if self._settings.ray_address == "local":
             keep_replica_private()
         ingress = build_ingress(RemoteCoordinator(self._settings.workspace), self._settings)

@@ -31,7 +31,6 @@ from rich.table import Table
 from pm_agent.cli.audit import verify_journal
 from pm_agent.cli.board import status_table
 from pm_agent.cli.console import err, out, print_json, refusals
-from pm_agent.cli.demo_agent import run_remote_agents
 from pm_agent.cli.serve import running_on_ray
 from pm_agent.client import Client
 from pm_agent.domain.errors import StartError
@@ -225,6 +224,10 @@ class Demo:
         return True
 
     def _remote_agents(self, client: Client, settings: Settings, stop: threading.Event) -> None:
+        from pm_agent.cli.demo_agent import (
+            run_remote_agents,
+        )  # the MCP SDK: the demo alone needs it
+
         secrets = {}
         for name, _ in self.remote:
             owner = {"kind": "agent", "id": f"A-{name}", "role": "worker"}

@@ -4,7 +4,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.markdown import Markdown
 from rich.table import Table
 
 from pm_agent.cli.console import (
@@ -19,6 +18,7 @@ from pm_agent.cli.console import (
 
 # The package ``models`` takes a second to load (pandas, LightGBM): a command does when it runs.
 if TYPE_CHECKING:
+    from models.card import Card
     from models.dataset import History
     from models.registry import Registry
 
@@ -98,7 +98,7 @@ def train(
         beats, is_current = card.beats_all_baselines, lesson.is_current
         print_json({"name": NAME, "version": version, "beats": beats, "is_current": is_current})
         return
-    out.print(Markdown(card.to_markdown()))
+    _show(card)
     if lesson.is_current:
         out.print(f"Stored as {NAME} {version}, and current.")
     else:
@@ -237,7 +237,7 @@ def card(
     if as_json:
         typer.echo(found.to_json())
     else:
-        out.print(Markdown(found.to_markdown()))
+        _show(found)
 
 
 def _history(journal: str, data: Path | None) -> "History":
@@ -251,3 +251,9 @@ def _registry(data: Path | None) -> "Registry":
     from models.registry import Registry
 
     return Registry(settings_with(data=data).data / "models")
+
+
+def _show(card: "Card") -> None:
+    from rich.markdown import Markdown  # 3 MiB, for a card alone
+
+    out.print(Markdown(card.to_markdown()))

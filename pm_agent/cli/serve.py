@@ -17,7 +17,6 @@ from typing import Annotated, Any
 import typer
 import uvicorn
 
-from pm_agent.api.http import build_app
 from pm_agent.bootstrap import (
     admit_admin,
     build_coordinator,
@@ -241,6 +240,7 @@ async def running_bare(settings: Settings) -> AsyncIterator[tuple[Any, Ingress]]
     from actors.portfolio import PortfolioManager
     from actors.scorers import CurrentScorer
     from actors.worker import WorkerAgent
+    from pm_agent.api.http import build_app  # 20 MiB, which no other command needs
     from pm_agent.runtime.host import Host
 
     specs = load_workers(settings.workers) if settings.workers else ()
