@@ -420,8 +420,9 @@ def compare_ladders(
     first: int = 0,
     person_min: float = PERSON_MIN,
     personal: float = PERSONAL,
+    on_seed: Callable[[float], None] = lambda _: None,
 ) -> LadderComparison:
-    """Run both ladders on the same incidents of each seed."""
+    """Run both ladders on the same incidents of each seed; ``on_seed`` is told the share done."""
     pairs = []
     personal_shares = []
     for seed in range(first, first + seeds):
@@ -429,6 +430,7 @@ def compare_ladders(
         pairs.append((full.run(tasks), alone.run(tasks)))
         is_personal = [i.cause.is_personal for i in full.incidents]
         personal_shares.append(sum(is_personal) / len(is_personal))
+        on_seed(len(pairs) / seeds)
     return LadderComparison(
         first_seed=first,
         seeds=seeds,

@@ -13,7 +13,14 @@ from typing import Annotated, Literal
 import msgspec
 import typer
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn
+from rich.progress import (
+    BarColumn,
+    Progress,
+    TaskProgressColumn,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
 
 from pm_agent.domain.errors import PMError
 from pm_agent.features.assignment.learned import POLICY
@@ -41,8 +48,26 @@ Models = Annotated[
     Path | None,
     typer.Option(file_okay=False, help="Registry of models, for the policy 'learned'."),
 ]
+
+
+def _made(folder: Path | None) -> Path | None:
+    """Make the folder of results before a run, not after it."""
+    if folder is not None:
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise typer.BadParameter(f"{folder} cannot be made: {error.strerror}.") from error
+    return folder
+
+
 Out = Annotated[
-    Path | None, typer.Option(file_okay=False, help="Write tables (Parquet) and a report (HTML).")
+    Path | None,
+    typer.Option(
+        file_okay=False,
+        writable=True,
+        callback=_made,
+        help="Write tables (Parquet) and a report (HTML).",
+    ),
 ]
 
 
@@ -66,9 +91,12 @@ def run_command(
         Path | None, typer.Option(dir_okay=False, help="Write the run's journal into a new file.")
     ] = None,
     models: Models = None,
+    hours: Annotated[
+        float | None, typer.Option(min=1, help="Of virtual time, in place of the scenario's.")
+    ] = None,
 ) -> None:
     """Run a scenario once and tell how the work flowed."""
-    plan = read(scenario)
+    plan = read(scenario, hours)
     scorer = _scorer(plan.scorer, models)
     with ExitStack() as stack:
         written = None
@@ -160,9 +188,7 @@ def compare_command(
         from simulation.report import write_comparison  # noqa: PLC0415 - as above
 
         errors.print(f"wrote {write_comparison(found, out)}", markup=False)
-    if is_partial:
-        errors.print("interrupted: these are the replications up to then", style="yellow")
-        raise typer.Exit(130)
+    _end_if_partial(is_partial=is_partial)
     if found.violations:
         raise typer.Exit(1)
 
@@ -195,6 +221,7 @@ def size_command(
         typer.echo(msgspec.json.encode(found).decode())
     else:
         show_sizing(found)
+    _end_if_partial(is_partial=found.is_partial)
     if not found.team:
         raise typer.Exit(1)
 
@@ -220,7 +247,12 @@ def replay_command(
     except ScenarioError as error:
         errors.print(str(error), style="bold red", markup=False, soft_wrap=True)
         raise typer.Exit(2) from error
-    results = [replay(day, one, seed) for one in policies]
+    results: list[Result] = []
+    for one in policies:
+        with bar(f"{day.scenario.title}, {one}") as progress:
+            results.append(replay(day, one, seed, on_slice=progress))
+        if results[-1].is_partial:
+            break
     if json:
         recorded = {"tasks_done": day.n_done, "lead_h": day.lead_h, "wait_s": day.wait_s}
         found = {"recorded": recorded, "replays": [result.as_dict() for result in results]}
@@ -230,8 +262,9 @@ def replay_command(
     if out is not None:
         from simulation.report import write  # noqa: PLC0415 - as above
 
-        for one, result in zip(policies, results, strict=True):
+        for one, result in zip(policies, results, strict=False):  # all, unless interrupted
             errors.print(f"wrote {write(result, out / one)[-1]}", markup=False)
+    _end_if_partial(is_partial=results[-1].is_partial)
     if any(result.violations for result in results):
         raise typer.Exit(1)
 
@@ -289,18 +322,24 @@ def report(result: Result, *, is_json: bool, out: Path | None) -> None:
 
         for path in write(result, out):
             errors.print(f"wrote {path}", markup=False)
-    if result.is_partial:
-        errors.print("interrupted: this is the part up to then", style="yellow")
-        raise typer.Exit(130)
+    _end_if_partial(is_partial=result.is_partial)
     if result.violations:
         errors.print(f"{len(result.violations)} promises were broken", style="bold red")
         raise typer.Exit(1)
 
 
-def read(place: str) -> Scenario:
+def _end_if_partial(*, is_partial: bool) -> None:
+    if is_partial:
+        errors.print("interrupted: this is the part up to then", style="yellow")
+        raise typer.Exit(130)
+
+
+def read(place: str, hours: float | None = None) -> Scenario:
     """Read a scenario, or say what is wrong with it; warn when it cannot be stable."""
     try:
         scenario = Scenario.read(place)
+        if hours is not None:
+            scenario = scenario.changed(horizon_h=hours)
     except ScenarioError as error:
         errors.print(f"Cannot run {place}:", style="bold red", markup=False)
         errors.print(str(error), markup=False, soft_wrap=True)
@@ -336,6 +375,7 @@ def bar(title: str) -> Iterator[Bar]:
         BarColumn(),
         TaskProgressColumn(),
         TimeElapsedColumn(),
+        TimeRemainingColumn(),
     )
     progress = Progress(*columns, console=errors, transient=True)
     try:
@@ -362,9 +402,15 @@ def blockers_command(
     """Compare the ladder against blockers with the model's advice alone, and with an oracle."""
     from simulation.blockers import compare_ladders  # noqa: PLC0415 - only this needs it
 
-    found = compare_ladders(
-        seeds, tasks, first=first_seed, person_min=person_min, personal=personal
-    )
+    with bar(f"blockers, {seeds} seeds") as progress:
+        found = compare_ladders(
+            seeds,
+            tasks,
+            first=first_seed,
+            person_min=person_min,
+            personal=personal,
+            on_seed=progress,
+        )
     if json:
         typer.echo(msgspec.json.format(msgspec.json.encode(found), indent=2).decode())
         return

@@ -10,7 +10,7 @@ Law, "Simulation Modeling and Analysis", chapter 11: common random numbers; pair
 """
 
 import multiprocessing
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from math import sqrt
 from pathlib import Path
 from statistics import fmean, stdev
@@ -60,6 +60,7 @@ class Replication(NamedTuple):
     figures: Figures
     journal_hash: str
     violations: int
+    is_partial: bool = False  # Ctrl-C came meanwhile
 
 
 class Comparison(msgspec.Struct):
@@ -128,6 +129,8 @@ def replicate(
     ------
     ScenarioError
         There is no such policy.
+    KeyboardInterrupt
+        A run was ended by Ctrl-C: its figures are of a part, and not yielded.
     """
     plans = [
         (scenario.changed(scorer=policy), one, models)
@@ -135,18 +138,30 @@ def replicate(
         for policy in policies
     ]
     if jobs <= 1:
-        yield from map(_one, plans)
+        yield from _whole(map(_one, plans))
         return
     # Spawned, not forked: a notebook's or a terminal's threads do not come along.
     with multiprocessing.get_context("spawn").Pool(min(jobs, len(plans))) as pool:
-        yield from pool.imap(_one, plans)
+        yield from _whole(pool.imap(_one, plans))
+
+
+def _whole(runs: Iterable[Replication]) -> Iterator[Replication]:
+    for one in runs:
+        if one.is_partial:
+            raise KeyboardInterrupt
+        yield one
 
 
 def _one(plan: tuple[Scenario, int, Path | None]) -> Replication:
     scenario, seed, models = plan
     result = run(scenario, seed, scorer=scorer_of(scenario.scorer, models))
     return Replication(
-        scenario.scorer, seed, result.figures, result.journal_hash, len(result.violations)
+        scenario.scorer,
+        seed,
+        result.figures,
+        result.journal_hash,
+        len(result.violations),
+        result.is_partial,
     )
 
 

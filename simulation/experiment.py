@@ -164,7 +164,7 @@ def play(
         scenario_hash=scenario.hash,
         journal_hash=journal_hash,
         policy=policy,
-        is_partial=bool(interrupted) and until_us < last_us,
+        is_partial=bool(interrupted),
         horizon_h=until_us / HOUR_US,
         wall_s=time.perf_counter() - began_s,
         deciding_s=simulation.deciding_s,

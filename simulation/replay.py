@@ -10,7 +10,7 @@ the fitted model says of its estimate.
 
 import asyncio
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from statistics import median
 from typing import Any, NamedTuple
@@ -90,8 +90,10 @@ def read_day(place: str) -> Day:
     return _Reader(events).day(Path(place).stem if "://" not in place else "database")
 
 
-def replay(day: Day, scorer: str, seed: int = 0) -> Result:
-    """Run the day under a policy."""
+def replay(
+    day: Day, scorer: str, seed: int = 0, *, on_slice: Callable[[float], None] | None = None
+) -> Result:
+    """Run the day under a policy; ``on_slice`` is called now and then with the share done."""
     scenario = day.scenario.changed(scorer=scorer)
     return play(
         scenario,
@@ -99,6 +101,7 @@ def replay(day: Day, scorer: str, seed: int = 0) -> Result:
         list(_workers(day)),
         Fortune(seed),
         seed=seed,
+        on_slice=on_slice,
         recorded=day.recorded,
     )
 

@@ -55,6 +55,7 @@ class Sizing(msgspec.Struct):
     team: dict[str, int]
     value: float
     tries: list[Try]
+    is_partial: bool = False  # Ctrl-C came before the end: a smaller team may be enough
 
 
 def goal_of(text: str) -> Goal:
@@ -89,14 +90,27 @@ def size(
         Runs of each team; the goal is compared with their mean.
     on_try
         Told of each team that was tried.
+
+    Notes
+    -----
+    Ctrl-C ends the search; the result is the smallest team up to then, and says `is_partial`.
     """
     search = _Search(scenario, goal, range(seed, seed + replications), on_try)
+    try:
+        return search.found(_smallest(scenario, search))
+    except KeyboardInterrupt:
+        found = search.found(search.best())
+        found.is_partial = True
+        return found
+
+
+def _smallest(scenario: Scenario, search: "_Search") -> dict[str, int]:
     full = {group.name: group.count for group in scenario.team}
     factor = 1.0
     while not search.is_enough(search.scaled(full, factor)):
         factor *= 2
         if factor > MAX_FACTOR:
-            return search.found({})
+            return {}
     low, high = (factor / 2 if factor > 1 else 0.0), factor
     while search.scaled(full, high) != search.scaled(full, low) and high - low > high * 0.03:
         middle = (low + high) / 2
@@ -106,7 +120,7 @@ def size(
     team = search.scaled(full, high)
     for name in sorted(team, key=lambda name: -team[name]):
         team = search.shrunk(team, name)
-    return search.found(team)
+    return team
 
 
 class _Search:
@@ -126,12 +140,21 @@ class _Search:
                 group.model_dump() | {"count": team[group.name]} for group in self._scenario.team
             ]
             scenario = self._scenario.changed(team=values)
-            found = fmean(
-                figure(run(scenario, seed).figures, self._goal.name) for seed in self._seeds
-            )
+            found = fmean(self._value(scenario, seed) for seed in self._seeds)
             self._known[key] = Try(dict(team), found, self._goal.is_met_by(found))
             self._on_try(self._known[key])
         return self._known[key].is_enough
+
+    def _value(self, scenario: Scenario, seed: int) -> float:
+        result = run(scenario, seed)
+        if result.is_partial:
+            raise KeyboardInterrupt
+        return figure(result.figures, self._goal.name)
+
+    def best(self) -> dict[str, int]:
+        """The smallest team so far that was enough; none: empty."""
+        enough = [one.team for one in self._known.values() if one.is_enough]
+        return min(enough, key=lambda team: sum(team.values()), default={})
 
     def shrunk(self, team: dict[str, int], name: str) -> dict[str, int]:
         """Make one group as small as the goal allows, to about a tenth of its size."""

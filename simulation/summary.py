@@ -100,6 +100,9 @@ def _interval(found: Interval) -> str:
 def show_sizing(sizing: Sizing) -> None:
     """Print the smallest team found."""
     console = Console(highlight=False)
+    if not sizing.team and sizing.is_partial:
+        console.print(f"No team was enough up to then; {len(sizing.tries)} were tried.")
+        return
     if not sizing.team:
         best = min(sizing.tries, key=lambda one: one.value, default=None)
         console.print(f"No team of up to {MAX_FACTOR} times this size reaches {sizing.goal}.")
@@ -114,7 +117,8 @@ def show_sizing(sizing: Sizing) -> None:
     for name, count in sizing.team.items():
         table.add_row(name, f"{count:,}")
     table.add_row("[bold]all[/bold]", f"[bold]{sum(sizing.team.values()):,}[/bold]")
-    console.print(f"[bold]{sizing.goal}[/bold] is reached: {sizing.value:.4g}")
+    part = " (part of the search)" if sizing.is_partial else ""
+    console.print(f"[bold]{sizing.goal}[/bold] is reached: {sizing.value:.4g}{part}")
     console.print(table)
     console.print(
         f"{len(sizing.tries)} teams tried · seeds {sizing.seeds} · policy {sizing.policy} · "

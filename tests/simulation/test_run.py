@@ -1,16 +1,17 @@
 import json
 import signal
+from pathlib import Path
 from typing import Any
 
 import pytest
 from typer.testing import CliRunner
 
 from simulation.__main__ import app
-from simulation.comparison import compare
+from simulation.comparison import compare, replicate
 from simulation.experiment import Result, run
 from simulation.metrics import figure, figure_names
 from simulation.scenario import Scenario, names
-from simulation.sizing import goal_of, size
+from simulation.sizing import Try, goal_of, size
 
 SMALL: dict[str, Any] = {
     "name": "small",
@@ -170,3 +171,49 @@ def test_figures_have_short_names(result: Result) -> None:
         figure(result.figures, name)
     with pytest.raises(KeyError, match="no figure 'speed'"):
         figure(result.figures, "speed")
+
+
+def test_a_search_that_is_interrupted_says_what_was_enough_up_to_then() -> None:
+    def stop(one: Try) -> None:
+        if one.is_enough:
+            signal.raise_signal(signal.SIGINT)
+
+    found = size(Scenario.of(SMALL), goal_of("p95_lead_h<100"), on_try=stop)
+    assert found.is_partial
+    assert found.team == {"many": 10, "wide": 3}
+    assert len(found.tries) == 1
+
+
+def test_a_run_that_was_interrupted_is_no_replication(monkeypatch: pytest.MonkeyPatch) -> None:
+    seeds: list[int] = []
+
+    def stopped(scenario: Scenario, seed: int, **kept: Any) -> Result:
+        seeds.append(seed)
+        is_last = len(seeds) == 3
+        return run(scenario, seed, on_slice=_interrupt if is_last else None, **kept)
+
+    monkeypatch.setattr("simulation.comparison.run", stopped)
+    runs = replicate(Scenario.of(SMALL), ["priority", "factors"], 2, seed=5, jobs=1)
+    assert [next(runs).policy, next(runs).policy] == ["priority", "factors"]
+    with pytest.raises(KeyboardInterrupt):
+        next(runs)
+
+
+def _interrupt(share: float) -> None:
+    signal.raise_signal(signal.SIGINT)
+
+
+def test_a_folder_that_cannot_be_made_is_refused_before_the_run(tmp_path: Path) -> None:
+    file = tmp_path / "file"
+    file.write_text("")
+    answer = invoke("run", "day", "--out", str(file / "report"))
+    assert answer.exit_code == 2
+    assert "cannot be made" in " ".join(answer.output.split())
+
+
+def test_a_run_may_last_as_long_as_one_says() -> None:
+    answer = invoke("run", "mm1", "--hours", "30", "--json")
+    assert json.loads(answer.stdout)["horizon_h"] == 30
+    refused = invoke("run", "mm1", "--hours", "4")
+    assert refused.exit_code == 2
+    assert "warm_up_h must be shorter than horizon_h" in refused.output
