@@ -22,8 +22,8 @@ from pm_agent.cli.console import (
     refusals,
     server,
 )
+from pm_agent.features.backlog.search import TaskItem
 from pm_agent.features.backlog.status import WorkspaceStatus
-from pm_agent.features.backlog.view import TaskItem
 from pm_agent.features.team.view import AgentItem
 
 # Column heads that fit 80 characters, by state.

@@ -9,7 +9,8 @@ from pm_agent.client.request import Request
 from pm_agent.client.sender import Sender, operation
 from pm_agent.features.backlog.decide import ImportResult, LogResult, TaskResult
 from pm_agent.features.backlog.history import TaskHistory
-from pm_agent.features.backlog.view import TaskContext, TaskPage
+from pm_agent.features.backlog.search import TaskPage
+from pm_agent.features.backlog.view import TaskContext
 
 
 class TaskOperations(Sender):

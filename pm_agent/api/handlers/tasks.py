@@ -9,6 +9,7 @@ from pm_agent.domain import task
 from pm_agent.domain.errors import UnknownTask
 from pm_agent.domain.world import World
 from pm_agent.features.backlog import history as backlog_history
+from pm_agent.features.backlog import search as backlog_search
 from pm_agent.features.backlog import view as backlog_view
 from pm_agent.features.instructions import view as instructions_view
 from pm_agent.kernel.fencing import require_task
@@ -45,11 +46,11 @@ async def search(call: Call, given: schemas.SearchTasksInput) -> Answer:
     asked = given.model_dump(exclude={"response_format"}) | {
         "cursor": unseal(key, "search_tasks", given)
     }
-    page = backlog_view.search_tasks(call.world, **asked)
+    page = backlog_search.search_tasks(call.world, **asked)
     after = seal(key, "search_tasks", given, page.next_cursor)
     page = msgspec.structs.replace(page, next_cursor=after)
     signs = await call.ingress.signs(item.agent_id for item in page.tasks if item.agent_id)
-    return call.read(backlog_view.with_lease_states(call.world, page, signs))
+    return call.read(backlog_search.with_lease_states(call.world, page, signs))
 
 
 async def task_history(call: Call, given: schemas.TaskHistoryInput) -> Answer:

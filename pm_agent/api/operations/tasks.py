@@ -6,6 +6,7 @@ from pm_agent.api.operations.row import Operation
 from pm_agent.api.schemas import tasks as schemas
 from pm_agent.domain import task
 from pm_agent.features.backlog import history as backlog_history
+from pm_agent.features.backlog import search as backlog_search
 from pm_agent.features.backlog import view as backlog_view
 from pm_agent.features.backlog.decide import ImportResult, LogResult, TaskResult
 
@@ -101,7 +102,7 @@ TASKS: tuple[Operation, ...] = (
         path="/v1/tasks",
         scope="pm:read",
         input=schemas.SearchTasksInput,
-        result=backlog_view.TaskPage,
+        result=backlog_search.TaskPage,
         handler=handlers.search,
         idempotent=True,
         help="Call this to find tasks by words, state, project, label or agent. Pass next_cursor "

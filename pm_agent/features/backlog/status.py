@@ -14,18 +14,17 @@ from pm_agent.domain.time import iso
 from pm_agent.domain.world import World
 from pm_agent.features.backlog.assessed import RiskyTask, assessment_view, risky
 from pm_agent.features.backlog.gridlock import Standstill, standstills
+from pm_agent.features.backlog.search import TaskItem, task_item
 from pm_agent.features.backlog.view import (
     CONCISE_ITEMS,
     MICRO,
     NOTICE,
     BlockerView,
     HoldView,
-    TaskItem,
     Texts,
     blocker_view,
     hold_views,
     lease_state_of,
-    task_item,
     text_of,
 )
 from pm_agent.kernel.fencing import require_project

@@ -24,8 +24,9 @@ from pm_agent.features.assessment.wanted import AT_ONCE, most_wanted
 from pm_agent.features.assignment.facts import FACTS
 from pm_agent.features.assignment.scoring import FactorsScorer
 from pm_agent.features.assignment.view import explain
+from pm_agent.features.backlog.search import search_tasks
 from pm_agent.features.backlog.status import project_status
-from pm_agent.features.backlog.view import search_tasks, task_context
+from pm_agent.features.backlog.view import task_context
 from pm_agent.features.instructions.view import brief as instruction_brief
 from pm_agent.kernel.chain import unseal
 from pm_agent.kernel.effects import Effect

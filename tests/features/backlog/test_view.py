@@ -3,14 +3,9 @@
 import pytest
 
 from pm_agent.domain.task import Evidence
+from pm_agent.features.backlog.search import search_tasks, with_lease_states
 from pm_agent.features.backlog.status import suspected, workspace_status
-from pm_agent.features.backlog.view import (
-    AssignmentView,
-    search_tasks,
-    task_brief,
-    task_context,
-    with_lease_states,
-)
+from pm_agent.features.backlog.view import AssignmentView, task_brief, task_context
 from pm_agent.features.team.view import agent_status, list_agents
 from pm_agent.features.team.view import with_lease_states as with_agents_leases
 from pm_agent.kernel.presence import Signs
