@@ -300,6 +300,7 @@ def load_command(
         typer.echo(msgspec.json.encode(found).decode())
     else:
         show_load(found)
+    _end_if_partial(is_partial=found.is_partial)
     if found.errors or found.doubles:
         raise typer.Exit(1)
 

@@ -100,6 +100,7 @@ class Found(msgspec.Struct):
     doubles: int
     simulated_per_min: float
     simulated_wait_ms: float
+    is_partial: bool = False  # Ctrl-C came before the end
 
 
 def run(
@@ -143,6 +144,7 @@ class _Load:
         self._doubles = 0
         self._done = 0
         self._end_s = 0.0
+        self._is_partial = False
 
     async def run(self) -> Found:
         async with self._admin:
@@ -156,7 +158,10 @@ class _Load:
             began_s = time.monotonic()
             self._end_s = began_s + self._plan.minutes * 60
             watch = asyncio.create_task(self._tell(began_s))
-            await self._create(project_id)
+            try:
+                await self._create(project_id)
+            except asyncio.CancelledError:  # Ctrl-C: what was measured up to now is told
+                self._is_partial = True
             took_s = time.monotonic() - began_s
             done = self._done
             await asyncio.sleep(LAST_S)
@@ -269,14 +274,14 @@ class _Load:
             self._on_second((time.monotonic() - began_s) / (self._plan.minutes * 60))
 
     def _found(self, took_s: float, done: int) -> Found:
-        plan = self._plan
+        plan = self._plan._replace(minutes=took_s / 60)
         simulated = simulate(_scenario(plan), plan.seed).figures
         return Found(
             over=plan.over,
             tasks_per_day=plan.tasks_per_day,
             speed=plan.speed,
             agents=plan.agents,
-            minutes=took_s / 60,
+            minutes=plan.minutes,
             seed=plan.seed,
             created=len(self._created_s),
             assigned=len(self._holders),
@@ -288,6 +293,7 @@ class _Load:
             doubles=self._doubles,
             simulated_per_min=simulated.tasks_done / plan.minutes,
             simulated_wait_ms=1000 * simulated.wait_s.mean / plan.speed,
+            is_partial=self._is_partial,
         )
 
 

@@ -152,7 +152,7 @@ def show_load(found: "Found") -> None:
     console.print(
         f"[bold]{found.agents:,} agents over {found.over.upper()}, "
         f"{found.tasks_per_day:,.0f} tasks a day x{found.speed:g}[/bold], "
-        f"{found.minutes:.2f} minutes"
+        f"{found.minutes:.2f} minutes{' (part of it)' if found.is_partial else ''}"
     )
     table = Table("", box=None, pad_edge=False)
     for name in ("mean", "p50", "p95", "p99", "max"):

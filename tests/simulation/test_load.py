@@ -1,3 +1,5 @@
+import signal
+
 import pytest
 from typer.testing import CliRunner
 
@@ -31,3 +33,20 @@ def test_a_server_that_is_not_there_is_said_to_be_so() -> None:
     answer = CliRunner().invoke(app, words)
     assert answer.exit_code == 2
     assert "cannot be used" in answer.stderr
+
+
+@pytest.mark.timeout(180)
+def test_a_load_that_is_interrupted_tells_what_was_measured_up_to_then() -> None:
+    plan = Plan(tasks_per_day=5_000, speed=600, agents=20, minutes=10, seed=3)
+    interrupted: list[float] = []
+
+    def stop(share: float) -> None:
+        if not interrupted:
+            interrupted.append(share)
+            signal.raise_signal(signal.SIGINT)
+
+    found = run(plan, no_ray=True, on_second=stop)
+    assert found.is_partial
+    assert found.minutes < 1
+    assert found.assigned > 0
+    assert (found.errors, found.doubles) == (0, 0), found.error_codes
