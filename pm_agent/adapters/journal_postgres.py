@@ -16,7 +16,7 @@ a transaction pooler such as PgBouncer must not stand between.
 import asyncio
 import logging
 import os
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
@@ -27,6 +27,7 @@ import msgspec
 from msgspec.structs import astuple
 
 from pm_agent.adapters import history_postgres as history
+from pm_agent.adapters import postgres_rows as rows
 from pm_agent.adapters.history_postgres import TaskHistory
 from pm_agent.adapters.journal_memory import KEPT_SNAPSHOTS
 from pm_agent.adapters.journal_sqlite import SQLiteJournal
@@ -44,7 +45,6 @@ from pm_agent.adapters.postgres import (
 )
 from pm_agent.domain.envelope import DEFAULT_WORKSPACE, Body
 from pm_agent.domain.errors import (
-    JournalCorrupt,
     JournalTooNew,
     JournalUnavailable,
     NoJournal,
@@ -52,7 +52,7 @@ from pm_agent.domain.errors import (
     StartError,
 )
 from pm_agent.domain.time import DAY_US
-from pm_agent.kernel.chain import is_intact, require_continuation, require_epoch
+from pm_agent.kernel.chain import require_continuation, require_epoch
 from pm_agent.kernel.idempotency import KEEP_US
 from pm_agent.ports import (
     EMPTY,
@@ -67,64 +67,7 @@ from pm_agent.ports import (
 log = logging.getLogger(__name__)
 
 HISTORY_DAYS = 400
-CHECKED_EVENTS = 1000  # end of the chain verified at activation; `pm-agent verify` does all of it
-DELETED_AT_ONCE = 1000
-COPIED_AT_ONCE = 2000
 MIGRATION_LOCK = 0x706D_6167_656E_7400  # advisory locks are numbers: "pmagent", 0
-
-_encode_requests = msgspec.msgpack.encode
-_decode_requests = msgspec.msgpack.Decoder(list[StoredRequest]).decode
-
-EVENT = "position, at_us, epoch, kind, schema_version, principal, cause, subject, payload, hash"
-# Arrays of whole rows: measured 1.5 times faster than an array a column, about as COPY, which would
-# take a transaction of seven round trips. Rows without bytes go as JSON: the driver asks of each
-# row of an array four times what kind of thing it is, which takes longer than encoding it.
-APPEND = """
-WITH own AS (
-    UPDATE workspaces SET position = $6, hash = $7
-    WHERE workspace_id = $1 AND epoch = $2 AND turn = $3 AND position = $4 AND hash = $5
-    RETURNING workspace_id
-), written AS (
-    INSERT INTO events SELECT new.* FROM own, unnest($8::events[]) AS new
-), said AS (
-    INSERT INTO bodies SELECT new.* FROM own, unnest($9::bodies[]) AS new
-    -- The same salt and text can come again after a restart, even after an erasure.
-    ON CONFLICT (workspace_id, ref) DO UPDATE SET salt = excluded.salt, text = excluded.text
-), answered AS (
-    INSERT INTO requests (workspace_id, at_us, data)
-    SELECT workspace_id, $10::bigint, $11::bytea FROM own WHERE $11 IS NOT NULL
-), told AS (
-    INSERT INTO task_history
-    SELECT new.* FROM own, json_populate_recordset(NULL::task_history, $12::json) AS new
-)
-SELECT count(*) FROM own
-"""
-TAKE_TURN = """
-UPDATE workspaces SET turn = turn + 1 WHERE workspace_id = $1 AND epoch = $2
-RETURNING turn, position, hash, epoch
-"""
-HEAD = "SELECT position, hash, epoch FROM workspaces WHERE workspace_id = $1"
-READ = f"""
-SELECT {EVENT} FROM events WHERE workspace_id = $1 AND position > $2 ORDER BY position LIMIT $3
-"""  # noqa: S608 - constants of this file
-READ_SUBJECT = f"""
-SELECT {EVENT} FROM events WHERE workspace_id = $1 AND subject = $2
-ORDER BY position DESC LIMIT $3
-"""  # noqa: S608 - as above
-# Events of the tasks that have an open blocker, as `TaskHistory` has to see them.
-READ_BLOCKED = f"""
-WITH told AS (
-    SELECT subject, kind, convert_from(payload, 'UTF8')::json ->> 'blocker_id' AS blocker
-    FROM events WHERE workspace_id = $1 AND kind IN ('BlockerReported', 'BlockerResolved')
-), blocked AS (
-    SELECT DISTINCT subject FROM (
-        SELECT subject, blocker FROM told WHERE kind = 'BlockerReported'
-        EXCEPT SELECT subject, blocker FROM told WHERE kind = 'BlockerResolved'
-    ) AS open
-)
-SELECT {EVENT} FROM events WHERE workspace_id = $1
-AND subject IN (SELECT subject FROM blocked) AND kind = ANY($2) ORDER BY position
-"""  # noqa: S608 - as above
 
 T = TypeVar("T")
 
@@ -261,52 +204,52 @@ class PostgresJournal:
     # -- reading ------------------------------------------------------------------------------
 
     async def head(self) -> Head:
-        rows = await self._look(HEAD)
-        if not rows and self._is_read_only:
+        found = await self._look(rows.HEAD)
+        if not found and self._is_read_only:
             message = f"There is no journal of workspace {self.workspace_id} in {self.place}."
             raise NoJournal(message)
-        return Head(*rows[0]) if rows else EMPTY
+        return Head(*found[0]) if found else EMPTY
 
     async def read(self, after: int, limit: int = 1000) -> list[StoredEvent]:
-        return [StoredEvent(*row) for row in await self._look(READ, after, limit)]
+        return [StoredEvent(*row) for row in await self._look(rows.READ, after, limit)]
 
     async def read_at(self, position: int) -> StoredEvent | None:
         found = await self.read(position - 1, 1)
         return found[0] if found and found[0].position == position else None
 
     async def read_subject(self, subject: str, limit: int = 1000) -> list[StoredEvent]:
-        rows = await self._look(READ_SUBJECT, subject, limit)
-        return [StoredEvent(*row) for row in reversed(rows)]
+        found = await self._look(rows.READ_SUBJECT, subject, limit)
+        return [StoredEvent(*row) for row in reversed(found)]
 
     async def read_bodies(self, refs: list[str]) -> dict[str, Body]:
-        rows = await self._look(
+        found = await self._look(
             "SELECT ref, salt, text FROM bodies"
             " WHERE workspace_id = $1 AND ref = ANY($2) AND text IS NOT NULL",
             refs,
         )
-        return {row["ref"]: _body(row) for row in rows}
+        return {row["ref"]: rows.body(row) for row in found}
 
     async def read_requests(self, since_us: int) -> list[StoredRequest]:
-        rows = await self._look(
+        found = await self._look(
             "SELECT data FROM requests WHERE workspace_id = $1 AND at_us >= $2 ORDER BY number",
             since_us,
         )
         # An id may be used again once its 24 hours are over, whether or not the old one is gone.
         newest: dict[tuple[str, str], StoredRequest] = {}
-        for (data,) in rows:
-            for request in _decode_requests(data):
+        for (data,) in found:
+            for request in rows.decode_requests(data):
                 if request.at_us >= since_us:
                     newest.pop((request.principal, request.request_id), None)
                     newest[request.principal, request.request_id] = request
         return list(newest.values())
 
     async def load_snapshot(self, schema_version: int) -> StoredSnapshot | None:
-        rows = await self._look(
+        found = await self._look(
             "SELECT position, schema_version, data FROM snapshots"
             " WHERE workspace_id = $1 AND schema_version = $2 ORDER BY position DESC LIMIT 1",
             schema_version,
         )
-        return StoredSnapshot(*rows[0]) if rows else None
+        return StoredSnapshot(*found[0]) if found else None
 
     async def history_layout(self) -> str:
         """How ``task_history`` is stored: 'hypertable' or 'partitions'."""
@@ -347,7 +290,7 @@ class PostgresJournal:
                 connection = await self._connect(is_read_only=True)
                 try:
                     async with connection.transaction(isolation="repeatable_read", readonly=True):
-                        await self._copy(connection, copy)
+                        await rows.copy(self.workspace_id, copy, connection)
                 finally:
                     connection.terminate()
             await copy.close()
@@ -368,8 +311,8 @@ class PostgresJournal:
                 self.workspace_id,
                 GENESIS,
             )
-            head = Head(*await connection.fetchrow(f"{HEAD} FOR UPDATE", self.workspace_id))
-            await self._require_sound_tail(connection, head)
+            head = Head(*await connection.fetchrow(f"{rows.HEAD} FOR UPDATE", self.workspace_id))
+            await rows.require_sound_tail(self.place, self.workspace_id, head, connection)
             await connection.execute(
                 "UPDATE workspaces SET epoch = epoch + 1 WHERE workspace_id = $1",
                 self.workspace_id,
@@ -386,7 +329,7 @@ class PostgresJournal:
         after = _after(batch) if batch.events else writer.head
         self._writer = None  # until it is known what became of this
         n_moved = await self._append_connection.fetchval(
-            APPEND,
+            rows.APPEND,
             own,
             batch.epoch,
             writer.turn,
@@ -397,14 +340,14 @@ class PostgresJournal:
             [(own, *astuple(event)) for event in batch.events],
             list(bodies.values()),
             requests[-1].at_us if requests else 0,
-            _encode_requests(requests) if requests else None,
+            rows.encode_requests(requests) if requests else None,
             history.encode_rows(writer.history.rows(batch.events)).decode(),
         )
         if n_moved == 1:
             writer.head = after
             self._writer = writer
             return
-        head = await self._append_connection.fetchrow(HEAD, own)
+        head = await self._append_connection.fetchrow(rows.HEAD, own)
         require_epoch(head["epoch"], batch.epoch)
         message = f"Another writer of epoch {batch.epoch} went on with the journal {self.place}."
         raise JournalUnavailable(message)
@@ -432,35 +375,17 @@ class PostgresJournal:
         """Connection's turn and the head behind it; takes the next turn if there is none."""
         connection = await self._connected("_append_connection")
         if self._writer is None or self._writer.head.epoch != epoch:
-            taken = await connection.fetchrow(TAKE_TURN, self.workspace_id, epoch)
+            taken = await connection.fetchrow(rows.TAKE_TURN, self.workspace_id, epoch)
             if taken is None:
-                found = await connection.fetchrow(HEAD, self.workspace_id)
+                found = await connection.fetchrow(rows.HEAD, self.workspace_id)
                 require_epoch(found["epoch"] if found else 0, epoch)
                 message = f"The journal {self.place} has no workspace {self.workspace_id} yet."
                 raise JournalUnavailable(message)
             turn, *head = taken
-            seen = await connection.fetch(READ_BLOCKED, self.workspace_id, history.KINDS)
+            seen = await connection.fetch(rows.READ_BLOCKED, self.workspace_id, history.KINDS)
             known = TaskHistory(self.workspace_id, (StoredEvent(*row) for row in seen))
             self._writer = _Writer(turn, Head(*head), known)
         return self._writer
-
-    async def _require_sound_tail(self, connection: Any, head: Head) -> None:
-        """Recompute the chain over the last events."""
-        start = max(0, head.position - CHECKED_EVENTS)
-        rows = await connection.fetch(
-            READ, self.workspace_id, max(0, start - 1), CHECKED_EVENTS + 2
-        )
-        tail = [StoredEvent(*row) for row in rows]
-        previous = tail.pop(0).hash if start and tail else GENESIS
-        if [event.position for event in tail] != list(range(start + 1, head.position + 1)):
-            raise JournalCorrupt(f"The journal {self.place} lacks events after position {start}.")
-        for event in tail:
-            if not is_intact(event, previous):
-                message = f"Event {event.position} of {self.place} breaks its chain of hashes."
-                raise JournalCorrupt(message)
-            previous = event.hash
-        if previous != head.hash:
-            raise JournalCorrupt(f"The journal {self.place} ends with another event than it says.")
 
     # -- on the other connection ----------------------------------------------------------------
 
@@ -468,8 +393,8 @@ class PostgresJournal:
         """Run a statement about this workspace, which is its first parameter."""
 
         async def fetch(connection: Any) -> list[Any]:
-            rows: list[Any] = await connection.fetch(query, self.workspace_id, *values)
-            return rows
+            found: list[Any] = await connection.fetch(query, self.workspace_id, *values)
+            return found
 
         return await self._on_look_connection(fetch)
 
@@ -486,15 +411,15 @@ class PostgresJournal:
                     return await work(await self._connected("_look_connection"))
 
     async def _forget_requests(self) -> None:
-        n_deleted = DELETED_AT_ONCE
-        while n_deleted == DELETED_AT_ONCE:
+        n_deleted = rows.DELETED_AT_ONCE
+        while n_deleted == rows.DELETED_AT_ONCE:
             deleted = await self._look(
                 "DELETE FROM requests WHERE workspace_id = $1 AND number IN ("
                 "SELECT number FROM requests WHERE workspace_id = $1 AND at_us < ("
                 "SELECT at_us FROM events WHERE workspace_id = $1 ORDER BY position DESC LIMIT 1"
                 ") - $2::bigint ORDER BY number LIMIT $3) RETURNING number",
                 KEEP_US,
-                DELETED_AT_ONCE,
+                rows.DELETED_AT_ONCE,
             )
             n_deleted = len(deleted)
 
@@ -504,31 +429,6 @@ class PostgresJournal:
             await self._on_look_connection(partial(history.keep, days=self._history_days))
         except PMError as error:
             log.warning("task_history was not looked after: %s", error.message)
-
-    async def _copy(self, connection: Any, copy: SQLiteJournal) -> None:
-        """Copy all that a snapshot of the database shows."""
-
-        async def pages(what: str, order: str) -> AsyncIterator[list[Any]]:
-            query = f"SELECT {what} WHERE workspace_id = $1 ORDER BY {order}"
-            cursor = await connection.cursor(query, self.workspace_id)
-            while rows := await cursor.fetch(COPIED_AT_ONCE):
-                yield rows
-
-        (head,) = await connection.fetch(HEAD, self.workspace_id) or [EMPTY]
-        epoch = head[2]
-        while (await copy.head()).epoch < epoch:
-            await copy.activate()
-        async for rows in pages(f"{EVENT} FROM events", "position"):
-            await copy.append(Batch(epoch, [StoredEvent(*row) for row in rows], [], []))
-        async for rows in pages("ref, salt, text FROM bodies", "ref"):
-            bodies = [_body(row) for row in rows if row["text"] is not None]
-            await copy.append(Batch(epoch, [], bodies, []))
-        async for rows in pages("data FROM requests", "number"):
-            requests = [request for (data,) in rows for request in _decode_requests(data)]
-            await copy.append(Batch(epoch, [], [], requests))
-        async for rows in pages("position, schema_version, data FROM snapshots", "position"):
-            for row in rows:
-                await copy.save_snapshot(StoredSnapshot(*row))
 
     # -- connections ----------------------------------------------------------------------------
 
@@ -568,7 +468,7 @@ class PostgresJournal:
     async def _prepare(self, connection: Any) -> None:
         """See to it that the tables are there and of our version."""
         newest = NEWEST["postgres"]
-        version = await _version(connection)
+        version = await rows.version(connection)
         if version == 0 and self._is_read_only:
             raise NoJournal(f"There is no journal in {self.place}.")
         if version < newest and self._is_read_only:
@@ -577,7 +477,7 @@ class PostgresJournal:
         if version < newest:
             await connection.execute("SELECT pg_advisory_lock($1)", MIGRATION_LOCK)
             try:
-                if await _version(connection) < newest:  # else another coordinator was faster
+                if await rows.version(connection) < newest:  # else another coordinator was faster
                     await upgrade_postgres(self._connect)
             finally:
                 await connection.execute("SELECT pg_advisory_unlock($1)", MIGRATION_LOCK)
@@ -585,18 +485,6 @@ class PostgresJournal:
             message = f"The journal {self.place} has version {version}; known is {newest}."
             raise JournalTooNew(message)
         self._is_prepared = True
-
-
-async def _version(connection: Any) -> int:
-    """Version of the tables; 0 when there are none."""
-    if await connection.fetchval("SELECT to_regclass('pm_agent.alembic_version')") is None:
-        return 0
-    found = await connection.fetchval("SELECT version_num FROM pm_agent.alembic_version")
-    return int(found or 0)
-
-
-def _body(row: Any) -> Body:
-    return Body(row["ref"], row["salt"], row["text"].decode())
 
 
 def _after(batch: Batch) -> Head:

@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 import asyncpg
 import pytest
 
-from pm_agent.adapters import journal_postgres
+from pm_agent.adapters import postgres_rows
 from pm_agent.adapters.history_postgres import DAYS_AHEAD, UPKEEP_LOCK
 from pm_agent.adapters.journal_postgres import PostgresJournal
 from pm_agent.adapters.postgres import place
@@ -542,7 +542,7 @@ async def test_a_damaged_journal_is_not_activated(
 async def test_old_requests_go_a_thousand_at_a_time(
     journal: PostgresJournal, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(journal_postgres, "DELETED_AT_ONCE", 2)
+    monkeypatch.setattr(postgres_rows, "DELETED_AT_ONCE", 2)
     head = await journal.activate()
     for number in range(5):
         old = StoredRequest("person:ada", f"old-{number}", bytes(32), 1, 1, b"{}")
