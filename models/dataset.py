@@ -50,6 +50,7 @@ from pm_agent.domain.task import (
     TaskReopened,
     TaskUpdated,
 )
+from pm_agent.domain.team_record import TeamRecord
 from pm_agent.domain.time import HOUR_US, MINUTE_US
 from pm_agent.domain.track_record import NO_RECORD, TrackRecord, of_all_kinds, with_outcome
 from pm_agent.domain.upcast import decode_data
@@ -263,6 +264,8 @@ class _Fold:
         self._signatures: dict[str, Signature] = {}  # of agents
         self._able: dict[ClassKey, int] = {}  # agents that could do such tasks, since one changed
         self._records: dict[str, dict[str, TrackRecord]] = defaultdict(dict)  # agent → kind → it
+        self._kind_numbers: dict[str, int] = {}
+        self._team = TeamRecord()  # by the numbers of kinds
         self._n_held: Counter[str] = Counter()  # tasks that agents hold
         self._running: dict[str, _Running] = {}  # task → its attempt
         self._blockers: dict[str, dict[str, Any]] = {}  # open ones by id
@@ -404,15 +407,21 @@ class _Fold:
             }
             values = facts[place].tolist()
             told = dict(zip(names, values, strict=False))
-            if names and MORE_FACTS[0] not in told:
-                told |= self._more_facts(task, agent_id, everything)
+            if names and MORE_FACTS[-1] not in told:  # of what scorers of before were not told
+                told = self._more_facts(task, agent_id, everything) | told
             rows.append(row | {f"fact_{name}": value for name, value in told.items()})
         self._rows["candidates"] += rows
         return rows[0]
 
+    def _kind_number(self, kind: str) -> int:
+        number = self._kind_numbers.setdefault(kind, len(self._kind_numbers))
+        self._team.know(number)
+        return number
+
     def _more_facts(self, task: Task, agent_id: str, everything: TrackRecord) -> dict[str, float]:
         """What a forecasting scorer would have been told of a candidate."""
         at_kind = self._records[agent_id].get(task.kind, NO_RECORD)
+        number = self._kind_number(task.kind)
         key = task.project_id, task.skills
         if key not in self._able:
             known = ReadyClass(key, 0)
@@ -424,6 +433,7 @@ class _Fold:
             everything.accepted + everything.failed,
             everything.duration_min,
             len(self._signatures) / max(self._able[key], 1),
+            *self._team.rows[number].tolist(),
         )
         return dict(zip(MORE_FACTS, values, strict=True))
 
@@ -489,7 +499,9 @@ class _Fold:
         if failed or is_done:
             records = self._records[agent_id]
             old = records.get(task.kind, NO_RECORD)
-            records[task.kind] = with_outcome(old, accepted=is_done, duration_min=lasted_min)
+            new = with_outcome(old, accepted=is_done, duration_min=lasted_min)
+            self._team.replace(self._kind_number(task.kind), old, new)
+            records[task.kind] = new
         if failed:
             self._tasks[task_id] = msgspec.structs.replace(task, failures=task.failures + 1)
         duration_min = self._close(running, outcome, self.now_us)

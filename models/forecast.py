@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from models.errors import NothingToLearn
 from models.grid import (
     GRID,
+    Codes,
     Prior,
     grid_codes,
     grid_keys,
@@ -25,9 +26,8 @@ from models.registry import Stored
 from models.tobit import Boosted
 
 Floats = NDArray[np.float64]
-Codes = NDArray[np.int64]
 
-KIND = "forecast-1"  # names the grid, and what the boosters predict
+KIND = "forecast-2"  # names the grid, and what the boosters predict
 LEVELS = (0.1, 0.5, 0.9)  # of the quantiles of an amount
 KEPT = 100_000  # forecasts; a new cache is begun when it is full
 N_AGENTS, N_TASKS = 200, 100  # kinds of both, of which all pairs are forecast beforehand: 0.2 s
@@ -156,19 +156,23 @@ class CachedForecaster:
     def __init__(self, model: ForecastModel, version: str) -> None:
         self.version = version
         self._model = model
-        self._rows: dict[int, int] = {}  # key → row below
+        self._rows: dict[float, int] = {}  # key → row below
         self._found = np.empty((0, 5), dtype=np.float32)  # (n_rows, n_forecasts)
 
     def forecast(self, facts: NDArray[np.float32]) -> NDArray[np.float32]:
         codes = grid_codes(facts, self._model.prior)
         keys = grid_keys(codes).tolist()
-        rows = [self._rows.get(key, -1) for key in keys]
-        if -1 in rows:
+        try:
+            rows = self._rows_of(keys)
+        except KeyError:
             self._learn(codes, keys)
-            rows = [self._rows[key] for key in keys]
+            rows = self._rows_of(keys)
         return self._found.take(rows, axis=0)
 
-    def _learn(self, codes: Codes, keys: list[int]) -> None:
+    def _rows_of(self, keys: list[float]) -> NDArray[np.intp]:
+        return np.fromiter(map(self._rows.__getitem__, keys), np.intp, len(keys))
+
+    def _learn(self, codes: Codes, keys: list[float]) -> None:
         """Predict the places that are new, and their typical agents beside them, in one call."""
         if len(self._rows) > KEPT:
             self._rows, self._found = {}, self._found[:0]

@@ -52,7 +52,7 @@ N_ROUNDS = 100
 MIN_LEAF = 20  # rows, or a fifth of all
 # What nobody doubts, so that few rows are read sensibly: who succeeded succeeds, what is said to be
 # hard or long is, and what has failed fails.
-ACCEPTANCE_RISES = {"ability": 1, "estimate": -1, "level": -1, "failures": -1}
+ACCEPTANCE_RISES = {"ability": 1, "kind_ease": 1, "estimate": -1, "level": -1, "failures": -1}
 
 
 class Trained(NamedTuple):

@@ -168,6 +168,10 @@ class Scorer(Protocol):
     # Whether its scores say as well which of several waiting agents should get a task; else the one
     # that waits longest gets it.
     compares_agents: bool
+    # Whether half of its candidates are the shortest tasks, and not those whose turn it is alone.
+    sees_shortest: bool
+    # Another that says what it would have chosen, and decides nothing.
+    shadow: "Scorer | None"
 
     def score(self, facts: NDArray[np.float32]) -> Scores:
         """Score candidates.

@@ -105,7 +105,7 @@ def make_room(world: "World", project_id: ProjectId) -> None:
 def _record_outcome(
     world: "World", kind: str, ended: "Assignment", ended_at_us: int, *, accepted: bool
 ) -> None:
-    records = world.track_records.setdefault(ended.agent_id, {})
+    old = world.track_records.get(ended.agent_id, {}).get(kind, NO_RECORD)
     duration_min = (ended_at_us - ended.granted_at_us) / MINUTE_US
-    old = records.get(kind, NO_RECORD)
-    records[kind] = with_outcome(old, accepted=accepted, duration_min=duration_min)
+    new = with_outcome(old, accepted=accepted, duration_min=duration_min)
+    world.put_track_record(ended.agent_id, kind, new)

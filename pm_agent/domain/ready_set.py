@@ -6,7 +6,7 @@ changes and no rescan is needed. What scoring reads of a task lies in one row of
 """
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from itertools import islice
 from typing import NamedTuple
 
@@ -39,10 +39,12 @@ COLUMNS = (
     "failures",
 )
 N_COLUMNS = len(COLUMNS)
+_ESTIMATE, _PRIORITY = COLUMNS.index("estimate_min"), COLUMNS.index("priority")
+UNKNOWN_MIN = 30  # what a task without an estimate is taken for
 
 
 class Entry(NamedTuple):
-    rank: int  # microseconds; the lowest goes first
+    rank: int  # microseconds, or as `length_of`; the lowest goes first
     number: int
     slot: int  # row in the columns
 
@@ -71,6 +73,11 @@ def row_of(task: Task, kind_number: int, n_unblocks: int, priority: int) -> tupl
     )
 
 
+def length_of(row: Sequence[float]) -> int:
+    """Milliminutes of a row's task, halved for each class of priority: the lowest goes first."""
+    return round(1_000 * (row[_ESTIMATE] or UNKNOWN_MIN)) >> int(row[_PRIORITY])
+
+
 class Head(NamedTuple):
     """The first tasks of a class."""
 
@@ -79,10 +86,17 @@ class Head(NamedTuple):
     end: Entry | None  # entries after it change nothing here; None: there was room for more
 
 
+class Mixed(NamedTuple):
+    """The first tasks of a class and the shortest besides, half of each."""
+
+    n_asked: int
+    slots: NDArray[np.intp]  # (n_tasks,), rows in the columns
+
+
 class ReadyClass:
     """The ready tasks of one project that require the same skills."""
 
-    __slots__ = ("entries", "head", "key", "n", "number")
+    __slots__ = ("by_length", "entries", "head", "key", "mixed", "n", "number")
 
     def __init__(self, key: ClassKey, number: int) -> None:
         self.key = key
@@ -90,9 +104,13 @@ class ReadyClass:
         self.entries: SortedList[Entry] = SortedList()
         self.n = 0  # of entries
         self.head: Head | None = None  # kept until a task joins or leaves it: most claims find it
+        # The same tasks by length, from when somebody first asks for the shortest.
+        self.by_length: SortedList[Entry] | None = None
+        self.mixed: Mixed | None = None  # kept until any task joins or leaves the class
 
     def touch(self, entry: Entry) -> None:
         """Forget the head if it holds, or would now hold, this entry."""
+        self.mixed = None
         head = self.head
         if head is not None and (head.end is None or entry <= head.end):
             self.head = None
@@ -105,7 +123,7 @@ class ReadyClass:
 class Eligible:
     """The classes open to agents of one signature, with what is worth computing once for each."""
 
-    __slots__ = ("classes", "fit", "fits", "layout", "numbers")
+    __slots__ = ("classes", "fit", "fits", "layout", "numbers", "rarity")
 
     def __init__(self, classes: list[ReadyClass]) -> None:
         self.classes = classes
@@ -115,6 +133,8 @@ class Eligible:
         self.fits: dict[int, tuple[float, ...]] = {}
         self.layout: tuple[list[ReadyClass], list[int]] | None = None
         self.fit: NDArray[np.float32] | None = None
+        # How rare those are that can do these tasks, (n_tasks,), as long as those known stay able.
+        self.rarity: tuple[dict[int, int], object, NDArray[np.float64]] | None = None
 
 
 class ReadySet:
@@ -157,6 +177,7 @@ class ReadySet:
         if known is not None:
             ready_class, entry = known
             if entry.rank == rank and ready_class.key == key:
+                self._move(ready_class, entry, row)
                 self._fill(entry.slot, row, last_agent)
                 return
             self.remove(task.id)
@@ -172,6 +193,8 @@ class ReadySet:
         self._fill(slot, row, last_agent)
         entry = Entry(rank, task.number, slot)
         owner.entries.add(entry)
+        if owner.by_length is not None:
+            owner.by_length.add(Entry(length_of(row), task.number, slot))
         owner.n += 1
         owner.touch(entry)
         self._where[task.id] = (owner, entry)
@@ -188,6 +211,8 @@ class ReadySet:
             return
         owner, entry = known
         owner.entries.remove(entry)
+        if owner.by_length is not None:
+            owner.by_length.remove(self._length_entry(entry))
         owner.n -= 1
         owner.touch(entry)
         self._forget_failed(entry.slot)
@@ -201,6 +226,27 @@ class ReadySet:
             slots = np.array([entry.slot for entry in entries], dtype=np.intp)
             head = of.head = Head(n, slots, entries[-1] if len(entries) == n else None)
         return head
+
+    def mixed(self, of: ReadyClass, n: int) -> Mixed:
+        """Half of ``n`` tasks by rank, the others the shortest that are left; or all it has.
+
+        By rank alone, what nobody wants to do would fill the head one by one, and hide what they
+        would rather do.
+        """
+        mixed = of.mixed
+        if mixed is None or mixed.n_asked != n:
+            slots = [entry.slot for entry in islice(of.entries, n if of.n <= n else n // 2)]
+            if of.n > n:
+                if of.by_length is None:
+                    of.by_length = self.sorted_by_length(of)
+                first = dict.fromkeys(slots)
+                for entry in of.by_length:
+                    first[entry.slot] = None
+                    if len(first) == n:
+                        break
+                slots = list(first)
+            mixed = of.mixed = Mixed(n, np.array(slots, dtype=np.intp))
+        return mixed
 
     def eligible(self, signature: Signature) -> Eligible:
         """Classes open to agents of this signature, empty ones included."""
@@ -217,6 +263,28 @@ class ReadySet:
         for key, ready_class in self.classes.items():
             if ready_class.n and project_id in (None, key[0]):
                 self.fresh[ready_class] = None
+
+    def sorted_by_length(self, of: ReadyClass) -> SortedList[Entry]:
+        """All of a class by length, once: on arrays, since it may have a million."""
+        slots = np.array([entry.slot for entry in of.entries], dtype=np.intp)
+        rows = self.columns.take(slots, axis=0)
+        minutes = np.where(rows[:, _ESTIMATE], rows[:, _ESTIMATE], UNKNOWN_MIN)
+        lengths = np.rint(1_000 * minutes).astype(np.int64) >> rows[:, _PRIORITY].astype(np.int64)
+        numbers = self.numbers.take(slots)
+        return SortedList(map(Entry, lengths.tolist(), numbers.tolist(), slots.tolist()))
+
+    def _length_entry(self, entry: Entry) -> Entry:
+        return Entry(length_of(self.columns[entry.slot].tolist()), entry.number, entry.slot)
+
+    def _move(self, owner: ReadyClass, entry: Entry, row: tuple[float, ...]) -> None:
+        """Bring a task's place by length up to date, before its row is."""
+        if owner.by_length is None:
+            return
+        before, after = self._length_entry(entry), length_of(row)
+        if before.rank != after:
+            owner.by_length.remove(before)
+            owner.by_length.add(Entry(after, entry.number, entry.slot))
+            owner.mixed = None
 
     def _fill(self, slot: int, row: tuple[float, ...], last_agent: int) -> None:
         self.columns[slot] = row

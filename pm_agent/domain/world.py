@@ -46,7 +46,9 @@ from pm_agent.domain.signature import Signature
 from pm_agent.domain.subscription import Watchlists, put_subscription
 from pm_agent.domain.tables import Tables, fingerprint_of
 from pm_agent.domain.task import LEASED, TERMINAL, Task
+from pm_agent.domain.team_record import TeamRecord
 from pm_agent.domain.tombstone import Tombstone
+from pm_agent.domain.track_record import NO_RECORD, TrackRecord
 
 NOUNS = (
     hold,
@@ -111,7 +113,9 @@ class World:
         self.watchlists = Watchlists()
         self.task_keys: dict[tuple[ProjectId, str], TaskId] = {}
         self.kind_numbers: dict[str, int] = {}
+        self.team_record = TeamRecord()  # by the numbers of kinds
         self.agent_numbers: dict[AgentId, int] = {}
+        self.agent_ids: list[AgentId] = []  # by those numbers, which go from 1 on
         self._rebuild_indexes()
 
     # -- the fold ---------------------------------------------------------------------------
@@ -197,14 +201,14 @@ class World:
         if new.id in self.watchlists.hooked:
             self.watchlists.idle[new.id] = None
         if old is None:
-            self.agent_numbers[new.id] = len(self.agent_numbers) + 1
+            self._number_agent(new.id)
         elif old.skills == new.skills and old.project_ids == new.project_ids:
             return
         else:
             self.signatures[old.signature].pop(new.id, None)
             self.ready.refresh_project(None)
         self.signatures.setdefault(new.signature, {})[new.id] = None
-        self.able.clear()
+        self.able = {}
 
     def count_usage(self, task_id: TaskId, agent_id: AgentId, usage: Usage) -> None:
         """Count what work used at its task, its agent and its project: no index depends on it."""
@@ -218,6 +222,11 @@ class World:
         if agent_id in self.watchlists.hooked:
             self.watchlists.idle[agent_id] = None  # heard, and so it may stand again
         self.projects[project.id] = replace(project, usage=project.usage.plus(usage))
+
+    def put_track_record(self, agent_id: AgentId, kind: str, new: TrackRecord) -> None:
+        records = self.track_records.setdefault(agent_id, {})
+        self.team_record.replace(self.kind_number(kind), records.get(kind, NO_RECORD), new)
+        records[kind] = new
 
     def put_project(self, new: Project) -> None:
         old = self.projects.get(new.id)
@@ -288,9 +297,15 @@ class World:
         return [b for b in known if b.is_open]
 
     def kind_number(self, kind: str) -> int:
-        return self.kind_numbers.setdefault(kind, len(self.kind_numbers))
+        number = self.kind_numbers.setdefault(kind, len(self.kind_numbers))
+        self.team_record.know(number)
+        return number
 
     # -- indexes ------------------------------------------------------------------------------
+
+    def _number_agent(self, agent_id: AgentId) -> None:
+        self.agent_ids.append(agent_id)
+        self.agent_numbers[agent_id] = len(self.agent_ids)
 
     def put_changed(self, task_ids: Iterable[TaskId]) -> None:
         for task_id in task_ids:
@@ -330,12 +345,15 @@ class World:
     def _rebuild_indexes(self) -> None:
         created = self.tables.tasks_created
         for known_agent in list(self.agents.values()):
-            self.agent_numbers[known_agent.id] = len(self.agent_numbers) + 1
+            self._number_agent(known_agent.id)
             self.signatures.setdefault(known_agent.signature, {})[known_agent.id] = None
             for task_id in known_agent.active:
                 active = self.tasks[task_id]
                 self.leased[active.project_id] += 1
                 self.held_min[known_agent.id] += active.minutes
+        for records in self.track_records.values():
+            for kind, record in records.items():
+                self.team_record.replace(self.kind_number(kind), NO_RECORD, record)
         for known_blocker in self.blockers.values():
             self.task_blockers.setdefault(known_blocker.task_id, []).append(known_blocker.id)
             self._count_awaited(known_blocker, is_open=known_blocker.is_open)

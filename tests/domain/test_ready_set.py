@@ -5,7 +5,7 @@ from random import Random
 
 import pytest
 
-from pm_agent.domain.ready_set import AGING_US, N_COLUMNS, ReadySet, rank_of
+from pm_agent.domain.ready_set import AGING_US, COLUMNS, N_COLUMNS, ReadySet, rank_of
 from pm_agent.domain.task import Skill, Task
 from pm_agent.domain.time import HOUR_US
 
@@ -167,3 +167,49 @@ def test_who_failed_last_is_counted_over_the_ready_tasks(seed: int) -> None:
             ready.remove(of.id)
             failed.pop(of.id, None)
         assert +ready.failed_by == Counter(a for a in failed.values() if a)
+
+
+def lasting(minutes: float, priority: float = 0.0) -> tuple[float, ...]:
+    known = {"estimate_min": minutes, "priority": priority}
+    return tuple(known.get(name, 0.0) for name in COLUMNS)
+
+
+def mixed(ready: ReadySet, n: int) -> list[str]:
+    (only,) = ready.classes.values()
+    return [ready.task_ids[slot] for slot in ready.mixed(only, n).slots]
+
+
+def test_half_of_a_mixed_head_are_the_shortest_tasks_however_late_they_came() -> None:
+    ready = ReadySet()
+    for number in range(1, 9):
+        ready.put(task(number), lasting(100.0 - number), 0)
+    assert mixed(ready, 4) == ["T-1", "T-2", "T-8", "T-7"]
+    assert mixed(ready, 8) == [f"T-{number}" for number in range(1, 9)]
+    ready.put(task(3), lasting(1.0), 0)  # in its place by rank, and the shortest now
+    assert mixed(ready, 4) == ["T-1", "T-2", "T-3", "T-8"]
+    ready.remove("T-3")
+    ready.put(task(9), lasting(60.0, priority=1.0), 0)  # counts as half an hour
+    assert mixed(ready, 4) == ["T-1", "T-2", "T-9", "T-8"]
+
+
+def test_one_that_is_both_first_and_shortest_stands_once_in_a_mixed_head() -> None:
+    ready = ReadySet()
+    for number in range(1, 9):
+        ready.put(task(number), lasting(number), 0)
+    assert mixed(ready, 4) == ["T-1", "T-2", "T-3", "T-4"]
+
+
+def test_the_order_by_length_is_kept_through_any_changes() -> None:
+    random, ready = Random(5), ReadySet()
+    for number in range(1, 400):
+        ready.put(task(number), lasting(random.choice((0, 5, 30, 600))), 0)
+        mixed(ready, 10)
+        other = random.randint(1, number)
+        if random.random() < 0.4:
+            ready.remove(f"T-{other}")
+        elif f"T-{other}" in ready:
+            ready.put(task(other), lasting(random.randint(0, 90), random.randint(0, 3)), 0)
+    (only,) = ready.classes.values()
+    assert only.by_length is not None
+    assert list(only.by_length) == list(ready.sorted_by_length(only))
+    assert len(only.by_length) == only.n == len(ready)

@@ -21,7 +21,8 @@ COLUMNS = list(GRID)
 
 def facts(**given: float) -> np.ndarray:
     """One candidate; an agent of which nothing is known unless it is said."""
-    known = {"success": 0.5, "agent_success": 0.5, "level": 2.0, "agent_level": 1.0} | given
+    unknown = dict.fromkeys(("success", "agent_success", "team_success"), 0.5)
+    known = unknown | {"level": 2.0, "agent_level": 1.0} | given
     return np.array([[known.get(name, 0.0) for name in FORECAST_FACTS]], dtype=np.float32)
 
 
@@ -49,6 +50,17 @@ def test_success_at_a_kind_of_work_counts_beside_that_at_all_kinds() -> None:
     assert bad < column("ability", **both) < good
 
 
+def test_at_a_kind_an_agent_is_taken_for_as_much_better_than_the_team_as_elsewhere() -> None:
+    hard = {"team_success": 0.2, "team_outcomes": 200}
+    assert column("kind_ease", **hard) == pytest.approx(-2, abs=0.25)
+    assert column("ability", **hard) == pytest.approx(column("kind_ease", **hard), abs=0.5)
+    strong = {"agent_success": 0.9, "agent_outcomes": 100}
+    assert column("ability", **hard) < column("ability", **hard, **strong)
+    assert column("ability", **hard, **strong) < column("ability", **strong)
+    (typical,) = typical_codes(grid_codes(facts(**hard, **strong), PRIOR), PRIOR)
+    assert typical[0] == grid_codes(facts(**hard), PRIOR)[0, COLUMNS.index("kind_ease")]
+
+
 def test_facts_that_mean_nothing_do_not_stop_a_decision() -> None:
     broken = np.full((3, len(FORECAST_FACTS)), np.nan, dtype=np.float32)
     broken[1], broken[2] = np.inf, -1e30
@@ -61,7 +73,10 @@ def test_facts_of_another_shape_are_refused() -> None:
         grid_codes(np.zeros((2, 3), dtype=np.float32), PRIOR)
 
 
-@given(st.lists(st.floats(-10, 2000), min_size=18, max_size=18), st.data())
+@given(
+    st.lists(st.floats(-10, 2000), min_size=len(FORECAST_FACTS), max_size=len(FORECAST_FACTS)),
+    st.data(),
+)
 def test_places_have_one_key_each(values: list[float], data: st.DataObject) -> None:
     first = grid_codes(np.array([values], dtype=np.float32), PRIOR)
     step = data.draw(st.sampled_from(range(len(GRID))))

@@ -20,7 +20,7 @@ from pm_agent.domain.signature import Signature, levels_of
 from pm_agent.domain.subscription import Watchlist
 from pm_agent.domain.time import HOUR_US, MINUTE_US
 from pm_agent.domain.world import World
-from pm_agent.features.assignment.forecast_facts import forecast_facts, rarity_of
+from pm_agent.features.assignment.forecast_facts import rarity_of, write_forecast_facts
 from pm_agent.kernel.types import Context, Policy
 
 # First what follows from the agent and the class, then, where the ready-set's columns begin, what
@@ -104,14 +104,15 @@ def _of_heads(  # noqa: PLR0917 - parts of one shortlist
     wanted: Sequence[Watchlist] | None,
 ) -> Shortlist | None:
     ready = world.ready
-    heads = (
-        [_watched(c, wanted, per_class) for c in classes]
-        if wanted is not None
-        else [
+    if wanted is not None:
+        heads = [_watched(c, wanted, per_class) for c in classes]
+    elif context.scorer.sees_shortest:
+        heads = [ready.mixed(c, per_class).slots for c in classes]
+    else:
+        heads = [
             (c.head if c.head and c.head.n_asked == per_class else ready.head(c, per_class)).slots
             for c in classes
         ]
-    )
     sizes = [len(head) for head in heads]
     slots = np.concatenate(heads) if len(heads) > 1 else heads[0]
     fits = _fits(eligible, agent.signature, classes, sizes)
@@ -121,12 +122,16 @@ def _of_heads(  # noqa: PLR0917 - parts of one shortlist
             return None
         slots, fits = slots[keep], fits[keep]
     rows = ready.columns.take(slots, axis=0)
-    facts = _facts(world, agent, fits, rows, context.now_us)
-    if len(context.scorer.fact_names) > len(FACTS):
-        rarity = np.repeat([rarity_of(world, c) for c in classes], sizes)
+    n_facts = len(context.scorer.fact_names)
+    facts = np.empty((len(rows), len(FACTS)), dtype=np.float32)
+    if n_facts > len(FACTS):  # column by column, as forecasters read it
+        facts = np.empty((n_facts, len(rows)), dtype=np.float32).T
+    _write_facts(facts, world, agent, fits, rows, context.now_us)
+    if n_facts > len(FACTS):
+        rarity = _rarity(world, eligible, classes, sizes)
         rarity = rarity if keep is None else rarity[keep]
         failed = ready.last_agents.take(slots)
-        facts = np.hstack([facts, forecast_facts(world, agent, rows, rarity, failed)])
+        write_forecast_facts(facts[:, len(FACTS) :], world, agent, rows, rarity, failed)
     first = int(ready.ranks.take(slots).argmin())
     return Shortlist(ready.numbers.take(slots), facts, n_eligible, first)
 
@@ -220,23 +225,22 @@ def usage_by_rule(policy: Policy, estimate_min: int) -> Usage:
     return Usage(tokens, tokens * policy.microusd_per_token)
 
 
-def _facts(
+def _write_facts(  # noqa: PLR0917 - as above
+    facts: NDArray[np.float32],  # (n_tasks, n_facts or more), to be filled
     world: World,
     agent: Agent,
     fits: NDArray[np.float32],  # (n_tasks, n_fits)
     rows: NDArray[np.float64],  # (n_tasks, n_columns)
     now_us: int,
-) -> NDArray[np.float32]:
-    facts = np.empty((len(rows), len(FACTS)), dtype=np.float32)
+) -> None:
     facts[:, :N_FITS] = fits
-    facts[:, N_FITS:] = rows
+    facts[:, N_FITS : len(FACTS)] = rows
     facts[:, _SUCCESS] = _success(world, agent, rows[:, _KIND])
     load = facts[:, _LOAD]
     load += world.held_min[agent.id]
     load *= 1 / (MINUTES_A_DAY * agent.capacity)
     # Instants need all 53 bits; only their difference fits the narrower matrix.
     facts[:, _AGE] = (now_us - rows[:, _CREATED]) / HOUR_US
-    return facts
 
 
 def _fits(
@@ -252,6 +256,19 @@ def _fits(
         eligible.fit = each.repeat(sizes, axis=0)
         eligible.layout = layout
     return eligible.fit
+
+
+def _rarity(
+    world: World, eligible: Eligible, classes: list[ReadyClass], sizes: list[int]
+) -> NDArray[np.float64]:
+    """Agents there are for each that could do such a task, (n_tasks,)."""
+    layout = classes, sizes
+    known = eligible.rarity
+    # What is known of who is able is thrown away when an agent comes or changes its skills.
+    if known is None or known[0] is not world.able or known[1] != layout:
+        each = [rarity_of(world, c) for c in classes]
+        known = eligible.rarity = world.able, layout, np.repeat(each, sizes)
+    return known[2]
 
 
 def _fit(signature: Signature, ready_class: ReadyClass) -> tuple[float, float, float]:

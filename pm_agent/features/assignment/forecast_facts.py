@@ -1,8 +1,8 @@
 """More facts about candidates, for scorers that forecast: gathered only when one of them asks.
 
 They say of an agent what all its kinds of work together show, since most agents have done little of
-any one kind, and of a task how long it was said to take, how few agents could do it, and how good
-the agent was that failed at it last.
+any one kind, and of a task how long it was said to take, how few agents could do it, how all agents
+together do at its kind, and how good the agent was that failed at it last.
 """
 
 import numpy as np
@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from pm_agent.domain.agent import Agent
 from pm_agent.domain.ready_set import COLUMNS, ReadyClass
+from pm_agent.domain.team_record import TEAM_FACTS
 from pm_agent.domain.track_record import TrackRecord, of_all_kinds
 from pm_agent.domain.world import World
 
@@ -20,6 +21,7 @@ FORECAST_FACTS = (
     "agent_outcomes",  # faded number of outcomes behind it
     "agent_pace_min",  # mean time of accepted attempts, over all kinds; 0 without one
     "rarity",  # agents there are for each one that could do it
+    *TEAM_FACTS,
 )
 # What is known of whoever failed last at a task: read by the score alone, no model learns from it.
 FAILED_FACTS = (
@@ -29,30 +31,30 @@ FAILED_FACTS = (
 _KIND, _ESTIMATE = COLUMNS.index("kind"), COLUMNS.index("estimate_min")
 
 
-def forecast_facts(
+def write_forecast_facts(  # noqa: PLR0917 - parts of one shortlist
+    facts: NDArray[np.float32],  # (n_tasks, n_forecast_facts + n_failed_facts), to be filled
     world: World,
     agent: Agent,
     rows: NDArray[np.float64],  # (n_tasks, n_columns), of the ready-set
     rarity: NDArray[np.float64],  # (n_tasks,)
     failed: NDArray[np.int32],  # (n_tasks,), numbers of the agents that failed last, or 0
-) -> NDArray[np.float32]:
-    """Facts of one agent's candidates, (n_tasks, n_forecast_facts + n_failed_facts)."""
+) -> None:
+    """Fill in facts of one agent's candidates."""
     records = world.track_records.get(agent.id, {})
     everything = of_all_kinds(records)
-    n_facts = len(FORECAST_FACTS) + len(FAILED_FACTS)
-    facts = np.zeros((len(rows), n_facts), dtype=np.float32)
-    facts[:, 0] = rows[:, _ESTIMATE]
+    kinds = rows[:, _KIND].astype(np.intp)
     # Kinds lie in the order of their numbers.
     by_kind = [_outcomes(records[k]) if k in records else 0.0 for k in world.kind_numbers]
-    facts[:, 1] = np.array(by_kind).take(rows[:, _KIND].astype(np.intp))
+    facts[:, 0] = rows[:, _ESTIMATE]
+    facts[:, 1] = np.array(by_kind).take(kinds)
     facts[:, 2:5] = everything.success, _outcomes(everything), everything.duration_min
     facts[:, 5] = rarity
+    facts[:, 6:9] = world.team_record.rows.take(kinds, axis=0)
+    facts[:, 9:] = 0.0
     if failed.any():
-        ids = list(world.agent_numbers)  # numbers go from 1 on, in this order
         for number in set(failed.tolist()) - {0}:
-            theirs = of_all_kinds(world.track_records.get(ids[number - 1], {}))
-            facts[failed == number, 6:] = theirs.success, _outcomes(theirs)
-    return facts
+            theirs = of_all_kinds(world.track_records.get(world.agent_ids[number - 1], {}))
+            facts[failed == number, 9:] = theirs.success, _outcomes(theirs)
 
 
 def rarity_of(world: World, ready_class: ReadyClass) -> float:

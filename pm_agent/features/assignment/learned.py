@@ -10,7 +10,7 @@ Cheap first: a dollar buys more accepted work from a cheaper agent, and `accepte
 estimate does, so an agent that is no better leaves it to one that is.
 """
 
-from math import exp, log
+from math import exp, log, log2
 from statistics import NormalDist
 from typing import NamedTuple
 
@@ -18,9 +18,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pm_agent.domain.decision_record import DecisionRecord
+from pm_agent.domain.team_record import TEAM_FACTS
 from pm_agent.features.assignment.facts import FACTS
 from pm_agent.features.assignment.forecast_facts import FAILED_FACTS, FORECAST_FACTS
-from pm_agent.ports import Forecaster, Scores
+from pm_agent.ports import Forecaster, Scorer, Scores
 
 POLICY = "learned"
 
@@ -36,12 +37,13 @@ class Arithmetic(NamedTuple):
 FORECAST_FACT_NAMES = (*FACTS, *FORECAST_FACTS)  # what the model reads
 FACT_NAMES = (*FORECAST_FACT_NAMES, *FAILED_FACTS)
 N_READ = len(FORECAST_FACT_NAMES)
+_BEFORE_TEAM = tuple(name for name in FORECAST_FACT_NAMES if name not in TEAM_FACTS)
 
 # Reward for time is the cµ rule: expected worth a minute, the order that keeps the mean of weighted
 # waits least. Chosen by simulations whose seeds no test shares.
 _FIRST = Arithmetic(
     "learned-1",
-    FORECAST_FACT_NAMES,
+    _BEFORE_TEAM,
     {
         "accepted": 2.0,  # probability that the work will be accepted
         "minutes_p50": -0.5,  # of work: the median
@@ -53,28 +55,31 @@ _FIRST = Arithmetic(
         "worth": 0.5,  # from priority, waiting time, and the work that waits for it
     },
 )
-ARITHMETIC = Arithmetic(
+_SECOND = Arithmetic(
     "learned-2",
-    FACT_NAMES,
+    (*_BEFORE_TEAM, *FAILED_FACTS),
     # The agent's odds to those of the one that failed last, at most 1; 1 if nobody has failed.
     _FIRST.exponents | {"escalation": 1.0},
 )
-ARITHMETICS = {one.name: one for one in (_FIRST, ARITHMETIC)}
+# The same, for models that are told how the team does at a kind of task.
+ARITHMETIC = Arithmetic("learned-3", FACT_NAMES, _SECOND.exponents)
+ARITHMETICS = {one.name: one for one in (_FIRST, _SECOND, ARITHMETIC)}
 
 EXPONENTS = ARITHMETIC.exponents
 FACTOR_NAMES = tuple(EXPONENTS)
 N_FORECASTS = FACTOR_NAMES.index("advantage") + 1  # the leading factors, which a model says
 _SCARCITY, _WORTH, _ESCALATION = range(N_FORECASTS, N_FORECASTS + 3)
 _F = {name: i for i, name in enumerate(FACT_NAMES)}
-_PRIORITY, _AGE, _UNBLOCKS = _F["priority"], _F["age_h"], _F["n_unblocks"]
-_CRITICAL, _RARITY = _F["critical_path_h"], _F["rarity"]
+_PRIORITY, _RARITY = _F["priority"], _F["rarity"]
+_STATE = slice(_F["age_h"], _F["critical_path_h"] + 1)  # with what waits for it between the two
 _OWN = [_F["agent_success"], _F["agent_outcomes"]]
-_FAILED = [_F["failed_success"], _F["failed_outcomes"]]
+_FAILED = slice(-len(FAILED_FACTS), None)  # the last in every arithmetic that has them
 
 PRIORITY_WORTH = 4.0  # of one priority class: with its exponent, twice as much a class
 AGE_H = 24.0  # a task is worth as much again after waiting so long
 UNBLOCKS = 4.0  # the same for so many tasks that wait for it
 CRITICAL_H = 8.0  # and for so long a chain of work behind it
+_WORTH_OF_STATE = np.array([1 / AGE_H, 1 / UNBLOCKS, 1 / CRITICAL_H], dtype=np.float32)
 # An agent's odds are drawn to even ones as if it had these outcomes besides its own.
 PRIOR_OUTCOMES = 8.0
 NO_PRICE = 1.0  # dollars that a model says which has seen no price: a factor without weight
@@ -95,6 +100,8 @@ class LearnedScorer:
 
     policy = POLICY
     compares_agents = True
+    sees_shortest = True
+    shadow: Scorer | None = None
 
     def __init__(self, forecaster: Forecaster, arithmetic: Arithmetic = ARITHMETIC) -> None:
         self.forecaster = forecaster
@@ -117,19 +124,19 @@ class LearnedScorer:
 
 def _worth(facts: NDArray[np.float32]) -> NDArray[np.float32]:
     """What having the work done is worth, 1 for a new task of low priority, (n_tasks,)."""
-    worth = 1.0 + facts[:, _AGE] * (1 / AGE_H)
-    worth += facts[:, _UNBLOCKS] * (1 / UNBLOCKS)
-    worth += facts[:, _CRITICAL] * (1 / CRITICAL_H)
-    worth *= PRIORITY_WORTH ** facts[:, _PRIORITY]
+    worth = facts[:, _STATE].dot(_WORTH_OF_STATE)
+    worth += 1.0
+    worth *= np.exp2(facts[:, _PRIORITY] * log2(PRIORITY_WORTH))
     return np.asarray(worth, dtype=np.float32)
 
 
 def _escalation(facts: NDArray[np.float32]) -> NDArray[np.float32] | float:
     """The agent's odds to those of whoever failed last, at most 1, (n_tasks,)."""
-    has_failed = facts[:, _FAILED[0]] > 0
+    failed = facts[:, _FAILED]
+    has_failed = failed[:, 0] > 0
     if not has_failed.any():
         return 1.0
-    ratio = _odds(facts[:, _OWN]) / _odds(facts[:, _FAILED])
+    ratio = _odds(facts[:, _OWN]) / _odds(failed)
     return np.where(has_failed, np.minimum(ratio, 1.0), 1.0).astype(np.float32)
 
 

@@ -46,6 +46,8 @@ class PriorityScorer:
     factor_names: tuple[str, ...] = ("priority", "age_h")
     weights: tuple[float, ...] = (4.0, 1.0)
     compares_agents = False
+    sees_shortest = False
+    shadow: Scorer | None = None
 
     def score(self, facts: NDArray[np.float32]) -> Scores:
         factors = facts[:, [_F["priority"], _F["age_h"]]]
@@ -72,6 +74,8 @@ class FactorsScorer:
     )
     weights: tuple[float, ...] = (0.22, 0.08, 0.15, 0.20, 0.25, 0.10)
     compares_agents = False
+    sees_shortest = False
+    shadow: Scorer | None = None
 
     # What each factor is made of: a constant, and shares of the facts. Of the saturating facts the
     # saturated value counts, of "level" its distance to the agent's level.

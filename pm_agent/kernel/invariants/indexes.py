@@ -21,6 +21,9 @@ def check_indexes(world: World) -> Iterator[Violation]:
     tables = snapshot.copy(world, Outbox()).tables  # the records are shared: a world may be large
     for name in _changed_by_encoding(tables):
         yield Violation(REPLAY, f"table {name} changes on its way through a snapshot")
+    for one in world.ready.classes.values():
+        if one.by_length is not None and one.by_length != world.ready.sorted_by_length(one):
+            yield Violation(REPLAY, f"tasks of {one.key} lie out of order by length")
     live, again = _indexes(world), _indexes(World(tables))
     for name, value in live.items():
         if value != again[name]:
@@ -70,6 +73,12 @@ def _indexes(world: World) -> dict[str, dict[Any, Any]]:
         "subscribers": {a: dict(own) for a, own in world.watchlists.of_agent.items()},
         "hooked": dict(world.watchlists.hooked),
         "agent_numbers": dict(world.agent_numbers),
+        # Sums of floats, here in the order of outcomes and there of agents.
+        "team_record": {
+            kinds[number]: [round(value, 3) for value in row]
+            for number, row in enumerate(world.team_record.rows.tolist())
+            if row[1]
+        },
         "leased": nonzero(world.leased),
         "held_min": nonzero(world.held_min),
         "unanswered": dict(world.unanswered),
