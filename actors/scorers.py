@@ -12,6 +12,7 @@ Knows neither Ray nor a running loop until it is asked to follow.
 import asyncio
 import logging
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -69,6 +70,20 @@ class ModelShelf:
                 log.warning("model %s %s cannot be used: %s", MODEL, version, error)
         return None
 
+    def challenger(self) -> LearnedScorer | None:
+        """Scorer on the newest version, where that is not the current one and can be used."""
+        from models.registry import Registry  # noqa: PLC0415 - as above
+
+        registry = Registry(self._folder)
+        newest = next(reversed(registry.versions(MODEL)), None)
+        try:
+            if newest is None or newest == registry.current(MODEL):
+                return None
+            return self.load(newest)
+        except Exception as error:  # noqa: BLE001 - whatever is wrong with it: none is followed
+            log.warning("model %s %s cannot be a shadow: %s", MODEL, newest, error)
+            return None
+
     def _find(self, version: str) -> Scorer | None:
         arithmetic, model = arithmetic_of(version)
         if arithmetic is None or not (self._folder / MODEL).is_dir():
@@ -113,6 +128,7 @@ class CurrentScorer:
         self._settings = settings
         self._rules = rules(settings)
         self._seen: object = None
+        self.shadow: Scorer | None = None
         self._use(self._rules)
         self._take(self._look())
 
@@ -121,6 +137,7 @@ class CurrentScorer:
         self.policy, self.version = scorer.policy, scorer.version
         self.fact_names, self.factor_names = scorer.fact_names, scorer.factor_names
         self.weights, self.compares_agents = scorer.weights, scorer.compares_agents
+        self.sees_shortest = scorer.sees_shortest
         self._score = scorer.score
 
     def score(self, facts: NDArray[np.float32]) -> Scores:
@@ -141,31 +158,46 @@ class CurrentScorer:
             # over here, in the thread that decides, and so between two steps.
             self._take(await asyncio.to_thread(self._look))
 
-    def _look(self) -> Scorer | None:
-        """What should score, if that has changed since the last look."""
+    def _look(self) -> "Found | None":
+        """What should score and what should be its shadow, if that has changed."""
         if self._settings.scorer != "learned":
             return None
-        state = _state_of(models_folder(self._settings))
+        folder = models_folder(self._settings) / MODEL
+        pointer = _state_of(folder / "current.json")
+        # A version that is added changes its folder.
+        state = pointer, _state_of(folder) if self._settings.shadow else None
         if state == self._seen:
             return None
         self._seen = state
+        shelf = ModelShelf(self._settings)
+        shadow = shelf.challenger() if state[1] else None
         try:
-            found = ModelShelf(self._settings).current() if state else None
+            scorer = shelf.current() if pointer else None
         except PMError as error:
             log.warning("models cannot be used, %s goes on: %s", self.version, error.message)
-            return None
-        return found or self._rules
+            return Found(None, shadow)
+        return Found(scorer or self._rules, shadow)
 
-    def _take(self, found: Scorer | None) -> None:
-        if found is not None and found.version != self.version:
-            self._use(found)
+    def _take(self, found: "Found | None") -> None:
+        if found is None:
+            return
+        self.shadow = found.shadow
+        if found.scorer is not None and found.scorer.version != self.version:
+            self._use(found.scorer)
             log.info("assignments are scored by %s", self.version)
 
 
-def _state_of(folder: Path) -> object:
-    """What changes when another version becomes current; None where there never was one."""
+class Found(NamedTuple):
+    """What a look at the registry came to."""
+
+    scorer: Scorer | None  # None: as before
+    shadow: Scorer | None
+
+
+def _state_of(path: Path) -> object:
+    """What changes when a file is replaced, or a folder gains one; None where there is none."""
     try:
-        found = (folder / MODEL / "current.json").stat()
+        found = path.stat()
     except OSError:
         return None
     return found.st_mtime_ns, found.st_ino, found.st_size

@@ -38,7 +38,7 @@ from pm_agent.domain.assignment import (
 )
 from pm_agent.domain.attempt import FAILED_OUTCOMES
 from pm_agent.domain.blocker import BlockerReported, BlockerResolved
-from pm_agent.domain.decision_record import DecisionRecord
+from pm_agent.domain.decision_record import DecisionRecord, ShadowChoice
 from pm_agent.domain.envelope import NO_USAGE, EventData, Usage
 from pm_agent.domain.handoff import HandoffAccepted
 from pm_agent.domain.ready_set import ReadyClass
@@ -96,6 +96,10 @@ SCHEMAS: dict[str, dict[str, str]] = {
         "propensity": _FLOAT,
         "n_eligible": _INT,
         "n_candidates": _INT,
+        "shadow_version": _TEXT,  # of the model that was asked as a shadow; empty: none was
+        "shadow_task_id": _TEXT,  # what it would have chosen
+        "shadow_accepted": _FLOAT,  # P(accepted) that it forecast of that
+        "shadow_accepted_of_chosen": _FLOAT,  # and of what was chosen; NaN: it did not see it
         "label_outcome": _TEXT,  # as `pm_agent.domain.attempt.AttemptOutcome`; empty: still running
         "label_accepted": _BOOL,  # missing where the work was not judged and did not fail
         "label_ended_at_us": _INT,  # or the instant up to which the journal was read
@@ -330,6 +334,7 @@ class _Fold:
             "propensity": record.propensity,
             "n_eligible": record.n_eligible,
             "n_candidates": len(record.score_values),
+            **_shadowed(record.shadow),
         }
         chosen = self._considered(record, data.agent_id)
         self._begin(task.id, _Running(row, self.now_us, chosen))
@@ -339,7 +344,7 @@ class _Fold:
         task = self._tasks[data.task_id]
         row = self._decided(task, data.agent_id, data.lease_token, data.attempt)
         unknown = {"is_offered": False, "policy": "", "version": "", "propensity": np.nan}
-        row |= {**unknown, "n_eligible": 0, "n_candidates": 0}
+        row |= {**unknown, "n_eligible": 0, "n_candidates": 0, **_shadowed(None)}
         self._begin(task.id, _Running(row, self.now_us, {}))
 
     def _begin(self, task_id: str, running: "_Running") -> None:
@@ -577,6 +582,15 @@ class _Fold:
             running.n_open -= 1
             if not running.n_open:
                 running.blocked_us += self.now_us - running.blocked_since_us
+
+
+def _shadowed(told: ShadowChoice | None) -> dict[str, Any]:
+    return {
+        "shadow_version": told.version if told else "",
+        "shadow_task_id": told.task_id if told else "",
+        "shadow_accepted": told.accepted if told else np.nan,
+        "shadow_accepted_of_chosen": (told.accepted_of_chosen or np.nan) if told else np.nan,
+    }
 
 
 class _Running:

@@ -8,6 +8,7 @@ made after its training. A record has the facts that the claim saw, so scoring t
 says the same, and costs the one who waits for the reply nothing.
 """
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -259,6 +260,47 @@ def shadow(history: History, stored: Stored, score: Score) -> Shadow:
         rows.reset_index(),
         float(rows["is_same"].mean()),
         float(used["label_accepted"].to_numpy(float).mean()),
+        found,
+    )
+
+
+def logged_shadow(history: History, version: str) -> Shadow:
+    """What a version said within claims, when it was asked there as a shadow.
+
+    It knew none of the outcomes yet, so its forecasts may serve to judge it.
+
+    Parameters
+    ----------
+    version
+        Of the stored model, such as v2.
+
+    Raises
+    ------
+    NothingToLearn
+        It was asked in no claim whose work has been judged.
+    """
+    asked = history.attempts["shadow_version"].str.contains(rf"\.{re.escape(version)}-")
+    rows = history.attempts[asked]
+    rows = rows.assign(is_same=rows["task_id"] == rows["shadow_task_id"])
+    judged = rows[rows["label_accepted"].notna()]
+    if judged.empty:
+        raise NothingToLearn(
+            f"{version} was asked in no claim whose work has been judged.",
+            "Set PM_AGENT_SHADOW to a share of the claims while it is the newest version.",
+        )
+    found = None
+    if judged["is_same"].any():
+        found = off_policy(
+            judged["label_accepted"].to_numpy(float),
+            judged["propensity"],
+            judged["is_same"].to_numpy(float),
+            predicted_chosen=judged["shadow_accepted_of_chosen"].fillna(0.0),
+            predicted_target=judged["shadow_accepted"],
+        )
+    return Shadow(
+        rows.reset_index(drop=True),
+        float(rows["is_same"].mean()),
+        float(judged["label_accepted"].to_numpy(float).mean()),
         found,
     )
 

@@ -159,6 +159,13 @@ class Settings(BaseSettings):
         ge=0,
         description="Hours between two lessons of the model; 0: only when asked",
     )
+    shadow: float = Field(
+        default=0.0,
+        ge=0,
+        le=1,
+        description="With scorer 'learned': share of the claims in which the newest version that "
+        "does not decide says what it would have chosen; 0: none",
+    )
     exploration: float = Field(
         default=0.03, ge=0, le=0.5, description="Share of choices drawn among near-ties"
     )
@@ -249,6 +256,7 @@ class Settings(BaseSettings):
     def policy(self) -> Policy:
         policy = Policy(
             exploration=self.exploration,
+            shadow=self.shadow,
             webhooks_to_private_addresses=self.webhooks_to_private_addresses,
         )
         if self.silence_s is None:

@@ -348,6 +348,12 @@ def _print_explanation(found: Explanation) -> None:
             f"{judged.minutes} minutes; it counts where nothing was given",
             highlight=False,
         )
+    if found.shadow is not None:
+        same = "the same" if found.shadow.task_id == found.task_id else found.shadow.task_id
+        out.print(
+            f"{found.shadow.version}, asked as a shadow, would have chosen {same} "
+            f"(score {found.shadow.score:.3f})"
+        )
     shown = [found.chosen, *found.next_best]
     table = Table(box=None, pad_edge=False)
     table.add_column("")

@@ -130,6 +130,10 @@ def learn(journal: Journal = "", data: DataOption = None, as_json: JsonOption = 
 def compare(
     version: Annotated[str, typer.Argument(help="Version of the assignment model, such as v3.")],
     journal: Journal = "",
+    logged: Annotated[
+        bool,
+        typer.Option("--logged", help="Judge what it said within claims (see PM_AGENT_SHADOW)."),
+    ] = False,
     log: Annotated[
         Path | None, typer.Option(help="Write what it would have chosen, as a Parquet file.")
     ] = None,
@@ -138,13 +142,18 @@ def compare(
 ) -> None:
     """Let a version choose beside the log: what it would have done, and what that is worth."""
     from actors.scorers import ModelShelf
-    from models.learning import save_shadow, shadow
+    from models.learning import logged_shadow, save_shadow, shadow
     from models.train import NAME
 
     with refusals():
         stored = _registry(data).load(NAME, version)
         scorer = ModelShelf(settings_with(data=data)).load(version)
-        found = shadow(_history(journal, data), stored, lambda facts: scorer.score(facts).values)
+        history = _history(journal, data)
+        found = (
+            logged_shadow(history, version)
+            if logged
+            else shadow(history, stored, lambda facts: scorer.score(facts).values)
+        )
     if log is not None:
         save_shadow(found, log)
     if as_json:

@@ -34,6 +34,16 @@ class Matching(msgspec.Struct, frozen=True, gc=False, kw_only=True):
         return np.frombuffer(self.prices, _INT)
 
 
+class ShadowChoice(msgspec.Struct, frozen=True, gc=False, kw_only=True, omit_defaults=True):
+    """What another scorer would have chosen, which decides nothing."""
+
+    version: str
+    task_id: TaskId  # its best candidate; it may have seen others than the scorer that decided
+    score: float
+    accepted: float = 0.0  # P(accepted) that it forecasts of its own choice
+    accepted_of_chosen: float = 0.0  # and of the one that was made; 0: it did not see that task
+
+
 class DecisionRecord(msgspec.Struct, frozen=True, gc=False, kw_only=True, omit_defaults=True):
     """Enough to recompute the choice without the world or a model."""
 
@@ -53,6 +63,7 @@ class DecisionRecord(msgspec.Struct, frozen=True, gc=False, kw_only=True, omit_d
     matching: Matching | None = None  # None: picked for this agent alone
     reserve: float = 0.0  # share of choices that goes to ``first`` in any case
     first: int = 0  # index of the candidate whose turn it was by age and priority
+    shadow: ShadowChoice | None = None  # None: no shadow was asked
 
     @property
     def chosen_number(self) -> int:

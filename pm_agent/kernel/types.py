@@ -55,6 +55,7 @@ class Policy(msgspec.Struct, frozen=True, kw_only=True):
     # score: the rank bounds what may go before it, and this is what makes its turn come.
     reserve: float = 0.1
     shortlist: int = 100
+    shadow: float = 0.0  # share of an agent's own claims in which the scorer's shadow is asked too
     # Blockers: what may be done before a person is asked, and how long each of it may take.
     blocker_ladder: Literal["full", "advice", "person"] = "full"
     blocker_try_us: int = 15 * MINUTE_US  # for an agent to say whether something helped

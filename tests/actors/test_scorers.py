@@ -6,11 +6,12 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from actors.scorers import CurrentScorer, ModelShelf
+from actors.scorers import CurrentScorer, Found, ModelShelf
+from models.train import store
 from pm_agent.features.assignment.learned import FACT_NAMES, LearnedScorer
 from pm_agent.features.assignment.view import differences
 from pm_agent.settings import Settings
-from tests.models.learned import registry_with
+from tests.models.learned import registry_with, trained
 from tests.scenario import Scenario, a_project, an_agent, claim
 
 
@@ -25,11 +26,15 @@ def looked(scorer: CurrentScorer) -> str:
     return scorer.version
 
 
+def shadow_of(scorer: CurrentScorer) -> str:
+    return scorer.shadow.version if scorer.shadow else ""
+
+
 def test_rules_decide_until_a_version_is_current(settings: Settings) -> None:
     scorer = CurrentScorer(settings)
     assert scorer.version == "factors-1"
     registry_with(settings.data / "models")
-    assert looked(scorer).startswith("learned-2.v1-")
+    assert looked(scorer).startswith("learned-3.v1-")
     assert scorer.fact_names == FACT_NAMES
 
 
@@ -43,27 +48,48 @@ def test_a_rollback_and_a_model_stood_down_take_effect_at_the_next_look(
 ) -> None:
     registry = registry_with(settings.data / "models", 2)
     scorer = CurrentScorer(settings)
-    assert scorer.version.startswith("learned-2.v2-")
+    assert scorer.version.startswith("learned-3.v2-")
     registry.rollback("assignment")
-    assert looked(scorer).startswith("learned-2.v1-")
+    assert looked(scorer).startswith("learned-3.v1-")
     registry.stand_down("assignment", "the world has changed")
     assert looked(scorer) == "factors-1"
     registry.promote("assignment", "v2")
-    assert looked(scorer).startswith("learned-2.v2-")
+    assert looked(scorer).startswith("learned-3.v2-")
+
+
+def test_the_newest_version_is_a_shadow_while_another_decides(settings: Settings) -> None:
+    registry = registry_with(settings.data / "models")
+    assert CurrentScorer(settings).shadow is None  # none was asked for
+    scorer = CurrentScorer(settings.model_copy(update={"shadow": 0.1}))
+    assert shadow_of(scorer) == ""  # the only version decides
+    store(registry, trained())
+    assert looked(scorer).startswith("learned-3.v1-")
+    assert shadow_of(scorer).startswith("learned-3.v2-")
+    registry.promote("assignment", "v2")
+    assert looked(scorer).startswith("learned-3.v2-")
+    assert shadow_of(scorer) == ""
+
+
+def test_a_damaged_shadow_is_not_asked(settings: Settings) -> None:
+    registry = registry_with(settings.data / "models")
+    store(registry, trained())
+    (settings.data / "models" / "assignment" / "v2" / "acceptance.txt").write_text("")
+    scorer = CurrentScorer(settings.model_copy(update={"shadow": 0.1}))
+    assert (scorer.version[:13], scorer.shadow) == ("learned-3.v1-", None)
 
 
 def test_of_a_damaged_version_the_one_before_decides(settings: Settings) -> None:
     registry_with(settings.data / "models", 2)
     booster = settings.data / "models" / "assignment" / "v2" / "acceptance.txt"
     booster.write_bytes(booster.read_bytes()[:-40])
-    assert CurrentScorer(settings).version.startswith("learned-2.v1-")
+    assert CurrentScorer(settings).version.startswith("learned-3.v1-")
 
 
 def test_a_damaged_pointer_leaves_what_decides_in_place(settings: Settings) -> None:
     registry_with(settings.data / "models")
     scorer = CurrentScorer(settings)
     (settings.data / "models" / "assignment" / "current.json").write_text("{")
-    assert looked(scorer).startswith("learned-2.v1-")
+    assert looked(scorer).startswith("learned-3.v1-")
     assert CurrentScorer(settings).version == "factors-1"  # a start has nothing to go on with
 
 
@@ -83,7 +109,7 @@ def test_decisions_by_a_stored_model_recompute_with_it(settings: Settings) -> No
 def test_a_shelf_knows_no_other_model_of_the_same_number(settings: Settings) -> None:
     registry_with(settings.data / "models")
     shelf = ModelShelf(settings)
-    for version in ("learned-1.v1-00000000", "learned-1.v9-00000000", "factors-1", "learned-2."):
+    for version in ("learned-1.v1-00000000", "learned-1.v9-00000000", "factors-1", "learned-3."):
         assert shelf.scorer(version) is None
 
 
@@ -96,7 +122,7 @@ class Failing:
 
 def test_rules_take_over_from_a_model_that_fails_in_a_decision(settings: Settings) -> None:
     scorer = CurrentScorer(settings)
-    scorer._take(LearnedScorer(Failing()))
+    scorer._take(Found(LearnedScorer(Failing()), None))
     scenario = Scenario(scorer)
     scenario.given(a_project(), an_agent())
     scenario.new_task()

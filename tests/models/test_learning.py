@@ -11,7 +11,15 @@ from models.dataset import History, load_history
 from models.errors import NothingToLearn
 from models.forecast import forecast_model
 from models.grid import FORECAST_FACTS, grid_codes
-from models.learning import Score, learn, learn_on, save_shadow, shadow, watch
+from models.learning import (
+    Score,
+    learn,
+    learn_on,
+    logged_shadow,
+    save_shadow,
+    shadow,
+    watch,
+)
 from models.registry import Registry
 from tests.models.journals import months_of_work, write_journal
 
@@ -137,6 +145,28 @@ def test_a_shadow_of_nothing_is_refused(history: History, registry: Registry) ->
             registry.load("assignment", lesson.version),
             lambda facts: facts[:, 0],
         )
+
+
+def test_what_a_shadow_said_within_claims_is_judged(history: History) -> None:
+    random = np.random.default_rng(0)
+    attempts = history.attempts
+    said = random.random(len(attempts)) < 0.5  # it would have made the same choice
+    asked = attempts.assign(
+        shadow_version=np.where(np.arange(len(attempts)) % 2, "learned-3.v2-0123abcd", ""),
+        shadow_task_id=np.where(said, attempts["task_id"], "T-0"),
+        shadow_accepted=0.75,
+        shadow_accepted_of_chosen=np.where(said, 0.75, np.nan),
+    )
+    found = logged_shadow(history._replace(attempts=asked), "v2")
+    assert len(found.rows) == len(attempts) // 2
+    assert found.agreement == pytest.approx(0.5, abs=0.1)
+    assert found.challenger is not None
+    assert found.challenger.doubly_robust is not None
+    rows = found.rows
+    worth = np.where(rows["is_same"], rows["label_accepted"], 0.75).mean()  # as forecast elsewhere
+    assert found.challenger.doubly_robust.value == pytest.approx(worth)
+    with pytest.raises(NothingToLearn, match="PM_AGENT_SHADOW"):
+        logged_shadow(history, "v2")
 
 
 def test_too_few_later_attempts_are_no_reason_to_stand_down(

@@ -1,6 +1,6 @@
 """Claim, wait, release, expire: the rules of who holds a task."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from heapq import merge
 from itertools import islice
 from math import inf
@@ -24,6 +24,7 @@ from pm_agent.domain.envelope import SYSTEM, Command, EventData, Usage
 from pm_agent.domain.errors import CapacityExceeded, PMError, WrongState
 from pm_agent.domain.ids import AgentId, ProjectId
 from pm_agent.domain.ready_set import ReadyClass
+from pm_agent.domain.subscription import Watchlist
 from pm_agent.domain.task import LEASED, Task, TaskDeadLettered
 from pm_agent.domain.time import DAY_US, SECOND_US, iso
 from pm_agent.domain.world import World
@@ -32,6 +33,7 @@ from pm_agent.features.assignment.learned import expected_of
 from pm_agent.features.assignment.matching import MAX_AGENTS, match
 from pm_agent.features.assignment.pick import Chances, pick
 from pm_agent.features.assignment.record import record_of
+from pm_agent.features.assignment.shadow import shadow_of
 from pm_agent.kernel.fencing import require_lease, require_member, require_project, require_self
 from pm_agent.kernel.leases import (
     LeaseClock,
@@ -105,7 +107,7 @@ def _claim(world: World, command: ClaimTask, context: Context, *, waits: bool) -
     is_system = command.principal.kind == "system"
     record = command.match if is_system else None
     if record is None:
-        record = _picked(agent, found, context)
+        record = _picked(world, agent, command.project_id, wanted, found, context)
     elif record.chosen_number not in found.numbers:  # its project is full, or has no budget left
         return Decision(result=_nothing(world, agent, "match_not_possible", context))
     event = _assign(world, agent, record, context, by_system=is_system, waits=waits)
@@ -401,13 +403,26 @@ def _suspected(held: Assignment, clock: LeaseClock, heard_us: int) -> LeaseSuspe
     )
 
 
-def _picked(agent: Agent, found: Shortlist, context: Context) -> DecisionRecord:
+def _picked(  # noqa: PLR0917 - parts of one claim
+    world: World,
+    agent: Agent,
+    project_id: ProjectId | None,
+    wanted: Sequence[Watchlist] | None,
+    found: Shortlist,
+    context: Context,
+) -> DecisionRecord:
     """Pick for this agent alone."""
     scored = context.scorer.score(found.facts)
     seed, policy = context.random.getrandbits(53), context.policy
     chances = Chances(policy.exploration, policy.near_tie, policy.reserve, found.first)
     choice = pick(scored.values, seed, chances)
-    return record_of(agent, found, scored, choice, context, seed=seed, chances=chances)
+    shadow = None
+    if context.scorer.shadow is not None:
+        chosen = int(found.numbers[choice.chosen])
+        shadow = shadow_of(world, agent, project_id, wanted, context, seed, chosen)
+    return record_of(
+        agent, found, scored, choice, context, seed=seed, chances=chances, shadow=shadow
+    )
 
 
 def _assign(

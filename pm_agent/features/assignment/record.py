@@ -1,7 +1,13 @@
 """From a choice to the record that proves it."""
 
 from pm_agent.domain.agent import Agent
-from pm_agent.domain.decision_record import DecisionRecord, Matching, packed, packed_numbers
+from pm_agent.domain.decision_record import (
+    DecisionRecord,
+    Matching,
+    ShadowChoice,
+    packed,
+    packed_numbers,
+)
 from pm_agent.features.assignment.facts import Shortlist
 from pm_agent.features.assignment.pick import N_EXPLAINED, Chances, Pick
 from pm_agent.kernel.types import Context
@@ -20,6 +26,7 @@ def record_of(
     seed: int = 0,
     chances: Chances = NO_CHANCES,
     matching: Matching | None = None,
+    shadow: ShadowChoice | None = None,
 ) -> DecisionRecord:
     """Record one agent's choice among its candidates.
 
@@ -33,6 +40,8 @@ def record_of(
         Of a choice in which chance had a part.
     matching
         What a matching knew beyond this agent's own candidates.
+    shadow
+        What another scorer would have chosen.
     """
     shown = [choice.chosen, *(i for i in choice.ranked if i != choice.chosen)][:N_EXPLAINED]
     return DecisionRecord(
@@ -52,4 +61,5 @@ def record_of(
         matching=matching,
         reserve=chances.reserve,
         first=chances.first,
+        shadow=shadow,
     )

@@ -56,6 +56,14 @@ class ExplainedAssessment(Result, frozen=True, kw_only=True):
     cost_usd: float = 0.0
 
 
+class ExplainedShadow(Result, frozen=True, kw_only=True):
+    """What another scorer would have chosen; it decided nothing."""
+
+    version: str
+    task_id: str
+    score: float
+
+
 class Explanation(Result, frozen=True, kw_only=True):
     """Why an agent got a task."""
 
@@ -77,6 +85,7 @@ class Explanation(Result, frozen=True, kw_only=True):
     next_best: list[ExplainedCandidate]
     matching: ExplainedMatching | None = None  # None: picked for this agent alone
     assessment: ExplainedAssessment | None = None  # None: not assessed by then
+    shadow: ExplainedShadow | None = None  # None: no other scorer was asked
     recomputed: bool  # the record was scored and drawn again, and came out the same
     rescored_by: RescoredBy = "rules"  # "stored forecasts": the model that made them is not at hand
     differences: list[str] = []
@@ -140,6 +149,13 @@ def explain(
         if matching
         else None,
         assessment=_assessed(event, past),
+        shadow=ExplainedShadow(
+            version=record.shadow.version,
+            task_id=record.shadow.task_id,
+            score=record.shadow.score,
+        )
+        if record.shadow
+        else None,
         recomputed=not found,
         rescored_by=rescored_by,
         differences=found,

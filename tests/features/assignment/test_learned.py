@@ -9,6 +9,7 @@ from pm_agent.domain.assignment import TaskAssigned
 from pm_agent.domain.decision_record import packed
 from pm_agent.domain.envelope import SYSTEM, Event
 from pm_agent.domain.task import CancelTask, TaskDraft
+from pm_agent.domain.team_record import TEAM_FACTS
 from pm_agent.features.assignment.facts import FACTS
 from pm_agent.features.assignment.forecast_facts import FAILED_FACTS, FORECAST_FACTS
 from pm_agent.features.assignment.learned import (
@@ -19,6 +20,7 @@ from pm_agent.features.assignment.learned import (
     LearnedScorer,
     of_record,
 )
+from pm_agent.features.assignment.scoring import FactorsScorer
 from pm_agent.features.assignment.view import Explanation, ScorerOf, differences, explain
 from pm_agent.kernel.types import Policy
 from pm_agent.ports import Scorer
@@ -215,13 +217,90 @@ def test_a_record_of_an_older_arithmetic_recomputes_as_it_was() -> None:
     was = msgspec.structs.replace(
         record,
         version="learned-1.v1-0123abcd",
-        facts=packed(record.fact_rows[:, : len(old.fact_names)]),
+        facts=packed(record.fact_rows[:, [F[name] for name in old.fact_names]]),
         factors=packed(record.factor_rows[:, : len(old.exponents)]),
     )
     assert differences(was, given.task_id, without) == []
     assert (
         "escalation" not in explained(msgspec.structs.replace(given, decision=was), without).weights
     )
+
+
+def test_a_short_task_far_behind_in_its_class_is_a_candidate() -> None:
+    scenario = Scenario(LearnedScorer(ByEstimate()), Policy(exploration=0.0, reserve=0.0))
+    scenario.given(a_project(), an_agent())
+    long = [TaskDraft(title=f"long {n}", estimate_min=400 + n) for n in range(120)]
+    scenario.given(an_import(*long, TaskDraft(title="short", estimate_min=5)))
+    given = scenario.assigned()
+    assert scenario.task(given.task_id).title == "short"
+    assert given.decision.n_candidates == 100
+    scenario.given(complete(given.task_id, given.lease_token))
+    scenario.new_task("shorter", estimate_min=3)
+    assert scenario.task(scenario.assigned().task_id).title == "shorter"
+    scenario.verify()
+
+
+def test_a_scorer_is_told_how_all_agents_do_at_a_kind_of_task() -> None:
+    scenario = Scenario(LearnedScorer(ByEstimate()))
+    scenario.given(a_project(), an_agent(), an_agent(BOB))
+    seen = []
+    for agent_id in (ADA, BOB):
+        scenario.new_task("a fix", kind="fix")
+        given = scenario.assigned(agent_id)
+        seen.append([float(given.decision.fact_rows[0, F[name]]) for name in TEAM_FACTS])
+        scenario.after(minutes=10)
+        scenario.given(complete(given.task_id, given.lease_token, agent_id))
+    assert seen[0] == [0.5, 0.0, 0.0]
+    assert seen[1] == pytest.approx([2 / 3, 1.0, 10.0])
+
+
+class ByEstimateAndShadow(FactorsScorer):
+    """Rules decide; the model says what it would have done."""
+
+    shadow: Scorer | None = LearnedScorer(ByEstimate())
+
+
+class Broken:
+    version = "v4-0123abcd"
+
+    def forecast(self, facts: NDArray[np.float32]) -> NDArray[np.float32]:
+        raise MemoryError
+
+
+def shadowed(scorer: Scorer, share: float) -> TaskAssigned:
+    scenario = Scenario(scorer, Policy(exploration=0.0, reserve=0.0, shadow=share))
+    scenario.given(a_project(), an_agent())
+    scenario.new_task("urgent", estimate_min=300, priority=3)
+    scenario.new_task("short", estimate_min=1, priority=0)
+    given = scenario.assigned()
+    assert scenario.task(given.task_id).title == "urgent"
+    scenario.verify()
+    return given
+
+
+def test_a_shadow_s_choice_stands_beside_the_one_that_was_made() -> None:
+    given = shadowed(ByEstimateAndShadow(), 1.0)
+    record, said = given.decision, given.decision.shadow
+    assert said is not None
+    assert (record.version, said.version) == ("factors-1", "learned-3.v1-0123abcd")
+    assert (given.task_id, said.task_id) == ("T-1", "T-2")
+    assert (said.accepted, said.accepted_of_chosen) == (0.5, 0.5)
+    assert len(record.fact_rows[0]) == len(FACTS)
+    told = explained(given, without)
+    assert told.recomputed
+    assert told.shadow is not None
+    assert told.shadow.task_id == "T-2"
+
+
+def test_no_shadow_is_asked_outside_its_share() -> None:
+    assert shadowed(ByEstimateAndShadow(), 0.0).decision.shadow is None
+    assert shadowed(FactorsScorer(), 1.0).decision.shadow is None
+
+
+def test_a_shadow_that_fails_harms_no_claim() -> None:
+    scorer = ByEstimateAndShadow()
+    scorer.shadow = LearnedScorer(Broken())
+    assert shadowed(scorer, 1.0).decision.shadow is None
 
 
 class AllAlike:
