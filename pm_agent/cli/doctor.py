@@ -45,6 +45,7 @@ def doctor(data: DataOption = None, as_json: JsonOption = False) -> None:
         _port(settings),
         _exposure(settings),
         _language_model(settings),
+        _scorer(settings),
         *_flags(),
     ]
     failed = any(check.verdict == "fail" for check in checks)
@@ -173,6 +174,28 @@ def _language_model(settings: Settings) -> Check:
         return Check("instructions", "fail", "a language model without its key", step)
     found = f"{settings.llm_model}, at most {settings.llm_daily_usd:g} USD a day"
     return Check("instructions", "ok", found)
+
+
+def _scorer(settings: Settings) -> Check:
+    """Say what decides now: rules, a model, or rules in a model's place and why."""
+    if settings.scorer != "learned":
+        return Check("scorer", "ok", f"rules: {settings.scorer}")
+    from actors.scorers import MODEL, ModelShelf, models_folder
+    from models.registry import Registry
+
+    try:
+        registry = Registry(models_folder(settings))
+        why = registry.why_stood_down(MODEL)
+        current = ModelShelf(settings).current()
+    except PMError as error:
+        return Check("scorer", "warn", f"rules: {error.message}", error.next_step)
+    if current is not None:
+        return Check("scorer", "ok", f"model {current.version}")
+    if why:
+        step = "The learner promotes the next version that is better; or promote one yourself."
+        return Check("scorer", "warn", f"rules: the model stood down. {why}", step)
+    step = "Train one with 'pm-agent models train', and promote it."
+    return Check("scorer", "warn", "rules: no usable model is promoted", step)
 
 
 def _exposure(settings: Settings) -> Check:

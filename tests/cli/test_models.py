@@ -17,6 +17,14 @@ def journal(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_journal(tmp_path_factory.mktemp("work") / "main.journal.db", months_of_work(80))
 
 
+@pytest.fixture(scope="module")
+def drifted(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The same, and then other work."""
+    return write_journal(
+        tmp_path_factory.mktemp("work") / "main.journal.db", months_of_work(80, n_otherwise=330)
+    )
+
+
 @pytest.fixture
 def data(tmp_path: Path, journal: Path) -> Path:
     """A workspace's folder with a journal and one trained version."""
@@ -74,7 +82,7 @@ def test_a_server_scores_by_the_current_model_and_why_shows_its_factors(data: Pa
     run("models", "promote", "assignment", "v1", "--force", "--data", data)
     with serving(data, PM_AGENT_SCORER="learned") as served:
         first = given_to_a_new_agent(served, "eve")
-        assert first.policy.startswith("learned-2.v1-")
+        assert first.policy.startswith("learned-3.v1-")
         run("models", "stand-down", "assignment", "--data", data)
         give_up_at = time.monotonic() + 15
         names = (f"agent-{number}" for number in itertools.count())
@@ -92,6 +100,33 @@ def test_a_server_scores_by_the_current_model_and_why_shows_its_factors(data: Pa
     assert (told["recomputed"], told["rescored_by"]) == (True, "stored forecasts")
     assert "is not at hand" in run("why", first.task_id, "--data", data).output
     assert run_json("verify", "--data", data)["problems"] == []
+
+
+def test_a_server_s_learner_takes_a_model_out_of_service_when_the_world_drifts_away_from_it(
+    data: Path, drifted: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run("models", "promote", "assignment", "v1", "--force", "--data", data)
+    (data / "main.journal.db").write_bytes(drifted.read_bytes())  # goes on where v1 has learned
+    names = (f"agent-{number}" for number in itertools.count())
+    with serving(data, PM_AGENT_SCORER="learned", PM_AGENT_LEARN_EVERY_H="0.001") as served:
+        give_up_at = time.monotonic() + 60
+        policies = [given_to_a_new_agent(served, next(names)).policy]
+        while policies[-1] != "factors-1":
+            assert time.monotonic() < give_up_at, "the server goes on with the model"
+            time.sleep(0.2)
+            last = given_to_a_new_agent(served, next(names))
+            policies.append(last.policy)
+    assert policies[0].startswith("learned-3.v1-")
+    assert (
+        "Drift over 320 later attempts"
+        in run_json("models", "list", "--data", data)["stood_down"]["assignment"]
+    )
+    assert run_json("why", last.task_id, "--data", data)["version"] == "factors-1"
+    monkeypatch.setenv("PM_AGENT_SCORER", "learned")
+    checks = run_json("doctor", "--data", data)["checks"]
+    (scorer,) = [check for check in checks if check["name"] == "scorer"]
+    assert scorer["verdict"] == "warn"
+    assert "the model stood down. Drift over" in scorer["found"]
 
 
 def given_to_a_new_agent(served: Served, name: str) -> ClaimAnswer:

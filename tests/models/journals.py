@@ -35,17 +35,23 @@ def write_journal(path: Path, scenario: Scenario) -> Path:
     return path
 
 
-def months_of_work(n: int = 120) -> Scenario:
-    """Hard tasks are rejected, easy ones accepted; Ada and Bob take turns."""
+def months_of_work(n: int = 120, n_otherwise: int = 0) -> Scenario:
+    """Hard tasks are rejected, easy ones accepted; Ada and Bob take turns.
+
+    Afterwards there are ``n_otherwise`` more that take a twentieth of the time, and whose end
+    follows from nothing.
+    """
     scenario = Scenario(FactorsScorer(), Policy(exploration=0.0))
     scenario.given(a_project(completion="person"), an_agent(ADA), an_agent(BOB))
-    for number in range(n):
+    for number in range(n + n_otherwise):
+        is_otherwise = number >= n
+        is_bad = number * 7919 % 101 < 50 if is_otherwise else number % 3 == 0
         task_id = scenario.new_task(f"task {number}", complexity=1 + 4 * (number % 3 == 0))
         agent_id = (ADA, BOB)[number % 2]
         given = scenario.assigned(agent_id)
-        scenario.after(minutes=5 + number % 7)
+        scenario.after(minutes=(5 + number % 7) * (0.05 if is_otherwise else 1))
         scenario.given(complete(task_id, given.lease_token, agent_id))
-        if number % 3 == 0:
+        if is_bad:
             scenario.given(reject(task_id))
             cancelled = CancelTask(request_id=request_id(), principal=PERSON, task_id=task_id)
             scenario.given(cancelled)
