@@ -200,9 +200,11 @@ def size_command(
     replications: Annotated[int, typer.Option(min=1, help="Runs of each team.")] = 1,
     seed: Seed = 0,
     json: Json = False,
+    models: Models = None,
 ) -> None:
     """Find how many agents of which kind a goal needs."""
     plan = read(scenario)
+    scorer = _scorer(plan.scorer, models)
     try:
         goal = goal_of(target)
     except ValueError as error:
@@ -216,7 +218,7 @@ def size_command(
             style="dim", markup=False,
         )  # fmt: skip
 
-    found = size(plan, goal, replications=replications, seed=seed, on_try=told)
+    found = size(plan, goal, replications=replications, seed=seed, scorer=scorer, on_try=told)
     if json:
         typer.echo(msgspec.json.encode(found).decode())
     else:
@@ -236,21 +238,23 @@ def replay_command(
     seed: Seed = 0,
     json: Json = False,
     out: Out = None,
+    models: Models = None,
 ) -> None:
     """Replay the arrivals, agents and durations of a journal under another policy."""
     policies = list(dict.fromkeys([*(policy or []), *(more or [])])) or list(SCORERS)
-    if not set(policies) <= set(SCORERS):
-        errors.print(f"--policy: there are {', '.join(SCORERS)}", markup=False)
+    if not set(policies) <= set(POLICIES):
+        errors.print(f"--policy: there are {', '.join(POLICIES)}", markup=False)
         raise typer.Exit(2)
+    scorers = [_scorer(one, models) for one in policies]
     try:
         day = read_day(journal)
     except ScenarioError as error:
         errors.print(str(error), style="bold red", markup=False, soft_wrap=True)
         raise typer.Exit(2) from error
     results: list[Result] = []
-    for one in policies:
+    for one, scorer in zip(policies, scorers, strict=True):
         with bar(f"{day.scenario.title}, {one}") as progress:
-            results.append(replay(day, one, seed, on_slice=progress))
+            results.append(replay(day, one, seed, scorer=scorer, on_slice=progress))
         if results[-1].is_partial:
             break
     if json:

@@ -21,21 +21,22 @@ import numpy as np
 from pm_agent.bootstrap import open_history
 from pm_agent.domain.agent import AgentRegistered, RegisterAgent
 from pm_agent.domain.assignment import (
-    AssignmentExpired,
     CompletionAccepted,
     CompletionRejected,
     CompletionSubmitted,
+    LeaseRegranted,
     TaskAssigned,
     TaskReleased,
 )
 from pm_agent.domain.envelope import Event, Principal
 from pm_agent.domain.errors import PMError
+from pm_agent.domain.handoff import HandoffAccepted
 from pm_agent.domain.ids import TaskId, task_number
 from pm_agent.domain.project import ProjectCreated
 from pm_agent.domain.task import TaskCreated, TaskDraft
 from pm_agent.domain.time import HOUR_US, MINUTE_US
 from pm_agent.kernel.chain import is_intact, unseal
-from pm_agent.ports import GENESIS
+from pm_agent.ports import GENESIS, Scorer
 from pm_agent.settings import Settings
 from simulation.arrivals import Arrival, Fortune, Work
 from simulation.behaviour import AGENTS, ability_of
@@ -91,10 +92,15 @@ def read_day(place: str) -> Day:
 
 
 def replay(
-    day: Day, scorer: str, seed: int = 0, *, on_slice: Callable[[float], None] | None = None
+    day: Day,
+    policy: str,
+    seed: int = 0,
+    *,
+    scorer: Scorer | None = None,
+    on_slice: Callable[[float], None] | None = None,
 ) -> Result:
-    """Run the day under a policy; ``on_slice`` is called now and then with the share done."""
-    scenario = day.scenario.changed(scorer=scorer)
+    """Run the day under a policy; what is not said here is as for `simulation.experiment.run`."""
+    scenario = day.scenario.changed(scorer=policy)
     return play(
         scenario,
         iter(day.arrivals),
@@ -102,6 +108,7 @@ def replay(
         Fortune(seed),
         seed=seed,
         on_slice=on_slice,
+        scorer=scorer,
         recorded=day.recorded,
     )
 
@@ -134,7 +141,7 @@ class _Reader:
         self._projects: dict[str, ProjectCreated] = {}
         self._created: dict[TaskId, tuple[Event, TaskCreated]] = {}
         self._agents: dict[str, AgentRegistered] = {}
-        self._begun: dict[TaskId, tuple[int, int]] = {}  # lease token, instant
+        self._begun_us: dict[tuple[TaskId, int], int] = {}  # by task and lease token
         self._worked_us: dict[TaskId, int] = {}
         self._handed_in_us: dict[TaskId, int] = {}
         self._first_us: dict[TaskId, int] = {}
@@ -168,11 +175,16 @@ class _Reader:
         elif isinstance(data, TaskCreated):
             self._created[data.task_id] = event, data
         elif isinstance(data, TaskAssigned):
-            self._begun[data.task_id] = data.lease_token, event.at_us
+            self._begun_us[data.task_id, data.lease_token] = event.at_us
             self._first_us.setdefault(data.task_id, event.at_us)
+        elif isinstance(data, HandoffAccepted):
+            self._begun_us[data.task_id, data.lease_token] = event.at_us
+        elif isinstance(data, LeaseRegranted):  # the work was done under the lease that was lost
+            late = self._begun_us[data.task_id, data.late_token]
+            self._begun_us[data.task_id, data.lease_token] = late
         elif isinstance(data, CompletionSubmitted):
             self._handed_in_us[data.task_id] = event.at_us
-            self._worked_us[data.task_id] = event.at_us - self._begun[data.task_id][1]
+            self._worked_us[data.task_id] = self._since_begun_us(event, data)
         elif isinstance(data, CompletionAccepted | CompletionRejected):
             is_right = isinstance(data, CompletionAccepted)
             self._judging_us.append(event.at_us - self._handed_in_us[data.task_id])
@@ -181,10 +193,11 @@ class _Reader:
             if is_right:
                 self._done_us[data.task_id] = event.at_us
         elif isinstance(data, TaskReleased) and data.reason == "failed":
-            worked_us = event.at_us - self._begun[data.task_id][1]
+            worked_us = self._since_begun_us(event, data)
             self._note(data.task_id, Recorded(worked_us, is_right=False, gives_up=True))
-        elif isinstance(data, AssignmentExpired):
-            self._begun.pop(data.task_id, None)
+
+    def _since_begun_us(self, event: Event, data: CompletionSubmitted | TaskReleased) -> int:
+        return event.at_us - self._begun_us[data.task_id, data.lease_token]
 
     def _note(self, task_id: TaskId, recorded: Recorded) -> None:
         self._recorded.setdefault(task_number(task_id), []).append(recorded)

@@ -13,6 +13,7 @@ from typing import NamedTuple
 
 import msgspec
 
+from pm_agent.ports import Scorer
 from simulation.experiment import run
 from simulation.metrics import figure, figure_names
 from simulation.scenario import Scenario
@@ -80,6 +81,7 @@ def size(
     *,
     replications: int = 1,
     seed: int = 0,
+    scorer: Scorer | None = None,
     on_try: Callable[[Try], None] = lambda _: None,
 ) -> Sizing:
     """Find the smallest team of this mixture that reaches a goal.
@@ -88,6 +90,8 @@ def size(
     ----------
     replications
         Runs of each team; the goal is compared with their mean.
+    scorer
+        Instead of the rules that the scenario names.
     on_try
         Told of each team that was tried.
 
@@ -95,7 +99,7 @@ def size(
     -----
     Ctrl-C ends the search; the result is the smallest team up to then, and says `is_partial`.
     """
-    search = _Search(scenario, goal, range(seed, seed + replications), on_try)
+    search = _Search(scenario, goal, range(seed, seed + replications), scorer, on_try)
     try:
         return search.found(_smallest(scenario, search))
     except KeyboardInterrupt:
@@ -125,9 +129,15 @@ def _smallest(scenario: Scenario, search: "_Search") -> dict[str, int]:
 
 class _Search:
     def __init__(
-        self, scenario: Scenario, goal: Goal, seeds: range, on_try: Callable[[Try], None]
+        self,
+        scenario: Scenario,
+        goal: Goal,
+        seeds: range,
+        scorer: Scorer | None,
+        on_try: Callable[[Try], None],
     ) -> None:
-        self._scenario, self._goal, self._seeds, self._on_try = scenario, goal, seeds, on_try
+        self._scenario, self._goal, self._seeds = scenario, goal, seeds
+        self._scorer, self._on_try = scorer, on_try
         self._known: dict[tuple[int, ...], Try] = {}
 
     def scaled(self, team: dict[str, int], factor: float) -> dict[str, int]:
@@ -146,7 +156,7 @@ class _Search:
         return self._known[key].is_enough
 
     def _value(self, scenario: Scenario, seed: int) -> float:
-        result = run(scenario, seed)
+        result = run(scenario, seed, scorer=self._scorer)
         if result.is_partial:
             raise KeyboardInterrupt
         return figure(result.figures, self._goal.name)

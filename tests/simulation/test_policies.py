@@ -16,6 +16,7 @@ from simulation.experiment import run
 from simulation.journal import JournalFile
 from simulation.policies import scorer_of, teach
 from simulation.scenario import Scenario, ScenarioError
+from simulation.sizing import goal_of, size
 from tests.simulation.test_run import SMALL
 
 
@@ -67,6 +68,28 @@ def test_policies_are_compared_with_a_model_from_a_folder(models: Path, tmp_path
     none = CliRunner().invoke(app, [*words[:-3], "--models", str(tmp_path)])
     assert none.exit_code == 2
     assert "no current version" in none.output
+
+
+def test_a_day_is_replayed_under_a_learned_policy(models: Path, tmp_path: Path) -> None:
+    path = tmp_path / "journal.db"
+    with JournalFile(path) as journal:
+        run(Scenario.of(SMALL), seed=7, on_step=journal.write)
+    words = ["replay", str(path), "--policy", "factors", "--policy", "learned"]
+    found = CliRunner().invoke(app, [*words, "--models", str(models), "--json"])
+    replays = json.loads(found.stdout)["replays"]
+    assert [r["policy"].partition("-")[0] for r in replays] == ["factors", "learned"]
+    assert replays[0]["journal_hash"] != replays[1]["journal_hash"]
+    none = CliRunner().invoke(app, words)
+    assert none.exit_code == 2
+    assert "needs a registry of models" in none.output
+
+
+def test_a_team_is_sized_for_a_learned_policy(models: Path) -> None:
+    scorer = scorer_of("learned", models)
+    scenario = Scenario.of(SMALL | {"scorer": "learned", "horizon_h": 2})
+    found = size(scenario, goal_of("p50_lead_h<100"), scorer=scorer)
+    assert found.policy == "learned"
+    assert found.team == {"many": 1, "wide": 1}
 
 
 def test_families_bring_their_own_lengths_and_unknown_ones_are_refused() -> None:

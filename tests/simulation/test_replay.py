@@ -7,11 +7,16 @@ import pytest
 from typer.testing import CliRunner
 
 from pm_agent.adapters.journal_sqlite import SQLiteJournal
+from pm_agent.domain.assignment import LeaseRegranted, TaskAssigned
+from pm_agent.domain.envelope import Event
+from pm_agent.domain.ids import task_number
 from pm_agent.domain.time import HOUR_US
 from pm_agent.kernel.engine import Step
 from simulation.__main__ import app
 from simulation.arrivals import Fortune, arrivals
 from simulation.driver import Simulation
+from simulation.experiment import run
+from simulation.journal import JournalFile
 from simulation.replay import read_day, replay
 from simulation.scenario import Scenario, ScenarioError
 from simulation.team import team_of
@@ -79,12 +84,43 @@ def test_the_command_line_shows_the_day_beside_its_replays(journal: Path) -> Non
     assert "priority-1" in answer.stdout
 
 
+def test_work_that_came_late_counts_from_the_lease_that_was_lost(tmp_path: Path) -> None:
+    silent = {"faults": {"silence": 1, "silence_min": 60}}
+    path = tmp_path / "journal.db"
+    events: list[Event] = []
+    with JournalFile(path) as written:
+
+        def kept(step: Step) -> None:
+            events.extend(step.events)
+            written.write(step)
+
+        run(Scenario.of(YESTERDAY | silent), seed=2, on_step=kept)
+    recorded = read_day(str(path)).recorded
+    begun_us: dict[tuple[str, int], int] = {}
+    late: list[int] = []
+    for event in events:
+        if isinstance(event.data, TaskAssigned):
+            begun_us[event.data.task_id, event.data.lease_token] = event.at_us
+        elif isinstance(event.data, LeaseRegranted):
+            task_id = event.data.task_id
+            late.append(event.at_us - begun_us[task_id, event.data.late_token])
+            assert late[-1] in [a.worked_us for a in recorded[task_number(task_id)]]
+    assert late
+
+
 def test_a_damaged_journal_is_refused(journal: Path, tmp_path: Path) -> None:
     copy = tmp_path / "journal.db"
     copy.write_bytes(journal.read_bytes())
     with sqlite3.connect(copy) as connection:
-        table = "events"
-        connection.execute(f"UPDATE {table} SET at_us = at_us + 1 WHERE position = 40")  # noqa: S608
+        first, found = connection.execute(
+            "SELECT first_position, hashes FROM batches WHERE first_position <= 40"
+            " ORDER BY first_position DESC"
+        ).fetchone()
+        hashes = bytearray(found)
+        hashes[32 * (40 - first)] ^= 1
+        connection.execute(
+            "UPDATE batches SET hashes = ? WHERE first_position = ?", (hashes, first)
+        )
     connection.close()
     with pytest.raises(ScenarioError, match=r"damaged at event 40.*Restore a backup"):
         read_day(str(copy))
