@@ -7,6 +7,8 @@ advice alone; an oracle that knows all odds says how many needed no person.
 """
 
 from collections.abc import Callable
+from functools import partial
+from statistics import quantiles
 from typing import Any
 
 import msgspec
@@ -42,12 +44,11 @@ from pm_agent.features.assignment.scoring import PriorityScorer
 from pm_agent.kernel.engine import Engine
 from pm_agent.kernel.types import Policy
 from pm_agent.ports import GENESIS, Head
+from simulation.attention import Desk, People
 from simulation.behaviour import exponential
 from simulation.causes import (
     ADVICE_MIN,
     HELP_MIN,
-    PERSON_MIN,
-    PERSON_SPREAD,
     PERSONAL,
     TRY_MIN,
     UPSTREAM_MIN,
@@ -59,7 +60,7 @@ from simulation.causes import (
 from simulation.comparison import Interval, interval
 from simulation.driver import START_US
 from simulation.intervals import Intervals
-from simulation.oracle import ending
+from simulation.oracle import Met, endings
 from simulation.timeline import Timeline
 
 N_AGENTS = 30
@@ -67,6 +68,7 @@ GAP_MIN = WORK_MIN / (N_AGENTS * 0.5)  # between tasks: half of the agents are b
 SHARE = 0.15  # of tasks whose work meets a blocker
 LEARNING = 500  # blockers before figures are taken
 RARE, UPSTREAM = Skill("rare", 3), Skill("upstream", 1)
+ENDLESS = People()  # attention for every question at once
 PROJECT, ELSEWHERE = "P-main", "P-elsewhere"
 FOR_EVER_US = 1 << 48  # nine years
 
@@ -94,6 +96,9 @@ class Outcome(msgspec.Struct, frozen=True):
     oracle: int  # an oracle would have resolved without a person
     blocked_min: float  # mean, from the first report until the work goes on for good
     oracle_blocked_min: float  # the oracle's
+    people_busy: float  # share of their time that questions took; 0 with endless attention
+    person_p50_min: float  # from a question to its answer
+    person_p95_min: float
 
 
 class Clinic:
@@ -105,8 +110,8 @@ class Clinic:
         Of causes, incidents and luck.
     ladder
         As `Policy.blocker_ladder`.
-    person_min
-        Median until a person who is asked answers.
+    people
+        Who answers what only a person can, or what was asked beside a step.
     personal
         Share of causes that only a person can resolve.
     """
@@ -115,10 +120,9 @@ class Clinic:
         self,
         seed: int,
         ladder: str,
-        person_min: float = PERSON_MIN,
+        people: People = ENDLESS,
         personal: float = PERSONAL,
     ) -> None:
-        self._person_min = person_min
         self.policy = Policy(
             blocker_ladder=ladder,  # type: ignore[arg-type]  # one of them
             heartbeat_silence_us=FOR_EVER_US,
@@ -133,6 +137,8 @@ class Clinic:
         self.presence = Intervals(self.timeline)
         self.engine.presence = self.presence
         self.luck = Luck(seed)
+        self.people = people
+        self.desk = Desk(self.timeline, people, self.luck)
         self.causes = causes(seed, personal)
         self.incidents: list[Incident] = []
         self._of_task: dict[TaskId, Incident] = {}
@@ -291,8 +297,12 @@ class Clinic:
             return
         self._asked.add(data.blocker_id)
         incident.asked_person = True
-        span_us = self.luck.span_us(incident.number, "person", self._person_min, PERSON_SPREAD)
-        self.timeline.after(span_us, self._answer, data.blocker_id, ADMIN)
+        answered = partial(self._answer, data.blocker_id, ADMIN)
+        self.desk.ask(incident.number, answered, partial(self._is_open, data.blocker_id))
+
+    def _is_open(self, blocker_id: BlockerId) -> bool:
+        blocker = self.engine.world.blockers.get(blocker_id)
+        return blocker is not None and blocker.is_open
 
     def _try(
         self, incident: Incident, data: BlockerStepTaken, *, worked: bool, pause_us: int = 0
@@ -324,8 +334,7 @@ class Clinic:
         self.timeline.after(span_us, self._judge, data.blocker_id, data.number, worked)
 
     def _answer(self, blocker_id: BlockerId, principal: Principal) -> None:
-        blocker = self.engine.world.blockers.get(blocker_id)
-        if blocker is None or not blocker.is_open:
+        if not self._is_open(blocker_id):
             return
         incident = self._of_blocker[blocker_id]
         incident.by_person = principal == ADMIN
@@ -381,9 +390,13 @@ class Clinic:
         counted = [i for i in self.incidents if i.number > min(LEARNING, len(self.incidents) // 2)]
         assert all(i.ended_us for i in counted), "an incident never ended"
         spans_us = [i.ended_us - i.began_us for i in counted]
-        oracle = [
-            ending(i.cause, i.number, self.luck, self.policy, self._person_min) for i in counted
-        ]
+        oracle = endings(
+            [Met(i.cause, i.number, i.began_us) for i in counted],
+            self.luck,
+            self.policy,
+            self.people,
+        ).values()
+        met_us = counted[-1].began_us - counted[0].began_us
         return Outcome(
             incidents=len(counted),
             resolved=sum(not i.by_person for i in counted),
@@ -391,7 +404,19 @@ class Clinic:
             oracle=sum(not one.by_person for one in oracle),
             blocked_min=sum(spans_us) / len(spans_us) / MINUTE_US,
             oracle_blocked_min=sum(one.blocked_min for one in oracle) / len(oracle),
+            **self._load(counted[0].number, met_us),
         )
+
+    def _load(self, first: int, met_us: int) -> dict[str, float]:
+        """How busy people were with incidents from a first one on, and how long they took."""
+        answers = [answer for answer in self.desk.answers if answer.incident >= first]
+        worked_us = sum(answer.worked_us for answer in answers)
+        cuts = quantiles((a.waited_us / MINUTE_US for a in answers), n=20, method="inclusive")
+        return {
+            "people_busy": worked_us / met_us / self.people.count if self.people.count else 0.0,
+            "person_p50_min": cuts[9],
+            "person_p95_min": cuts[18],
+        }
 
 
 class LadderComparison(msgspec.Struct, frozen=True):
@@ -400,7 +425,9 @@ class LadderComparison(msgspec.Struct, frozen=True):
     first_seed: int
     seeds: int
     tasks: int
+    people: int  # 0: attention without end
     person_min: float
+    answer_min: float
     personal_share: float  # of incidents that only a person could resolve
     incidents: int  # counted ones of all seeds
     share_of_oracle: Interval  # resolved without a person, as a share of the oracle's
@@ -411,6 +438,12 @@ class LadderComparison(msgspec.Struct, frozen=True):
     oracle_ratio: Interval  # the oracle's over advice alone, paired by seed
     asked_share: Interval  # of incidents that a person was asked about
     asked_in_vain_share: Interval  # and that were resolved without one
+    people_busy: Interval  # share of their time that questions take
+    advice_people_busy: Interval
+    person_p50_min: Interval  # from a question to its answer
+    advice_person_p50_min: Interval
+    person_p95_min: Interval
+    advice_person_p95_min: Interval
 
 
 def compare_ladders(
@@ -418,7 +451,7 @@ def compare_ladders(
     tasks: int,
     *,
     first: int = 0,
-    person_min: float = PERSON_MIN,
+    people: People = ENDLESS,
     personal: float = PERSONAL,
     on_seed: Callable[[float], None] = lambda _: None,
 ) -> LadderComparison:
@@ -426,7 +459,7 @@ def compare_ladders(
     pairs = []
     personal_shares = []
     for seed in range(first, first + seeds):
-        full, alone = (Clinic(seed, one, person_min, personal) for one in ("full", "advice"))
+        full, alone = (Clinic(seed, one, people, personal) for one in ("full", "advice"))
         pairs.append((full.run(tasks), alone.run(tasks)))
         is_personal = [i.cause.is_personal for i in full.incidents]
         personal_shares.append(sum(is_personal) / len(is_personal))
@@ -435,7 +468,9 @@ def compare_ladders(
         first_seed=first,
         seeds=seeds,
         tasks=tasks,
-        person_min=person_min,
+        people=people.count,
+        person_min=people.person_min,
+        answer_min=people.answer_min,
         personal_share=sum(personal_shares) / len(personal_shares),
         incidents=sum(full.incidents for full, _ in pairs),
         share_of_oracle=interval([full.resolved / full.oracle for full, _ in pairs]),
@@ -450,6 +485,12 @@ def compare_ladders(
         asked_in_vain_share=interval(
             [(full.asked + full.resolved) / full.incidents - 1 for full, _ in pairs]
         ),
+        people_busy=interval([full.people_busy for full, _ in pairs]),
+        advice_people_busy=interval([alone.people_busy for _, alone in pairs]),
+        person_p50_min=interval([full.person_p50_min for full, _ in pairs]),
+        advice_person_p50_min=interval([alone.person_p50_min for _, alone in pairs]),
+        person_p95_min=interval([full.person_p95_min for full, _ in pairs]),
+        advice_person_p95_min=interval([alone.person_p95_min for _, alone in pairs]),
     )
 
 

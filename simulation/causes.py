@@ -4,6 +4,7 @@ Nothing in `pm_agent` may read these odds: finding them out is what the ladder i
 knows them, and meets the very same luck. All numbers are assumptions; no public data tells them.
 """
 
+from math import exp
 from random import Random
 from typing import NamedTuple, get_args
 
@@ -31,6 +32,9 @@ WORK_MIN = 30  # of a task; half of it is done before a blocker is met
 TRY_MIN, HELP_MIN, UPSTREAM_MIN, ADVICE_MIN = 5, 8, 20, 1
 SPREAD = 0.5
 PERSON_MIN, PERSON_SPREAD = 45, 1.0  # as the faults of `simulation.scenario`
+# What a question takes of a person: about 10 minutes with it, and 10 to 15 until they are back at
+# their own work (Iqbal and Horvitz, "Disruption and Recovery of Computing Tasks", CHI 2007).
+ANSWER_MIN = 20
 _WORDS = (
     "build cache disk token certificate registry mirror socket migration schema index "
     "lock queue fixture snapshot layout parser grammar vendor licence header cookie "
@@ -39,6 +43,11 @@ _WORDS = (
     "basket checkout avatar thumbnail codec subtitle playlist"
 )
 WORDS = tuple(_WORDS.split())
+
+
+def mean_of(median: float, spread: float = SPREAD) -> float:
+    """Mean of a lognormal time."""
+    return median * exp(spread**2 / 2)
 
 
 class Cause(NamedTuple):

@@ -394,8 +394,14 @@ def blockers_command(
     seeds: Annotated[int, typer.Option(min=2, help="How many, paired.")] = 8,
     tasks: Annotated[int, typer.Option(min=200, help="Of a run; 15 % meet a blocker.")] = 6_000,
     person_min: Annotated[
-        float, typer.Option(min=1, help="Median until a person answers, in minutes.")
+        float, typer.Option(min=1, help="Median until a person turns to a question, in minutes.")
     ] = 45,
+    people: Annotated[
+        int, typer.Option(min=0, help="Who answer, one question at a time; 0: without end.")
+    ] = 2,
+    answer_min: Annotated[
+        float, typer.Option(min=1, help="Median of a person's work on an answer, in minutes.")
+    ] = 20,
     personal: Annotated[
         float, typer.Option(min=0, max=1, help="Share of causes that only a person can resolve.")
     ] = 0.3,
@@ -405,16 +411,13 @@ def blockers_command(
     json: Json = False,
 ) -> None:
     """Compare the ladder against blockers with the model's advice alone, and with an oracle."""
+    from simulation.attention import People  # noqa: PLC0415 - only this needs it
     from simulation.blockers import compare_ladders  # noqa: PLC0415 - only this needs it
 
+    team = People(count=people, person_min=person_min, answer_min=answer_min)
     with bar(f"blockers, {seeds} seeds") as progress:
         found = compare_ladders(
-            seeds,
-            tasks,
-            first=first_seed,
-            person_min=person_min,
-            personal=personal,
-            on_seed=progress,
+            seeds, tasks, first=first_seed, people=team, personal=personal, on_seed=progress
         )
     if json:
         typer.echo(msgspec.json.format(msgspec.json.encode(found), indent=2).decode())

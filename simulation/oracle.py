@@ -9,26 +9,36 @@ References
 Boothroyd, "Least-cost testing sequence", Operational Research Quarterly 11, 1960.
 """
 
-from math import exp
+from collections.abc import Sequence
+from functools import partial
 from typing import NamedTuple
 
 from pm_agent.domain.case import StepKind
 from pm_agent.domain.time import MINUTE_US
 from pm_agent.kernel.types import Policy
+from simulation.attention import Desk, People
 from simulation.causes import (
     ADVICE_MIN,
     HELP_MIN,
     N_RETRIES,
-    PERSON_SPREAD,
-    SPREAD,
     TRY_MIN,
     UPSTREAM_MIN,
     WORK_MIN,
     Cause,
     Luck,
+    mean_of,
 )
+from simulation.timeline import Timeline
 
-MEAN = exp(SPREAD**2 / 2)  # of a lognormal time over its median
+N_ROUNDS = 4  # until how long he expects people to take is how long they do
+
+
+class Met(NamedTuple):
+    """An incident as it comes."""
+
+    cause: Cause
+    number: int
+    began_us: int
 
 
 class Try(NamedTuple):
@@ -47,19 +57,60 @@ class Ending(NamedTuple):
     blocked_min: float
 
 
-def ending(cause: Cause, incident: int, luck: Luck, policy: Policy, person_min: float) -> Ending:
-    """Blocked time of one incident, with the very luck that other ladders meet."""
-    person_mean_min = person_min * exp(PERSON_SPREAD**2 / 2)
-    tries = [one for one in _tries(cause, policy) if one.chance * person_mean_min > one.cost_min]
-    tries.sort(key=lambda one: -one.chance / one.cost_min)
-    blocked_min = 0.0
-    for place, one in enumerate(tries, start=1):
-        helps = luck.helps(cause, incident, one.remedy, one.time)
-        blocked_min += _took_min(one, incident, place, luck, policy, helps=helps)
+def endings(met: Sequence[Met], luck: Luck, policy: Policy, people: People) -> dict[int, Ending]:
+    """Blocked time of each incident by its number, with the very luck that other ladders meet.
+
+    How long people take depends on how much they are asked, and so on what the oracle does. He
+    begins with what they take when they are free, and corrects it by what they then took.
+    """
+    person_min = people.mean_min
+    for _ in range(N_ROUNDS if people.count else 1):
+        found, answers_min = _round(met, luck, policy, people, person_min)
+        if answers_min:
+            person_min = sum(answers_min) / len(answers_min)
+    return found
+
+
+def _round(
+    met: Sequence[Met], luck: Luck, policy: Policy, people: People, person_min: float
+) -> tuple[dict[int, Ending], list[float]]:
+    timeline = Timeline(met[0].began_us)
+    desk = Desk(timeline, people, luck)
+    found: dict[int, Ending] = {}
+
+    def answered(one: Met) -> None:
+        blocked_us = timeline.now_us - one.began_us
+        found[one.number] = Ending(by_person=True, blocked_min=blocked_us / MINUTE_US)
+
+    for one in met:
+        helped, spent_min = _tried(one, luck, policy, person_min)
+        if helped:
+            found[one.number] = Ending(by_person=False, blocked_min=spent_min)
+        else:
+            at_us = one.began_us + round(spent_min * MINUTE_US)
+            asks = (one.number, partial(answered, one), _is_open)
+            timeline.at(at_us, desk.ask, *asks)
+    while timeline.advance():
+        pass
+    return found, [answer.waited_us / MINUTE_US for answer in desk.answers]
+
+
+def _is_open() -> bool:
+    """He asks last: nothing else settles a question."""
+    return True
+
+
+def _tried(one: Met, luck: Luck, policy: Policy, person_min: float) -> tuple[bool, float]:
+    """Whether something helped before a person had to be asked, and the minutes that went by."""
+    tries = [t for t in _tries(one.cause, policy) if t.chance * person_min > t.cost_min]
+    tries.sort(key=lambda t: -t.chance / t.cost_min)
+    spent_min = 0.0
+    for place, this in enumerate(tries, start=1):
+        helps = luck.helps(one.cause, one.number, this.remedy, this.time)
+        spent_min += _took_min(this, one.number, place, luck, policy, helps=helps)
         if helps:
-            return Ending(by_person=False, blocked_min=blocked_min)
-    waited_us = luck.span_us(incident, "person", person_min, PERSON_SPREAD)
-    return Ending(by_person=True, blocked_min=blocked_min + waited_us / MINUTE_US)
+            return True, spent_min
+    return False, spent_min
 
 
 def _tries(cause: Cause, policy: Policy) -> list[Try]:
@@ -74,17 +125,17 @@ def _cost_min(remedy: StepKind, time: int, chance: float, policy: Policy) -> flo
     help_min = policy.blocker_help_us / MINUTE_US
     match remedy:
         case "retry":
-            return _pause_min(time, policy) + TRY_MIN * MEAN
+            return _pause_min(time, policy) + mean_of(TRY_MIN)
         case "ask_help":  # who does not know the answer lets the time pass
-            return chance * HELP_MIN * MEAN + (1 - chance) * help_min
+            return chance * mean_of(HELP_MIN) + (1 - chance) * help_min
         case "wait":
-            return UPSTREAM_MIN * MEAN
+            return mean_of(UPSTREAM_MIN)
         case "advice":
-            return ADVICE_MIN + TRY_MIN * MEAN
+            return ADVICE_MIN + mean_of(TRY_MIN)
         case "reassign" | "split":
             return _given_back_min(remedy)
         case _:
-            return TRY_MIN * MEAN
+            return mean_of(TRY_MIN)
 
 
 def _took_min(
