@@ -183,6 +183,16 @@ class Settings(BaseSettings):
     webhooks_to_private_addresses: bool = Field(
         default=False, description="Webhooks may call this machine and private networks"
     )
+    confirm_s: float = Field(
+        default=60.0,
+        gt=0,
+        description="How long a task that was pushed waits for its agent's first word",
+    )
+    confirm_silent_s: float = Field(
+        default=600.0,
+        gt=0,
+        description="The same of an agent that only speaks MCP and may begin in silence",
+    )
     seed: int | None = Field(default=None, description="Of random draws; None: from the clock")
     silence_s: float | None = Field(
         default=None,
@@ -258,6 +268,8 @@ class Settings(BaseSettings):
             exploration=self.exploration,
             shadow=self.shadow,
             webhooks_to_private_addresses=self.webhooks_to_private_addresses,
+            confirm_us=round(self.confirm_s * SECOND_US),
+            confirm_silent_us=round(self.confirm_silent_s * SECOND_US),
         )
         if self.silence_s is None:
             return policy

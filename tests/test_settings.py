@@ -43,6 +43,13 @@ def test_every_setting_has_a_sane_default() -> None:
     assert settings.policy.exploration == 0.03
 
 
+def test_how_long_pushed_tasks_wait_for_a_word_is_set_in_seconds() -> None:
+    policy = Settings(confirm_s=5, confirm_silent_s=90).policy
+    assert (policy.confirm_us, policy.confirm_silent_us) == (5_000_000, 90_000_000)
+    with pytest.raises(ValidationError):
+        Settings(confirm_s=0)
+
+
 def test_every_setting_is_described() -> None:
     fields = Settings.model_fields
     assert [name for name, field in fields.items() if not field.description] == []

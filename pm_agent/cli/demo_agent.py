@@ -140,9 +140,14 @@ class _Report:
         await self._call("report_task_progress", percent=90, usage=usage)
 
     async def blocker(
-        self, description: str, severity: str = "medium", try_fix: TryFix | None = None
+        self,
+        description: str,
+        severity: str = "medium",
+        try_fix: TryFix | None = None,
+        blocker_type: str = "other",
     ) -> str:
-        said = await self._call("report_blocker", description=description, severity=severity)
+        told = {"description": description, "severity": severity, "blocker_type": blocker_type}
+        said = await self._call("report_blocker", **told)
         tried: set[str] = set()
         while True:
             await asyncio.sleep(BLOCKER_POLL_S)

@@ -92,6 +92,16 @@ class Blocker(msgspec.Struct, frozen=True, gc=False, kw_only=True, omit_defaults
         )
         return next(asked, 0)
 
+    @property
+    def acknowledged_by(self) -> str:
+        """Who said last that they have seen it; empty: nobody since it was reported."""
+        seen = (
+            step.acknowledged_by
+            for step in reversed(self.steps)
+            if step.acknowledged_by and step.at_us >= self.reported_at_us
+        )
+        return next(seen, "")
+
     def step_numbered(self, number: int) -> Step | None:
         return next((s for s in self.steps if s.number == number), None)
 
@@ -124,7 +134,10 @@ class ReportFix(Command, frozen=True, kw_only=True):
 
 
 class AcknowledgeBlocker(Command, frozen=True, kw_only=True):
-    """A person has seen it, and is not asked again for a while."""
+    """A person has seen it, and is not asked again for a while.
+
+    A step that is under way beside the question goes on.
+    """
 
     blocker_id: BlockerId
 
@@ -205,7 +218,7 @@ class BlockerAcknowledged(EventData, frozen=True, kw_only=True):
     blocker_id: BlockerId
     task_id: TaskId
     number: int
-    until_us: int
+    until_us: int  # when the step is looked at again
 
 
 class BlockerResolved(EventData, frozen=True, kw_only=True):
@@ -281,6 +294,7 @@ def _step_taken(world: "World", event: Event, data: BlockerStepTaken) -> None:
         agent_id=data.agent_id,
         task_id=data.other_task_id,
         asks_person=data.asks_person,
+        acknowledged_by=blocker.acknowledged_by if data.step == "escalate" else "",
     )
     steps = blocker.steps
     if new.kind == "escalate" and steps and steps[-1].kind == "escalate":

@@ -5,8 +5,9 @@ import logging
 import time
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from inspect import iscoroutine
-from typing import Any, Literal, Protocol, TypeVar
+from typing import Any, Literal, Protocol, TypeVar, get_args
 
+from pm_agent.domain.blocker import BlockerType
 from pm_agent.domain.notice import Notice
 from pm_agent.features.backlog.view import BlockerStep, TaskBrief, TaskContext
 from pm_agent.features.team.decide import HeartbeatResult, LeaseState, RegisterResult
@@ -31,6 +32,7 @@ LOST = frozenset(
 )
 
 _SEVERITIES = ("low", "medium", "high")
+_TYPES = get_args(BlockerType)
 
 
 class Claimed(Protocol):
@@ -114,6 +116,7 @@ class Api(Protocol):
         lease_token: int,
         description: str,
         severity: Literal["low", "medium", "high"],
+        blocker_type: str,
     ) -> Awaitable[Result]: ...
 
     def report_fix(
@@ -273,7 +276,11 @@ class Attempt:
         self._cost_usd += cost_usd
 
     async def blocker(
-        self, description: str, severity: str = "medium", try_fix: TryFix | None = None
+        self,
+        description: str,
+        severity: str = "medium",
+        try_fix: TryFix | None = None,
+        blocker_type: str = "other",
     ) -> str:
         """Report a blocker, unless an attempt before did, and wait until it is resolved."""
         description = description.strip()[:LONGEST_NOTE] or "The executor is blocked."
@@ -300,6 +307,7 @@ class Attempt:
                         lease_token=self.lease_token,
                         description=description,
                         severity=severity if severity in _SEVERITIES else "medium",  # type: ignore[arg-type]  # checked here
+                        blocker_type=blocker_type if blocker_type in _TYPES else "other",
                     )
                 )
                 is_reported = said is not None

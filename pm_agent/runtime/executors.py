@@ -8,7 +8,8 @@ lines of JSON on standard output come back:
 ``progress``   ``percent``, ``note``
 ``decision``   ``text``
 ``artifact``   ``name``, ``uri``, ``note``
-``blocker``    ``description``, ``severity``: then read one line from standard input, which is
+``blocker``    ``description``, ``severity``, ``blocker_type`` (as of report_blocker; else
+               ``other``): then read one line from standard input, which is
                ``{"type": "resolution", "text": ...}``. With ``"tries_fixes": true`` there may come
                ``{"type": "fix", "text": ..., "by": ..., "why": ...}`` first, as often as there is
                something to try: try it, print ``fixed``, and read the next line
@@ -84,7 +85,11 @@ class Report(Protocol):
     async def usage(self, tokens: int, cost_usd: float = 0.0) -> None: ...
 
     async def blocker(
-        self, description: str, severity: str = "medium", try_fix: TryFix | None = None
+        self,
+        description: str,
+        severity: str = "medium",
+        try_fix: TryFix | None = None,
+        blocker_type: str = "other",
     ) -> str:
         """Report what stops the work, and wait for its resolution.
 
@@ -136,6 +141,7 @@ class Blocker(_Line):
 
     description: str
     severity: str = "medium"
+    blocker_type: str = "other"
     tries_fixes: bool = False
 
 
@@ -318,7 +324,10 @@ class _Run:
             return verdict
 
         text = await self._report.blocker(
-            blocker.description, blocker.severity, try_fix if blocker.tries_fixes else None
+            blocker.description,
+            blocker.severity,
+            try_fix if blocker.tries_fixes else None,
+            blocker.blocker_type,
         )
         _resumed(limit, left_s)
         await self._group.write(_line({"type": "resolution", "text": text}))
@@ -385,13 +394,14 @@ class BlockingReport:
         description: str,
         severity: str = "medium",
         try_fix: Callable[[Fix], Verdict] | None = None,
+        blocker_type: str = "other",
     ) -> str:
         async def tried(fix: Fix) -> Verdict:
             assert try_fix is not None
             return await asyncio.to_thread(try_fix, fix)
 
         trying = tried if try_fix is not None else None
-        return str(self._do(self._report.blocker(description, severity, trying)))
+        return str(self._do(self._report.blocker(description, severity, trying, blocker_type)))
 
     def _do(self, said: Awaitable[Any]) -> Any:
         async def say() -> Any:

@@ -44,7 +44,11 @@ class Notes:
         self.tokens += tokens
 
     async def blocker(
-        self, description: str, severity: str = "medium", try_fix: TryFix | None = None
+        self,
+        description: str,
+        severity: str = "medium",
+        try_fix: TryFix | None = None,
+        blocker_type: str = "other",
     ) -> str:
         assert try_fix is not None
         verdict = await try_fix(Fix("Look at what changed last.", "rules", "not tried yet"))

@@ -43,9 +43,13 @@ class Heard:
         self.said.append(("usage", tokens, cost_usd))
 
     async def blocker(
-        self, description: str, severity: str = "medium", try_fix: TryFix | None = None
+        self,
+        description: str,
+        severity: str = "medium",
+        try_fix: TryFix | None = None,
+        blocker_type: str = "other",
     ) -> str:
-        self.said.append(("blocker", description, severity))
+        self.said.append(("blocker", description, severity, blocker_type))
         while try_fix is not None and self.fixes:
             verdict = await try_fix(self.fixes.pop(0))
             self.said.append(("fixed", *verdict))
@@ -137,14 +141,19 @@ async def test_a_blocker_waits_for_its_resolution_and_its_time_does_not_count(
     executor = python(
         """
         sys.stdin.readline()
-        say(type="blocker", description="How wide?", severity="high")
+        say(
+            type="blocker",
+            description="How wide?",
+            severity="high",
+            blocker_type="needs_input",
+        )
         say(type="result", summary=json.loads(sys.stdin.readline())["text"])
         """,
         timeout_s=0.6,
     )
     running = asyncio.create_task(executor.run(TASK, tmp_path, heard))
     await asyncio.sleep(0.8)
-    assert heard.said == [("blocker", "How wide?", "high")]
+    assert heard.said == [("blocker", "How wide?", "high", "needs_input")]
     heard.answer.set_result("72")
     assert (await running).summary == "72"
 
@@ -165,7 +174,7 @@ async def test_fixes_come_as_data_and_the_command_says_what_came_of_them(
     outcome = await executor.run(TASK, tmp_path, heard)
     assert outcome.summary == "make db"
     assert heard.said == [
-        ("blocker", "No database", "medium"),
+        ("blocker", "No database", "medium", "other"),
         ("progress", 50, "trying what A-eve says"),
         ("fixed", False, "worked 1 of 1"),
         ("progress", 50, "trying what A-bob says"),

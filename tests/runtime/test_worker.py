@@ -257,11 +257,12 @@ async def test_other_refusals_do_not_stop_the_work(tmp_path: Path) -> None:
         await server.until("complete")
 
 
+@pytest.mark.parametrize(("kind", "told"), [("needs_input", "needs_input"), ("nonsense", "other")])
 async def test_a_blocker_is_reported_once_and_its_resolution_reaches_the_executor(
-    tmp_path: Path,
+    tmp_path: Path, kind: str, told: str
 ) -> None:
     async def work(task: Json, workspace: Path, report: Any) -> str:
-        return str(await report.blocker("How wide?", "nonsense"))
+        return str(await report.blocker("How wide?", "nonsense", None, kind))
 
     server = Server("T-1")
     async with working(server, work, tmp_path):
@@ -271,6 +272,7 @@ async def test_a_blocker_is_reported_once_and_its_resolution_reaches_the_executo
     assert done["summary"] == "72"
     (reported,) = server.said("blockers")
     assert (reported["description"], reported["severity"]) == ("How wide?", "medium")
+    assert reported["blocker_type"] == told
 
 
 async def test_an_answer_given_to_an_attempt_before_is_used_again(tmp_path: Path) -> None:

@@ -4,9 +4,10 @@ import pytest
 
 from pm_agent.domain.time import MINUTE_US
 from pm_agent.kernel.types import Policy
+from simulation.attention import People
 from simulation.blockers import Clinic, compare_ladders
 from simulation.causes import PERSON_MIN, PERSON_SPREAD, PERSONAL, Cause, Luck, causes
-from simulation.oracle import Ending, ending
+from simulation.oracle import Ending, Met, endings
 
 
 def test_a_share_of_the_causes_yields_to_a_person_alone() -> None:
@@ -25,10 +26,9 @@ def test_the_full_ladder_resolves_nearly_what_an_oracle_would_and_blocks_for_les
 
 
 def test_an_oracle_asks_a_person_at_once_where_nothing_else_can_help() -> None:
-    luck, policy = Luck(0), Policy()
     for cause in causes(0):
-        told = ending(cause, 1, luck, policy, PERSON_MIN)
-        waited_min = luck.span_us(1, "person", PERSON_MIN, PERSON_SPREAD) / MINUTE_US
+        told = met_by_an_oracle(cause, 1, PERSON_MIN)
+        waited_min = Luck(0).span_us(1, "person", PERSON_MIN, PERSON_SPREAD) / MINUTE_US
         if cause.is_personal:
             assert told == Ending(by_person=True, blocked_min=waited_min)
         elif told.by_person:
@@ -39,10 +39,30 @@ def test_an_oracle_asks_a_person_at_once_where_nothing_else_can_help() -> None:
 
 def test_an_oracle_leaves_out_what_takes_longer_than_a_person_would() -> None:
     slow = Cause(0, "environment", ("a",), {"split": 0.9}, has_upstream=False)
-    in_a_hurry = [ending(slow, n, Luck(0), Policy(), person_min=5) for n in range(50)]
-    assert all(told.by_person for told in in_a_hurry)
-    patient = [ending(slow, n, Luck(0), Policy(), person_min=240) for n in range(50)]
-    assert sum(told.by_person for told in patient) < 15
+    assert all(met_by_an_oracle(slow, n, person_min=5).by_person for n in range(50))
+    assert sum(met_by_an_oracle(slow, n, person_min=240).by_person for n in range(50)) < 15
+
+
+def met_by_an_oracle(cause: Cause, number: int, person_min: float) -> Ending:
+    people = People(person_min=person_min)
+    return endings([Met(cause, number, began_us=0)], Luck(0), Policy(), people)[number]
+
+
+def test_an_oracle_tries_more_where_few_people_have_much_to_answer() -> None:
+    asks = [Cause(0, "other", ("a",), {}, has_upstream=False)] * 40
+    tries = Cause(0, "environment", ("b",), {"split": 0.5}, has_upstream=False)
+    met = [Met(cause, n, n * MINUTE_US) for n, cause in enumerate([*asks, tries] * 3)]
+    by_person = [
+        sum(one.by_person for one in endings(met, Luck(0), Policy(), people).values())
+        for people in (People(40, 20), People(1, 20))
+    ]
+    assert by_person[0] > by_person[1]
+
+
+def test_fewer_questions_are_answered_sooner_by_few_people() -> None:
+    full, alone = (Clinic(1, ladder, People(1)).run(500) for ladder in ("full", "advice"))
+    assert full.people_busy < 0.8 * alone.people_busy
+    assert full.person_p95_min < alone.person_p95_min
 
 
 def test_a_seed_makes_the_same_run_every_time() -> None:

@@ -169,18 +169,18 @@ def acknowledge(world: World, command: AcknowledgeBlocker, context: Context) -> 
     """Note that a person has seen it."""
     blocker = _require_open(world, command.blocker_id)
     step = blocker.step
-    if step is None or step.kind != "escalate":
-        asked = "is still being worked on" if blocker.person_asked_us else "needs no person yet"
-        message = f"Blocker {blocker.id} {asked}."
+    if step is None or not blocker.person_asked_us:
+        message = f"Blocker {blocker.id} needs no person yet."
         raise WrongState(message, "Wait, or answer it now with resolve_blocker.")
+    is_beside = step.kind != "escalate"  # then that step keeps its time
     event = BlockerAcknowledged(
         blocker_id=blocker.id,
         task_id=blocker.task_id,
         number=step.number,
-        until_us=context.now_us + context.policy.acknowledged_us,
+        until_us=step.until_us if is_beside else context.now_us + context.policy.acknowledged_us,
     )
     next_step = "Answer it with resolve_blocker; you are asked again when that takes long."
-    return Decision(events=[event], result=_open_result(world, blocker, "escalate", next_step))
+    return Decision(events=[event], result=_open_result(world, blocker, step.kind, next_step))
 
 
 def check(world: World, command: CheckBlocker, context: Context) -> Decision:

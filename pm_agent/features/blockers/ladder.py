@@ -128,11 +128,13 @@ def _asks_person(
 
 
 def escalation(blocker: Blocker, context: Context) -> Choice:
-    """Ask a person: at once, then in growing intervals."""
+    """Ask a person: at once, then in growing intervals; later who said to have seen it."""
     policy = context.policy
     last = blocker.steps[-1] if blocker.steps else None
     times = last.times if last is not None and last.kind == "escalate" else 0
     again_us = min(policy.escalate_again_us << times, policy.escalate_max_us)
+    if not times and blocker.acknowledged_by:
+        again_us = policy.acknowledged_us
     n_tried = sum(step.kind != "escalate" for step in blocker.steps)
     why = f"{n_tried} steps before it did not help" if n_tried else "nothing else is worth a try"
     if times:
@@ -244,9 +246,13 @@ def has_skills(skills: tuple[Skill, ...], needed: tuple[Skill, ...]) -> bool:
 
 
 def can_split(world: World, blocker: Blocker) -> bool:
-    """Whether a task for what is missing may be made, and somebody could do it."""
+    """Whether a task for what is missing may be made, and somebody could do it.
+
+    Where that task exists already, a second one would have the same work done twice, and the
+    blocked one wait for both.
+    """
     task = world.tasks[blocker.task_id]
-    if PREREQUISITE in task.labels:
+    if PREREQUISITE in task.labels or awaited_task(world, blocker):
         return False
     return any(
         has_skills(agent.skills, blocker.needs_skills)

@@ -228,14 +228,36 @@ def test_a_person_is_asked_once_and_the_steps_go_on_beside(
     assert len(known) > 2
 
 
-def test_a_step_under_way_is_not_acknowledged_though_a_person_was_asked(
+def test_who_was_asked_beside_a_step_may_acknowledge_and_the_step_keeps_its_time(
     asked: tuple[Scenario, BlockerStepTaken],
 ) -> None:
     scenario, taken = asked
     seen = AcknowledgeBlocker(
         request_id=request_id(), principal=PERSON, blocker_id=taken.blocker_id
     )
-    scenario.when(seen).then_refused("wrong_state")
+    scenario.when(seen).then(BlockerAcknowledged)
+    step = scenario.world.blockers[taken.blocker_id].step
+    assert step is not None
+    assert (step.kind, step.until_us) == ("known_fix", taken.until_us)
+    assert step.acknowledged_by == str(PERSON)
+
+
+def test_who_acknowledged_beside_a_step_is_asked_again_only_after_a_day(
+    asked: tuple[Scenario, BlockerStepTaken],
+) -> None:
+    scenario, taken = asked
+    scenario.given(
+        AcknowledgeBlocker(request_id=request_id(), principal=PERSON, blocker_id=taken.blocker_id)
+    )
+    token = scenario.world.assignments[taken.task_id].lease_token
+    while (step := scenario.world.blockers[taken.blocker_id].step).kind != "escalate":
+        if step.kind == "advice" and not step.text:
+            scenario.given(advice(scenario))
+        scenario.given(fix(taken.blocker_id, token, worked=False))
+    assert (step.until_us - scenario.now_us, step.acknowledged_by) == (24 * HOUR_US, str(PERSON))
+    scenario.given(release(taken.task_id, token))
+    assert steps(scenario.after(hours=23)) == []
+    assert steps(scenario.after(hours=1.5)) == ["escalate"]
 
 
 def test_what_helps_without_a_person_keeps_people_out_of_it(working: Scenario) -> None:
@@ -393,6 +415,21 @@ def test_what_will_not_come_is_not_waited_for(working: Scenario) -> None:
     working.given(CancelTask(request_id=request_id(), principal=PERSON, task_id=other))
     working.after(seconds=0)
     assert [kind for kind, _ in retold(working, "B-1")][:2] == ["wait", "split"]
+
+
+def test_work_that_is_under_way_is_not_split_off_a_second_time(pair: Scenario) -> None:
+    other = pair.new_task("the missing work")
+    missing = report_blocker("T-1", 1, blocker_type="dependency", needs_task_ids=(other,))
+    pair.given(missing)
+    token = pair.assigned(BOB).lease_token
+    for _ in range(9):
+        pair.after(minutes=5)
+        pair.given(heartbeat(), heartbeat(BOB))
+    assert retold(pair, "B-1")[0] == ("wait", "no_answer")
+    assert "split" not in [kind for kind, _ in retold(pair, "B-1")]
+    pair.given(complete(other, token, BOB))
+    pair.after(seconds=0)
+    assert pair.state("T-1") == "assigned"
 
 
 def test_tasks_that_wait_for_each_other_do_not_wait_for_ever(working: Scenario) -> None:
