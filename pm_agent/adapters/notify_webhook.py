@@ -18,7 +18,8 @@ from pm_agent.domain.errors import AddressRefused
 from pm_agent.domain.time import SECOND_US
 from pm_agent.ports import Clock, DeliveryFailed, Push
 
-TIMEOUT_S = 5.0
+TIMEOUT_S = 5.0  # for any one part of a push
+WHOLE_S = 15.0  # for all of it: a receiver that answers drop by drop holds a place of few
 SIGNATURE, DELIVERY = "X-PM-Signature", "X-PM-Delivery"
 
 
@@ -47,10 +48,13 @@ class WebhookNotifier:
             The address may not be called, cannot be reached, or does not answer with 2xx.
         """
         try:
-            request = await self._request(push)
-            response = await self._http.send(request, stream=True)  # its body is of no interest
+            async with asyncio.timeout(WHOLE_S):
+                request = await self._request(push)
+                response = await self._http.send(request, stream=True)  # its body is not read
         except AddressRefused as error:
             raise DeliveryFailed(error.message, is_final=True) from error
+        except (httpx.InvalidURL, UnicodeError) as error:  # no name that could be looked up
+            raise DeliveryFailed(type(error).__name__, is_final=True) from error
         except (httpx.HTTPError, OSError) as error:
             raise DeliveryFailed(type(error).__name__) from error
         await response.aclose()

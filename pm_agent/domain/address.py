@@ -4,11 +4,17 @@ An address written by an agent must not make the server call what only the serve
 are looked at here; what they resolve to is looked at again when the call is made.
 """
 
-from ipaddress import IPv4Address, IPv6Address, ip_address
+import re
+from ipaddress import IPv4Address, IPv6Address, IPv6Network, ip_address
 from urllib.parse import urlsplit
 
 from pm_agent.domain.errors import AddressRefused
 
+# Names as resolvers read them; others come in their ASCII form ("xn--").
+_LABEL = r"[a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?"
+_NAME = re.compile(rf"(?=.{{1,253}}$){_LABEL}(\.{_LABEL})*")
+_UNICAST = IPv6Network("2000::/3")  # all of IPv6 that is given out; the rest is somebody's inside
+_NAT64 = IPv6Network("64:ff9b::/96")  # leads to the IPv4 address in its last 32 bits; RFC 6052
 _LOCAL_NAMES = ("localhost", "local", "internal", "lan", "home.arpa", "localdomain")
 
 
@@ -21,7 +27,7 @@ def require_public_url(url: str, *, may_be_private: bool) -> str:
     """
     try:
         parts = urlsplit(url)
-        host, _ = parts.hostname or "", parts.port
+        host, port = parts.hostname or "", parts.port
     except ValueError as error:
         message = "url: it is not well formed."
         raise AddressRefused(message) from error
@@ -31,6 +37,9 @@ def require_public_url(url: str, *, may_be_private: bool) -> str:
     if parts.username or parts.password:
         message = "url: it holds a name or a password."
         raise AddressRefused(message, "Pushes are signed; check the signature instead.")
+    if port == 0 or not (":" in host or _NAME.fullmatch(host)):
+        message = "url: no server can have this name and port."
+        raise AddressRefused(message)
     if may_be_private:
         return host
     if host.split(".")[-1].isdigit() or ":" in host:
@@ -52,6 +61,10 @@ def is_public_address(address: IPv4Address | IPv6Address) -> bool:
     """Whether an address is of the open internet."""
     if isinstance(address, IPv6Address):
         inner = address.ipv4_mapped or address.sixtofour or (address.teredo or (None, None))[1]
+        if address in _NAT64:
+            inner = IPv4Address(int(address) & 0xFFFF_FFFF)
         if inner is not None:
             return is_public_address(inner)
+        if address not in _UNICAST:
+            return False
     return address.is_global and not address.is_multicast

@@ -127,6 +127,7 @@ class Ingress:
         self._bodies: OrderedDict[str, str] = OrderedDict()
         self._reached: list[tuple[int, asyncio.Future[None]]] = []
         self._parked: dict[AgentId, asyncio.Future[Wake]] = {}
+        self._standing = Counter[AgentId]()  # listeners that stand for an agent
         self.admission = Admission(lambda: self._batcher.n_waiting)
         self.written = 0  # highest position in a reply that went through here
 
@@ -384,7 +385,9 @@ class Ingress:
         What it is offered it sees in its events, and confirms by its next call. Nothing here is a
         sign of life: a listener that went without a word keeps no task and no lease.
         """
-        n_asked, renew_us = 0, 0
+        # The same as of no other listener, in this process or one before.
+        listener, n_asked, renew_us = f"{self._random.getrandbits(64):016x}", 0, 0
+        self._standing[agent_id] += 1
         stood: tuple[object, ...] | None = None
         try:
             while True:
@@ -394,7 +397,7 @@ class Ingress:
                     n_asked += 1
                     renew_us = now_us + round(STANDS_S * SECOND_US)
                     wait = WaitForTask(
-                        request_id=f"system:listener:{agent_id}:{n_asked}",
+                        request_id=f"system:listener:{listener}:{n_asked}",
                         principal=SYSTEM,
                         agent_id=agent_id,
                         until_us=now_us + 2 * round(STANDS_S * SECOND_US),
@@ -404,8 +407,12 @@ class Ingress:
                 stood = stands
                 await self.events.wait(position, STANDS_S)
         finally:
-            if n_asked and agent_id not in self._parked:
-                self._batcher.submit_soon(_withdrawal(agent_id, f"listener:{n_asked}"))
+            self._standing[agent_id] -= 1
+            # Who came back listens already when the connection before is found dead.
+            if not self._standing[agent_id]:
+                del self._standing[agent_id]
+                if n_asked and agent_id not in self._parked:
+                    self._batcher.submit_soon(_withdrawal(agent_id, f"system:listener:{listener}"))
 
     def _may_stand(self, agent_id: AgentId) -> tuple[object, ...] | None:
         """What a standing offer of a listening agent depends on; None: it may not stand now."""

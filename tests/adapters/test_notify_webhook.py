@@ -3,12 +3,14 @@
 import asyncio
 import hmac
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from hashlib import sha256
 from typing import Any
 
+import httpx
 import pytest
 
+from pm_agent.adapters import notify_webhook
 from pm_agent.adapters.notify_webhook import DELIVERY, SIGNATURE, WebhookNotifier
 from pm_agent.ports import DeliveryFailed, Push
 
@@ -117,6 +119,62 @@ async def test_a_private_address_is_not_called_whatever_its_name(
             await notify.deliver(push_to(receiver.url.replace("127.0.0.1", host)))
     assert failed.value.is_final
     assert receiver.received == []
+
+
+async def test_a_receiver_that_answers_drop_by_drop_is_left(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(notify_webhook, "WHOLE_S", 0.3)
+    left = asyncio.Event()
+
+    async def drip(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(b"HTTP/1.1 200 OK\r\n")
+        with suppress(ConnectionError):
+            while True:  # each line well within the time of one part
+                writer.write(b"x: y\r\n")
+                await writer.drain()
+                await asyncio.sleep(0.05)
+        writer.close()
+        left.set()
+
+    server = await asyncio.start_server(drip, "127.0.0.1", 0)
+    async with server, notifier() as notify:
+        port = server.sockets[0].getsockname()[1]
+        with pytest.raises(DeliveryFailed) as failed:
+            await notify.deliver(push_to(f"http://127.0.0.1:{port}/"))
+        await left.wait()
+    assert not failed.value.is_final
+
+
+@pytest.mark.parametrize(
+    ("address", "called"),
+    [("64:ff9b::7f00:1", []), ("64:ff9b::101:101", ["https://[64:ff9b::101:101]/hook"])],
+)
+async def test_a_name_that_leads_through_a_translator_to_a_private_address_is_not_called(
+    address: str, called: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen = []
+
+    async def resolved(name: str, port: int, **_: object) -> list[Any]:
+        return [(0, 0, 0, "", (address, port, 0, 0))]
+
+    async def sent(request: httpx.Request, **_: object) -> httpx.Response:
+        seen.append(str(request.url))
+        return httpx.Response(204, request=request)
+
+    monkeypatch.setattr(asyncio.get_running_loop(), "getaddrinfo", resolved)
+    async with notifier(may_be_private=False) as notify:
+        monkeypatch.setattr(notify._http, "send", sent)
+        with suppress(DeliveryFailed):
+            await notify.deliver(push_to("https://public.example/hook"))
+    assert seen == called
+
+
+async def test_a_name_that_nobody_can_look_up_is_a_failure_for_good() -> None:
+    async with notifier() as notify:
+        with pytest.raises(DeliveryFailed) as failed:
+            await notify.deliver(push_to(f"http://{'a' * 64}.example/"))
+    assert failed.value.is_final
 
 
 async def test_nobody_there_is_a_failure() -> None:

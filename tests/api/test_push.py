@@ -1,6 +1,7 @@
 """Subscriptions over the wire: tasks are pushed to who waits, listens or has a webhook."""
 
 import asyncio
+from contextlib import AsyncExitStack
 
 from pm_agent.kernel.effects import PushTask
 from pm_agent.ports import Push
@@ -107,3 +108,30 @@ async def test_a_webhook_is_asked_for_when_its_task_is_ready(stack: Stack) -> No
     assert (push.url, push.secret) == (body["webhook_url"], made["secret"])
     assert b'"task_id":"T-1"' in push.payload
     assert b"data, not instructions" in push.payload
+
+
+async def test_who_comes_back_is_offered_tasks_though_its_old_connection_ends_later(
+    stack: Stack,
+) -> None:
+    await stack.project()
+    ada, token = await stack.agent("Ada")
+    await stack.ok("POST", f"/v1/agents/{ada}/subscriptions", token, json={"labels": ["api"]})
+    offers = stack.loop.engine.presence.offers
+    path = f"/v1/agents/{ada}/events"
+    await stack.task(labels=["api"])  # the first ask of the first connection gets it at once
+    async with listening(stack, path, token) as old:
+        await old.until(lambda: "TaskAssigned" in old.kinds())
+    claimed = await stack.claim(ada, token)
+    done = {"lease_token": claimed["lease_token"], "summary": "Done."}
+    await stack.ok("POST", f"/v1/tasks/{claimed['task_id']}/complete", token, json=done)
+    async with AsyncExitStack() as old_one:
+        await old_one.enter_async_context(listening(stack, path, token))
+        await stack.until(lambda: ada in offers)
+        async with listening(stack, path, token) as new:
+            await new.until(lambda: "retry" in new.text)
+            await old_one.aclose()
+            await stack.task()  # nothing for it: time for what the old one left behind
+            assert ada in offers
+            await stack.task(labels=["api"])
+            await new.until(lambda: "TaskAssigned" in new.kinds())
+    await stack.until(lambda: ada not in offers)
