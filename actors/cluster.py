@@ -12,7 +12,6 @@ import signal
 import socket
 import sys
 import tempfile
-from contextlib import suppress
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -22,6 +21,7 @@ from pm_agent.settings import Settings
 
 # Above the windows of our replicas, below what Linux gives to outgoing connections (32768 on).
 FREE_PORTS = range(29_100, 32_700)
+WINDOW = 10  # ports that one Serve may give to its replicas
 
 MARK = "PM_AGENT_RUN"
 NAMESPACE = "pm-agent"
@@ -84,9 +84,9 @@ def prepare_environment(settings: Settings) -> None:
         # Replicas of every cluster would take ports from 30000 on, and the proxy of one could reach
         # the replica of another: a window of its own keeps two workspaces on a machine apart.
         for kind, base in (("HTTP", 20_000), ("GRPC", 40_000)):
-            low = base + secrets.randbelow(900) * 10
-            os.environ.setdefault(f"RAY_SERVE_DIRECT_INGRESS_MIN_{kind}_PORT", str(low))
-            os.environ.setdefault(f"RAY_SERVE_DIRECT_INGRESS_MAX_{kind}_PORT", str(low + 9))
+            window = free_window(range(base, base + 9_000, WINDOW))
+            os.environ.setdefault(f"RAY_SERVE_DIRECT_INGRESS_MIN_{kind}_PORT", str(window[0]))
+            os.environ.setdefault(f"RAY_SERVE_DIRECT_INGRESS_MAX_{kind}_PORT", str(window[-1]))
         # Each workspace gets ports of its own, so that two on one machine do not clash.
         for name in ("METRICS_PORT", "STATS_PORT"):
             os.environ.setdefault(f"RAY_SERVE_HAPROXY_{name}", str(free_port()))
@@ -171,7 +171,25 @@ def free_port() -> int:
     seconds later, one of Ray's many could have it.
     """
     while True:
-        port = FREE_PORTS.start + secrets.randbelow(len(FREE_PORTS))
-        with socket.socket() as probe, suppress(OSError):
-            probe.bind(("127.0.0.1", port))
+        port = secrets.choice(FREE_PORTS)
+        if _is_free(port):
             return port
+
+
+def free_window(starts: range) -> range:
+    """Return ports side by side, from one of these on, that nobody listens on now."""
+    while True:
+        start = secrets.choice(starts)
+        window = range(start, start + WINDOW)
+        if all(_is_free(port) for port in window):
+            return window
+
+
+def _is_free(port: int) -> bool:
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # past connections count not
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError:
+            return False
+        return True

@@ -19,7 +19,6 @@ from benchmarks.product import (
     MARK,
     free_port,
     marked,
-    own_ports,
     stop,
     wait_until_ready,
 )
@@ -82,7 +81,7 @@ class Server:
             It ended, or was not ready in time.
         """
         start_s = time.monotonic()
-        environment = {**own_ports(), **os.environ, **self.environment, MARK: self._mark}
+        environment = {**os.environ, **self.environment, MARK: self._mark}
         self._child = await asyncio.to_thread(self._begin, environment)
         await asyncio.to_thread(wait_until_ready, self._child, self.port, self._log)
         return time.monotonic() - start_s

@@ -36,8 +36,6 @@ _KINDS = {
     "coordinator": "ray::CoordinatorActor",
     "host": "ray::HostActor",
 }
-PORTS = range(20_000, 30_000)
-PORTS_EACH = 50
 
 
 class Product(NamedTuple):
@@ -91,8 +89,7 @@ def running(
     folder.mkdir(parents=True, exist_ok=True)
     log = folder / "output.log"
     # An address in this process's environment is for the rivals: the product keeps to its folder.
-    given = {**own_ports(), **os.environ}
-    given |= {"PM_AGENT_DATABASE_URL": "", **(environment or {}), MARK: mark}
+    given = {**os.environ, "PM_AGENT_DATABASE_URL": "", **(environment or {}), MARK: mark}
     start = time.perf_counter()
     with log.open("wb") as output:
         child = subprocess.Popen(
@@ -109,18 +106,6 @@ def running(
         yield Product(HOST, port, token, mark, took_s)
     finally:
         stop(child, mark)
-
-
-def own_ports() -> dict[str, str]:
-    """Ports for Ray Serve's replicas that another server on this machine is unlikely to use.
-
-    By default all of them start at 30000, and a proxy was seen to reach another server's replica.
-    Ray's own processes use the ports below 20000, outgoing connections those above 32767.
-    """
-    first = PORTS.start + PORTS_EACH * secrets.randbelow(len(PORTS) // PORTS_EACH)
-    last = first + PORTS_EACH - 1
-    name = "RAY_SERVE_DIRECT_INGRESS_{}_HTTP_PORT"
-    return {name.format("MIN"): str(first), name.format("MAX"): str(last)}
 
 
 def marked(mark: str, variable: str = MARK) -> list[int]:

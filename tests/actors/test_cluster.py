@@ -1,6 +1,7 @@
 """Starting and ending an embedded Ray: what is refused, and what is left alone."""
 
 import os
+import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -111,3 +112,12 @@ def test_haproxy_is_asked_for_only_when_it_is_there(monkeypatch: pytest.MonkeyPa
 
 def test_free_ports_are_free_and_differ() -> None:
     assert len({cluster.free_port() for _ in range(5)}) > 1
+
+
+def test_a_window_in_which_somebody_listens_is_passed_over() -> None:
+    start = cluster.free_window(range(20_000, 29_000, cluster.WINDOW)).start
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", start + 3))
+        taken.listen()
+        windows = range(start, start + 5 * cluster.WINDOW, cluster.WINDOW)
+        assert start not in {cluster.free_window(windows).start for _ in range(50)}
