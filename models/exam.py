@@ -90,7 +90,12 @@ def read_table(folder: Path, file: str, columns: Sequence[str]) -> pd.DataFrame:
         raise ColumnsMissing(f"{path} lacks {', '.join(missing)}.")
     if table.empty:
         raise NothingToLearn(f"{path} has no rows.")
-    return table[list(columns)].reset_index(drop=True)
+    table = table[list(columns)].reset_index(drop=True)
+    # A column stored as a dictionary means the same as its values.
+    is_category = table.dtypes.astype(str) == "category"
+    return table.astype(
+        {name: table[name].cat.categories.dtype for name in table.columns[is_category]}
+    )
 
 
 def usable(table: pd.DataFrame, columns: Sequence[str], where: str) -> pd.DataFrame:

@@ -178,9 +178,10 @@ def _topics(texts: pd.Series, known: pd.Series) -> Floats:
         words = vectorizer.fit_transform(known)
     except ValueError:  # no word is in two of them
         return found
-    n_topics = min(N_TOPICS, words.shape[1] - 1)
+    n_topics = min(N_TOPICS, min(words.shape) - 1)  # of few texts, or of few words
     if n_topics > 0:
-        topics = TruncatedSVD(n_topics, random_state=0).fit(words)
+        with np.errstate(divide="ignore", invalid="ignore"):  # of texts with the same words
+            topics = TruncatedSVD(n_topics, random_state=0).fit(words)
         found[:, :n_topics] = topics.transform(vectorizer.transform(texts))
     return found
 

@@ -11,7 +11,7 @@ added later, so they would tell the end.
 """
 
 from itertools import pairwise
-from typing import Self
+from typing import NamedTuple, Self
 
 import lightgbm as lgb
 import numpy as np
@@ -55,6 +55,16 @@ def committed(table: pd.DataFrame) -> pd.Series:
     return table["started_with"] + table["added"] - table["removed"]
 
 
+class _Rows(NamedTuple):
+    """Sprints, and what is known of each at its instant."""
+
+    table: pd.DataFrame
+    features: pd.DataFrame
+
+    def where(self, chosen: "pd.Series[bool] | NDArray[np.bool_]") -> "_Rows":
+        return _Rows(self.table[chosen], self.features[chosen])
+
+
 class SprintModel:
     """Predicts the difference for each sprint of a project, learning from those that ended.
 
@@ -90,19 +100,18 @@ class SprintModel:
         self.n_seeds = n_seeds
         self.num_threads = num_threads
         self.seed = seed
-        self._known: pd.DataFrame | None = None
-        self._features: pd.DataFrame | None = None
+        self._known: _Rows | None = None
 
     def fit(self, table: pd.DataFrame) -> Self:
-        """Take in sprints of other projects.
+        """Take in sprints; those of a project to be walked are its past.
 
         Raises
         ------
         ColumnsMissing, NothingToLearn
         """
         _require(table)
-        self._known = table.reset_index(drop=True)
-        self._features = sprint_features(self._known)
+        known = table.reset_index(drop=True)
+        self._known = _Rows(known, sprint_features(known))
         return self
 
     def walk(self, sprints: pd.DataFrame) -> Floats:
@@ -114,49 +123,48 @@ class SprintModel:
             In the order of ``sprints``.
         """
         _require(sprints)
-        own = sprints.reset_index(drop=True)
-        features = sprint_features(own)
-        order = own["order"].rank(method="dense").to_numpy() - 1
-        found = np.empty(len(own))
+        others, table = None, sprints.reset_index(drop=True)
+        if self._known is not None:
+            is_own = self._known.table["project"] == sprints["project"].iloc[0]
+            others = self._known.where(~is_own)
+            table = pd.concat([self._known.table[is_own], table], ignore_index=True)
+        own = _Rows(table, sprint_features(table))
+        is_asked = np.arange(len(table)) >= len(table) - len(sprints)
+        order = table["order"].rank(method="dense").to_numpy() - 1
+        found = np.empty(len(table))
         limits = [0, FIRST_REFIT]
         while limits[-1] <= order.max():
             limits.append(int(limits[-1] * GROWTH) + 1)
         for low, high in pairwise(limits):
-            now = (order >= low) & (order < high)
+            now = is_asked & (order >= low) & (order < high)
             if now.any():
-                past = order < low
-                found[now] = self._predict(own[past], features[past], own[now], features[now])
-        return found
+                found[now] = self._predict(others, own.where(order < low), own.where(now))
+        return found[is_asked]
 
-    def _predict(
-        self,
-        past: pd.DataFrame,
-        past_features: pd.DataFrame,
-        now: pd.DataFrame,
-        features: pd.DataFrame,
-    ) -> Floats:
-        tables = [past] if self._known is None else [self._known, past]
-        matrices = [past_features] if self._features is None else [self._features, past_features]
-        known, X = pd.concat(tables, ignore_index=True), pd.concat(matrices, ignore_index=True)
+    def _predict(self, others: "_Rows | None", past: "_Rows", now: "_Rows") -> Floats:
+        parts = [past] if others is None else [others, past]
+        known = pd.concat([part.table for part in parts], ignore_index=True)
+        X = pd.concat([part.features for part in parts], ignore_index=True)
         if known["order"].nunique() * known["project"].nunique() < self.MIN_SPRINTS:
-            return np.full(len(now), past["difference"].median() if len(past) else 0.0)
-        scale, scale_now = _scale(X), _scale(features)
+            middle = past.table["difference"].median() if len(past.table) else 0.0
+            return np.full(len(now.table), middle)
+        scale, scale_now = _scale(X), _scale(now.features)
         # Each project's errors count in units of its own spread; the project itself counts more.
         by_project = known.groupby("project")["difference"]
         spread = by_project.transform(lambda v: v.quantile(0.75) - v.quantile(0.25))
         weight = 1 / spread.clip(lower=1.0) / by_project.transform("size") ** 0.5
-        is_own = np.arange(len(known)) >= len(known) - len(past)
+        is_own = np.arange(len(known)) >= len(known) - len(past.table)
         if (~is_own).any():
             weight[is_own] = OWN_WEIGHT * weight[~is_own].mean()
         data = lgb.Dataset(
             X, known["difference"] / scale, weight=weight * scale, free_raw_data=False
         )
         found = [
-            lgb.train(self._parameters(number), data, self.n_rounds).predict(features)
+            lgb.train(self._parameters(number), data, self.n_rounds).predict(now.features)
             for number in range(self.n_seeds)
         ]
         # No sprint delivers less than nothing.
-        least = -committed(now).to_numpy(float)
+        least = -committed(now.table).to_numpy(float)
         expected: Floats = np.maximum(np.mean(found, axis=0) * scale_now, least)
         return expected
 

@@ -130,6 +130,35 @@ def test_tasks_of_another_kind_than_training_are_judged(folders: tuple[Path, Pat
     assert np.isfinite(exam_assignment.run(*folders).metrics["solved_budget_0.20"])
 
 
+def test_columns_stored_as_dictionaries_are_read_as_their_values(
+    folders: tuple[Path, Path],
+) -> None:
+    write_swe_agents(*folders, n_tasks=40, n_agents=4)
+    before = exam_assignment.run(*folders).metrics
+    for folder in folders:
+        edit(folder, lambda rows: rows.astype(dict.fromkeys(rows.select_dtypes("str"), "category")))
+    assert exam_assignment.run(*folders).metrics == before
+
+
+def test_training_on_three_tasks_is_judged(folders: tuple[Path, Path]) -> None:
+    write_swe_agents(*folders)
+    few = pd.read_parquet(folders[0] / "tasks.parquet").instance_id[:3]
+    edit(folders[0], lambda table: table[table.instance_id.isin(few)])
+    metrics = exam_swe_agents.run(*folders).metrics
+    assert all(np.isfinite(value) for value in metrics.values())
+
+
+def test_later_runs_of_families_in_training_are_judged(folders: tuple[Path, Path]) -> None:
+    write_metr_runs(*folders)
+    runs = pd.read_parquet(folders[0] / "runs.parquet")
+    is_later = runs.duplicated(["agent", "task_id"])
+    runs[is_later].to_parquet(folders[1] / "runs.parquet")
+    runs[~is_later].to_parquet(folders[0] / "runs.parquet")
+    result = exam_metr_runs.run(*folders)
+    assert "0 families are new." in result.notes
+    assert all(np.isfinite(value) for value in result.metrics.values())
+
+
 def test_an_agent_that_training_never_saw_run_is_judged(folders: tuple[Path, Path]) -> None:
     write_metr_runs(*folders)
     change(folders[1], "runs.parquet", agent="another")

@@ -126,7 +126,29 @@ def test_the_exam_compares_with_the_running_median(tmp_path: Path) -> None:
     assert all(0 <= value < 1 for value in result.metrics.values())
 
 
-def test_the_exam_refuses_projects_that_it_trained_on(tmp_path: Path) -> None:
+def test_the_exam_refuses_sprints_that_it_trained_on(tmp_path: Path) -> None:
     write(tmp_path, sprints("A", 30, 1))
     with pytest.raises(TestOverlapsTraining):
         exams.run("sprints", tmp_path, tmp_path)
+
+
+def test_all_later_sprints_of_a_project_in_training_are_judged(tmp_path: Path) -> None:
+    table = sprints("A", 60, 1)
+    is_later = table["order"] >= 45
+    write(tmp_path / "train", table[~is_later], sprints("B", 60, 2))
+    write(tmp_path / "test", table[is_later])
+    result = exams.run("sprints", tmp_path / "train", tmp_path / "test")
+    assert result.notes[0] == "15 sprints walked, 15 judged."
+    assert all(value < 0.5 for value in result.metrics.values())
+
+
+def test_of_what_was_trained_on_only_earlier_sprints_are_a_project_s_past() -> None:
+    table = sprints("A", 60, 1)
+    is_asked = table["order"].between(30, 39)
+    later = table["order"] >= 40
+    changed = table.assign(difference=table["difference"].mask(later, 500.0))
+    found = [
+        SprintModel(n_rounds=20, n_seeds=1).fit(rows[~is_asked]).walk(rows[is_asked])
+        for rows in (table, changed)
+    ]
+    np.testing.assert_allclose(found[0], found[1])
