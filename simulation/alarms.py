@@ -6,6 +6,8 @@ next command of anybody, and make a step of their own only when none comes for a
 free a task, such as the end of a backoff, come on time.
 """
 
+import heapq
+
 from pm_agent.domain.assignment import CheckLease
 from pm_agent.domain.envelope import Command
 from pm_agent.domain.task import ArchiveTask
@@ -21,21 +23,23 @@ class PatientAlarms(Alarms):
 
     def __init__(self) -> None:
         super().__init__()
-        self._patient = Alarms()
+        self._late: list[tuple[int, int, Command]] = []
 
     def put(self, at_us: int, command: Command) -> None:
         if type(command) in PATIENT:
-            self._patient.put(at_us, command)
+            self._count += 1
+            heapq.heappush(self._late, (at_us, self._count, command))
         else:
             super().put(at_us, command)
 
     def due(self, now_us: int) -> list[Command]:
-        due, late = super().due(now_us), self._patient.due(now_us)
-        return due + late if late else due
+        ready, late = super().due(now_us), self._late
+        while late and late[0][0] <= now_us:
+            ready.append(heapq.heappop(late)[2])
+        return ready
 
     def next_us(self) -> int | None:
-        exact_us, patient_us = super().next_us(), self._patient.next_us()
-        if patient_us is None or (exact_us is not None and exact_us < patient_us):
-            return exact_us
-        late_us = patient_us + SLACK_US
-        return late_us if exact_us is None else min(exact_us, late_us)
+        if not self._late:
+            return super().next_us()
+        late_us = self._late[0][0] + SLACK_US
+        return min(late_us, self._heap[0][0]) if self._heap else late_us
