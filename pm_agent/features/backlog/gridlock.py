@@ -1,7 +1,8 @@
 """What keeps a project from moving, with the reason and the remedy. Only tells; changes nothing.
 
 Three things: tasks that wait for each other or for what will never come, tasks that nobody can do,
-and agents that are idle although work exists. Linear in the project's tasks and the agents.
+and agents that are idle although work exists. Linear in the agents, and in the project's tasks and
+what they wait for.
 """
 
 from msgspec import field
@@ -38,11 +39,11 @@ def standstills(world: World, project: Project) -> list[Standstill]:
 
 def _waiting(world: World, tasks: list[Task]) -> list[Standstill]:
     """Circles of waiting, and waiting for what has ended without being accepted."""
-    waits = {t.id: _waits_for(world, t) for t in tasks}
+    waits = _all_waits(world, tasks)
     found = []
     dead = {
-        t: [d for d in needed if d in world.tasks and world.tasks[d].is_terminal]
-        for t, needed in waits.items()
+        t.id: [d for d in waits[t.id] if d in world.tasks and world.tasks[d].is_terminal]
+        for t in tasks
     }
     for task_id, ends in dead.items():
         if ends:
@@ -56,7 +57,7 @@ def _waiting(world: World, tasks: list[Task]) -> list[Standstill]:
                 )
             )
     circle = _circle(waits)
-    if circle:
+    if any(task.id in circle for task in tasks):
         found.append(
             Standstill(
                 kind="deadlock",
@@ -66,6 +67,18 @@ def _waiting(world: World, tasks: list[Task]) -> list[Standstill]:
             )
         )
     return found
+
+
+def _all_waits(world: World, tasks: list[Task]) -> dict[TaskId, list[TaskId]]:
+    """What tasks wait for, and what that waits for, in whichever project."""
+    waits: dict[TaskId, list[TaskId]] = {}
+    todo = list(tasks)
+    while todo:
+        task = todo.pop()
+        if task.id not in waits and not task.is_terminal:
+            waits[task.id] = _waits_for(world, task)
+            todo += [world.tasks[t] for t in waits[task.id] if t in world.tasks]
+    return waits
 
 
 def _waits_for(world: World, task: Task) -> list[TaskId]:

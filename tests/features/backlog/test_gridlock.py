@@ -44,6 +44,19 @@ def test_tasks_that_wait_for_each_other_are_named(team: Scenario) -> None:
     assert "resolve_blocker" in circles[0].remedy
 
 
+def test_a_circle_through_another_project_is_named_in_both(team: Scenario) -> None:
+    team.given(a_project("P-ops"))
+    team.new_task()
+    other = team.new_task(project_id="P-ops", dependencies=("T-1",))
+    team.new_task(project_id="P-ops", dependencies=(other,))  # waits for the circle, outside of it
+    team.given(claim(ADA))
+    team.given(report_blocker("T-1", 1, blocker_type="dependency", needs_task_ids=(other,)))
+    for project_id in (WEB, "P-ops"):
+        told = standstills(team.world, team.world.projects[project_id])
+        circles = [one.task_ids for one in told if one.kind == "deadlock"]
+        assert circles == [["T-1", "T-2"]]
+
+
 def test_a_task_that_waits_for_a_cancelled_one_is_a_dead_end(team: Scenario) -> None:
     team.new_task()
     team.new_task(dependencies=("T-1",))
