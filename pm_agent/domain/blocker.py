@@ -147,6 +147,7 @@ class CheckBlocker(Command, frozen=True, kw_only=True):
 
     blocker_id: BlockerId
     number: int  # of the step; 0: none was taken yet
+    is_vain: bool = False  # what the step waits for will not come: it needs no more time
 
 
 class SettleBlockers(Command, frozen=True, kw_only=True):

@@ -193,7 +193,7 @@ def check(world: World, command: CheckBlocker, context: Context) -> Decision:
         return _go_on(world, blocker, next_step(world, blocker, context), context)
     if step.number != command.number:  # it went on since
         return Decision(result=Result())
-    if step.until_us > context.now_us:
+    if step.until_us > context.now_us and not command.is_vain:
         return Decision(result=Result(), check_again_us=step.until_us)
     if step.kind == "escalate":
         return _go_on(world, blocker, escalation(blocker, context), context)

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 
 from pm_agent.domain.assignment import CompletionAccepted
 from pm_agent.domain.blocker import (
+    Blocker,
     BlockerAcknowledged,
     BlockerAdvised,
     BlockerStepEnded,
@@ -11,7 +12,7 @@ from pm_agent.domain.blocker import (
     CheckBlocker,
     SettleBlockers,
 )
-from pm_agent.domain.collaboration import RequestCollaboration
+from pm_agent.domain.collaboration import CollaborationExpired, RequestCollaboration
 from pm_agent.domain.envelope import SYSTEM, Event, EventData
 from pm_agent.domain.ids import BlockerId
 from pm_agent.domain.task import TaskCancelled, TaskDeadLettered
@@ -63,6 +64,22 @@ def go_on(event: Event, data: BlockerStepEnded, world: World) -> Alarm | None:
     return _alarm(event.at_us, blocker.id, 0) if blocker.is_open else None
 
 
+def stop_waiting(event: Event, data: CollaborationExpired, world: World) -> Alarm | None:
+    """Go on at once when all who were asked for help have said no.
+
+    Requests do not say which blocker they are for: as long as any about the task is open, it waits.
+    """
+    for blocker in world.open_blockers(data.task_id):
+        step = blocker.step
+        if step is not None and step.kind == "ask_help" and not _is_help_on_its_way(world, blocker):
+            return _alarm(event.at_us, blocker.id, step.number, is_vain=True)
+    return None
+
+
+def _is_help_on_its_way(world: World, blocker: Blocker) -> bool:
+    return any(asked.task_id == blocker.task_id for asked in world.collaborations.values())
+
+
 def settle(
     event: Event, data: CompletionAccepted | TaskCancelled | TaskDeadLettered, world: World
 ) -> Alarm | None:
@@ -91,12 +108,13 @@ def alarms(world: World) -> Iterator[Alarm]:
                 yield _alarm(step.until_us, blocker.id, step.number)
 
 
-def _alarm(at_us: int, blocker_id: BlockerId, number: int) -> Alarm:
+def _alarm(at_us: int, blocker_id: BlockerId, number: int, *, is_vain: bool = False) -> Alarm:
     command = CheckBlocker(
-        request_id=f"system:blocker:{blocker_id}:{number}",
+        request_id=f"system:blocker:{blocker_id}:{number}{':vain' if is_vain else ''}",
         principal=SYSTEM,
         blocker_id=blocker_id,
         number=number,
+        is_vain=is_vain,
     )
     return Alarm(at_us, command)
 
@@ -104,6 +122,7 @@ def _alarm(at_us: int, blocker_id: BlockerId, number: int) -> Alarm:
 REACTORS: dict[type[EventData], Reactor] = {
     BlockerStepTaken: ask,
     BlockerStepEnded: go_on,
+    CollaborationExpired: stop_waiting,
     CompletionAccepted: settle,
     TaskCancelled: settle,
     TaskDeadLettered: settle,

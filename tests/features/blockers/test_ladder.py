@@ -18,6 +18,7 @@ from pm_agent.domain.blocker import (
     StoreAdvice,
 )
 from pm_agent.domain.case import MAX_CASES, Case, open_case
+from pm_agent.domain.collaboration import RequestCollaboration, RespondToCollaboration
 from pm_agent.domain.envelope import SYSTEM, Usage
 from pm_agent.domain.model_call import BY_RULES, ModelCall
 from pm_agent.domain.task import CancelTask, Skill, TaskCreated, TaskUpdated
@@ -102,6 +103,26 @@ def steps(scenario: Scenario) -> list[str]:
 
 def retold(scenario: Scenario, blocker_id: str) -> list[tuple[str, str]]:
     return [(s.kind, s.outcome) for s in scenario.world.blockers[blocker_id].steps]
+
+
+def ask_help(task_id: str, token: int) -> RequestCollaboration:
+    return RequestCollaboration(
+        request_id=request_id(),
+        principal=agent_principal(ADA),
+        task_id=task_id,
+        lease_token=token,
+        need="Who knows?",
+        answer_within_s=3_600,
+    )
+
+
+def no_help(identifier: str) -> RespondToCollaboration:
+    return RespondToCollaboration(
+        request_id=request_id(),
+        principal=agent_principal(BOB),
+        collaboration_id=identifier,
+        accept=False,
+    )
 
 
 def blocked_and_answered(scenario: Scenario, description: str = DISK) -> None:
@@ -392,6 +413,22 @@ def test_the_ladder_goes_on_when_nobody_helps(pair: Scenario) -> None:
     pair.given(report_blocker("T-1", 1))
     pair.after(minutes=21)
     assert retold(pair, "B-1") == [("ask_help", "no_answer"), ("advice", "")]
+
+
+def test_the_ladder_goes_on_at_once_when_all_who_were_asked_say_no(pair: Scenario) -> None:
+    pair.given(report_blocker("T-1", 1))
+    pair.after(seconds=1)  # Bob is asked
+    pair.given(no_help("C-1"))
+    pair.after(seconds=0)
+    assert retold(pair, "B-1") == [("ask_help", "no_answer"), ("advice", "")]
+
+
+def test_a_no_to_what_the_agent_asked_itself_does_not_end_the_step(pair: Scenario) -> None:
+    pair.given(ask_help("T-1", 1), report_blocker("T-1", 1))
+    pair.after(seconds=1)
+    pair.given(no_help("C-1"))
+    pair.after(seconds=0)
+    assert retold(pair, "B-1") == [("ask_help", "")]
 
 
 # -- work that is missing ---------------------------------------------------------------------
