@@ -99,8 +99,8 @@ GRID: dict[str, Step] = {
     "level": Step(1.0, 0, 5),
     "failures": Step(1.0, 0, 5),
     "dependencies": Step(1.0, 0, 5),  # log2 of 1 + accepted ones
-    "kind_ease": Step(0.5, -14, 14),  # log2 of the odds that anybody's is accepted at this kind
-    "kind_pace": Step(0.5, -8, 24),  # log2 of their minutes for one
+    "kind_ease": Step(1.0, -7, 7),  # log2 of the odds that anybody's is accepted at this kind
+    "kind_pace": Step(1.0, -4, 12),  # log2 of their minutes for one
 }
 N_OF_AGENT = 5  # the leading columns, which follow from agent and required skills
 ABILITY, PACE = 0, 1  # the columns that tell one agent from another of the same skills
@@ -174,9 +174,9 @@ def _odds(share: NDArray[np.float32]) -> NDArray[np.float32]:
 def typical_codes(codes: Codes, prior: Prior) -> Codes:
     """The same candidates with an agent of which nothing is known but its skills."""
     typical = codes.copy()
-    typical[:, ABILITY] = codes[:, EASE]
+    typical[:, ABILITY] = codes[:, EASE] * (_SIZES[EASE] / _SIZES[ABILITY])
     typical[:, PACE] = round(log2(prior.pace_min) / _SIZES[PACE])
-    return np.asarray(np.clip(typical, _LOWS, _HIGHS))
+    return np.asarray(np.clip(typical, _LOWS, _HIGHS), dtype=np.float32)
 
 
 def likely_codes(sample: NDArray[np.float64], n_agents: int, n_tasks: int) -> Codes:

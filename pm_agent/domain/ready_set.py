@@ -239,12 +239,9 @@ class ReadySet:
             if of.n > n:
                 if of.by_length is None:
                     of.by_length = self.sorted_by_length(of)
-                first = dict.fromkeys(slots)
-                for entry in of.by_length:
-                    first[entry.slot] = None
-                    if len(first) == n:
-                        break
-                slots = list(first)
+                # As many as are asked for: then enough are left when the first ones are among them.
+                slots += [entry.slot for entry in islice(of.by_length, n)]
+                slots = list(dict.fromkeys(slots))[:n]
             mixed = of.mixed = Mixed(n, np.array(slots, dtype=np.intp))
         return mixed
 

@@ -118,7 +118,7 @@ def test_a_server_s_learner_takes_a_model_out_of_service_when_the_world_drifts_a
             policies.append(last.policy)
     assert policies[0].startswith("learned-3.v1-")
     assert (
-        "Drift over 320 later attempts"
+        "Drift over 329 later attempts"
         in run_json("models", "list", "--data", data)["stood_down"]["assignment"]
     )
     assert run_json("why", last.task_id, "--data", data)["version"] == "factors-1"
@@ -126,7 +126,7 @@ def test_a_server_s_learner_takes_a_model_out_of_service_when_the_world_drifts_a
     checks = run_json("doctor", "--data", data)["checks"]
     (scorer,) = [check for check in checks if check["name"] == "scorer"]
     assert scorer["verdict"] == "warn"
-    assert "the model stood down. Drift over" in scorer["found"]
+    assert "the model stood down. Drift over 329" in scorer["found"]
 
 
 def given_to_a_new_agent(served: Served, name: str) -> ClaimAnswer:

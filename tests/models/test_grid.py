@@ -57,8 +57,8 @@ def test_at_a_kind_an_agent_is_taken_for_as_much_better_than_the_team_as_elsewhe
     strong = {"agent_success": 0.9, "agent_outcomes": 100}
     assert column("ability", **hard) < column("ability", **hard, **strong)
     assert column("ability", **hard, **strong) < column("ability", **strong)
-    (typical,) = typical_codes(grid_codes(facts(**hard, **strong), PRIOR), PRIOR)
-    assert typical[0] == grid_codes(facts(**hard), PRIOR)[0, COLUMNS.index("kind_ease")]
+    typical = grid_values(typical_codes(grid_codes(facts(**hard, **strong), PRIOR), PRIOR))
+    assert typical[0, COLUMNS.index("ability")] == column("kind_ease", **hard)
 
 
 def test_facts_that_mean_nothing_do_not_stop_a_decision() -> None:
