@@ -139,7 +139,9 @@ def chaos(
     agents: Annotated[int, typer.Option(min=10, help="Agents at work.")] = 50,
     rate: Annotated[float, typer.Option(min=1, max=100, help="Commands a second.")] = 20.0,
     tasks: Annotated[int, typer.Option(min=100, help="Open tasks to begin with.")] = 10_000,
-    seed: Annotated[int, typer.Option(help="Of the schedule.")] = 1,
+    seed: Annotated[
+        int | None, typer.Option(help="Of the schedule; else 1, or the next one of --out.")
+    ] = None,
     kind: Annotated[
         list[str] | None, typer.Option(help="Only this kind of fault; may be repeated.")
     ] = None,
@@ -148,7 +150,7 @@ def chaos(
     ] = "pm-agent",
     journal: Annotated[
         Literal["both", "sqlite", "postgres"],
-        typer.Option(help="Where PM Agent keeps its journal; both: one more minute on PostgreSQL."),
+        typer.Option(help="Where PM Agent keeps its journal; both: then a tenth on PostgreSQL."),
     ] = "both",
     out: Annotated[
         Path | None, typer.Option(file_okay=False, help="Add this part to a folder of parts.")
@@ -168,7 +170,7 @@ def chaos(
     else:
         plan = chaos_crew.ChaosPlan(
             minutes=minutes,
-            seed=seed,
+            seed=seed or (chaos_report.next_seed(out) if out else 1),
             agents=agents,
             rate_per_s=rate,
             open_tasks=tasks,
@@ -176,11 +178,11 @@ def chaos(
         )
         started = int(time.time())
         if journal != "both":
-            found = benchmark.run(plan, data, system=system, journal=journal)
-        elif kind or out or system != "pm-agent":  # a part is of one journal
-            found = benchmark.run(plan, data, system=system)
+            found = benchmark.run(plan, data, system=system, journal=journal, evidence=out)
+        elif kind or system != "pm-agent":
+            found = benchmark.run(plan, data, system=system, evidence=out)
         else:
-            found = benchmark.run_both(plan, data)
+            found = benchmark.run_both(plan, data, evidence=out)
         if out is not None:
             chaos_report.write_part(found, out, started)
     if json:

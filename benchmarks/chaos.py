@@ -8,6 +8,7 @@ with itself (`pm-agent verify`). The same faults and checks on the roadmap's own
 """
 
 import asyncio
+import shutil
 import subprocess
 import time
 from collections import Counter
@@ -31,8 +32,9 @@ from benchmarks.fault_proxy import FaultProxy
 from benchmarks.report import progress, rounded
 from benchmarks.scratch import scratch
 
-DISK_MIB = 512
-DATABASE_MINUTES = 1.0  # of the part on PostgreSQL
+# Of the journal's file system: at rest, and for each command that is to come.
+DISK_MIB, DISK_BYTES_A_COMMAND = 512, 8_192
+DATABASE_MINUTES, DATABASE_SHARE = 1.0, 0.1  # of a part is on PostgreSQL; a minute at least
 DATA = "data"  # folder of the journal
 SystemName = Literal["pm-agent", "zpopmax", "zpopmax-aof"]
 JournalName = Literal["sqlite", "postgres"]
@@ -44,6 +46,7 @@ def run(
     *,
     system: SystemName = "pm-agent",
     journal: JournalName = "sqlite",
+    evidence: Path | None = None,
 ) -> ChaosReport:
     """Run one part.
 
@@ -53,8 +56,12 @@ def run(
         ``pm-agent``; or the roadmap's own design, ``zpopmax``, ``zpopmax-aof``.
     journal
         Of PM Agent.
+    evidence
+        Where histories, journal file and log are kept when a promise was broken.
     """
-    with scratch(parent) as folder, small_disk(folder / DATA) as (data, why_not):
+    n_commands = plan.rate_per_s * plan.minutes * 60
+    disk_mib = DISK_MIB + round(n_commands * DISK_BYTES_A_COMMAND / 2**20)
+    with scratch(parent) as folder, small_disk(folder / DATA, disk_mib) as (data, why_not):
         report = ChaosReport(
             system=system,
             seeds=[plan.seed],
@@ -73,19 +80,26 @@ def run(
         finally:
             subject.clear()
         conclude(report, kinds)
+        if report.failures and evidence is not None:
+            kept = evidence / f"evidence-{report.journal}-{plan.seed}"
+            shutil.copytree(folder, kept, dirs_exist_ok=True)
+            report.notes.append(f"histories, journal and log are kept in {kept}")
     return report
 
 
-def run_both(plan: ChaosPlan, parent: Path | None = None) -> ChaosReport:
+def run_both(
+    plan: ChaosPlan, parent: Path | None = None, *, evidence: Path | None = None
+) -> ChaosReport:
     """Every kind of fault on SQLite, then a shorter part on PostgreSQL, whose server is killed."""
     if why_not := chaos_database.missing():
-        report = run(plan, parent)
+        report = run(plan, parent, evidence=evidence)
         report.not_possible["kill_database"] = why_not
         return report
-    first = run(plan, parent)
+    first = run(plan, parent, evidence=evidence)
     kinds = ("kill_database", "kill_coordinator")
-    second = msgspec.structs.replace(plan, minutes=DATABASE_MINUTES, kinds=kinds)
-    return summed([first, run(second, parent, journal="postgres")])
+    minutes = max(DATABASE_MINUTES, plan.minutes * DATABASE_SHARE)
+    second = msgspec.structs.replace(plan, minutes=minutes, kinds=kinds)
+    return summed([first, run(second, parent, journal="postgres", evidence=evidence)])
 
 
 def _subject(system: SystemName, journal: JournalName, data: Path, log: Path) -> Subject:
@@ -95,11 +109,11 @@ def _subject(system: SystemName, journal: JournalName, data: Path, log: Path) ->
 
 
 @contextmanager
-def small_disk(folder: Path) -> Iterator[tuple[Path, str]]:
+def small_disk(folder: Path, mib: int = DISK_MIB) -> Iterator[tuple[Path, str]]:
     """Mount a small file system on a folder; where that is not allowed, say why and go without."""
     folder.mkdir()
     mounting = subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", f"size={DISK_MIB}m,mode=755", "pm-chaos", str(folder)],  # noqa: S607 - found by PATH
+        ["mount", "-t", "tmpfs", "-o", f"size={mib}m,mode=755", "pm-chaos", str(folder)],  # noqa: S607 - found by PATH
         capture_output=True,
         text=True,
         check=False,
@@ -164,6 +178,7 @@ async def _play(
     except* RuntimeError as failed:
         report.failures += [str(error) for error in failed.exceptions]
     stage.observer.look()
+    end_s = time.time()
     for moment in moments:
         report.faults[moment.kind] = report.faults.get(moment.kind, 0) + 1
         if moment.broken:
@@ -172,7 +187,7 @@ async def _play(
         if moment.note:
             report.notes.append(f"{moment.kind}: {moment.note}")
         pair = tuple(
-            rounded((stage.observer.first_success(after_s) or float("inf")) - after_s)
+            rounded((stage.observer.first_success(after_s) or end_s) - after_s)  # end: or longer
             for after_s in (moment.at_s, moment.healed_s)
         )
         report.samples.setdefault(moment.kind, []).append((pair[0], pair[1]))

@@ -18,7 +18,7 @@ from typing import Literal, NamedTuple
 import msgspec
 
 from benchmarks.chaos_history import OK, Line, writes_of
-from benchmarks.history import count_doubles
+from benchmarks.history import find_doubles
 from pm_agent.domain.assignment import (
     AssignmentExpired,
     CompletionAccepted,
@@ -141,9 +141,10 @@ def check(histories: Mapping[str, list[Line]], truth: Truth) -> Verdict:
     lines = [line for history in histories.values() for line in history]
     answers = _answers(lines, verdict)
     _check_acknowledged(answers, truth, verdict)
-    verdict.double_assignments = count_doubles(
-        write for history in histories.values() for write in writes_of(history)
-    )
+    doubles = find_doubles(write for history in histories.values() for write in writes_of(history))
+    verdict.double_assignments = len(doubles)
+    for task_id, *leases in doubles[:SHOWN]:
+        verdict.examples.append(f"double assignment of {task_id}: {leases}")
     verdict.n_expired = sum(fact.kind == "expired" for fact in truth.facts)
     _check_effects({line.request_id for line in lines}, truth.facts, verdict)
     _check_lives(truth, verdict)

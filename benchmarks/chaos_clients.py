@@ -224,9 +224,15 @@ def read_reply(sent: Line, reply: Reply) -> Line:
         status=reply.status,
         task_id=task_id,
         lease_token=lease_token,
-        lease_until_s=seconds_of(str(body.get("lease_until") or "")),
+        lease_until_s=_holds_until_s(body),
         answer=f"{state} {task_id} {lease_token}",
     )
+
+
+def _holds_until_s(body: dict[str, Any]) -> float:
+    """Until when the task is surely held: one given to who waited must be confirmed before."""
+    told = (str(body.get(name) or "") for name in ("lease_until", "confirm_by"))
+    return min((seconds_of(instant) for instant in told if instant), default=0.0)
 
 
 def _after(sent: Line, event: Any, **found: Any) -> Line:

@@ -9,6 +9,7 @@ import asyncio
 import os
 import signal
 import time
+from bisect import bisect_left, insort
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from pathlib import Path
@@ -49,7 +50,8 @@ class Observer:
         self._folder = folder
         self._read: dict[Path, int] = {}
         self._sent: dict[tuple[str, int], float] = {}
-        self.successes: list[tuple[float, float]] = []  # sent, answered
+        # In order of time, also across files: a long run asks for the newest of 100,000s.
+        self.successes: list[tuple[float, float]] = []  # answered, sent
         self.refused: list[tuple[float, str]] = []  # when, with which code
 
     def look(self) -> None:
@@ -70,14 +72,17 @@ class Observer:
             return
         sent_s = self._sent.pop(key, 0.0)
         if line.event == "got" and line.status in OK:
-            self.successes.append((sent_s, line.at_s))
+            insort(self.successes, (line.at_s, sent_s))
         elif line.code:
-            self.refused.append((line.at_s, line.code))
+            insort(self.refused, (line.at_s, line.code))
 
     def first_success(self, after_s: float) -> float | None:
         """When the first request was answered that was sent after an instant."""
-        answered = [got_s for sent_s, got_s in self.successes if sent_s >= after_s]
-        return min(answered, default=None)
+        for number in range(bisect_left(self.successes, (after_s,)), len(self.successes)):
+            got_s, sent_s = self.successes[number]
+            if sent_s >= after_s:
+                return got_s
+        return None
 
     async def success(self, after_s: float, within_s: float) -> bool:
         """Wait for a success of a request sent after an instant."""
@@ -86,7 +91,11 @@ class Observer:
     async def refusal(self, code: str, after_s: float, within_s: float) -> bool:
         """Wait for a refusal after an instant."""
         return await self._until(
-            lambda: any(at_s >= after_s and c == code for at_s, c in self.refused), within_s
+            lambda: any(
+                found == code
+                for _, found in self.refused[bisect_left(self.refused, (after_s, "")) :]
+            ),
+            within_s,
         )
 
     async def _until(self, is_so: Callable[[], bool], within_s: float) -> bool:
@@ -293,12 +302,15 @@ PLAYS: dict[str, Play] = {
     "drop_reply": _drop_reply,
     "disk_full": _disk_full,
 }
+# How often a kind comes while another comes once: a long run wants 100 kills of a coordinator and
+# of a replica, and 60 processes frozen.
+WEIGHTS = {"kill_coordinator": 5, "kill_replica": 5, "kill_database": 5, "stop_agents": 2}
 # What goes on beside other faults: only some clients are away.
 IN_PASSING = frozenset({"stop_agents", "kill_agents"})
 
 
 def schedule(kinds: tuple[str, ...], seconds: float, random: Random) -> list[tuple[float, str]]:
-    """When which fault comes: every kind at least once, in random order, at uneven distances.
+    """When which fault comes: every kind once, then by weight; in random order, unevenly apart.
 
     Parameters
     ----------
@@ -313,9 +325,10 @@ def schedule(kinds: tuple[str, ...], seconds: float, random: Random) -> list[tup
     """
     window_s = max(seconds - HEAD_S - TAIL_S, 1.0)
     n = max(len(kinds), round(window_s / (sum(GAP_S) / 2)))
-    planned: list[str] = []
+    planned = random.sample(kinds, len(kinds))
+    weighted = [kind for kind in kinds for _ in range(WEIGHTS.get(kind, 1))]
     while len(planned) < n:
-        planned += random.sample(kinds, len(kinds))
+        planned += random.sample(weighted, len(weighted))
     gaps = [random.uniform(*GAP_S) for _ in range(n)]
     scale = window_s / sum(gaps)
     due_s = HEAD_S

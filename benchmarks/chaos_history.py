@@ -19,8 +19,9 @@ OK = frozenset({200, 201})
 LEASING: frozenset[str] = frozenset({"claim", "wait"})
 ENDING: frozenset[str] = frozenset({"complete", "release"})
 ABOUT_TASKS: frozenset[str] = frozenset({"progress", *ENDING})
-# Whoever says so, the request may not have been done: ask again with the same request id.
-AGAIN = frozenset({429, 502, 503, 504})
+# Whoever says so, the request may not have been done: ask again with the same request id. A 401 is
+# of another server, whose replica took the port of one that was killed.
+AGAIN = frozenset({401, 429, 502, 503, 504})
 
 
 class Line(msgspec.Struct, frozen=True, omit_defaults=True):

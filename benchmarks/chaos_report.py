@@ -14,7 +14,19 @@ from rich.table import Table
 from benchmarks.report import percentile, rounded
 
 LEAST_CLAIMS_PER_S = 3.0
+# What is promised of a killed process, in seconds from the kill to the next success (p99).
+PROMISED_S = {"kill_coordinator": 4.0, "kill_database": 10.0}
+# What the parts of a long run must come to.
+STOPS = ("stop_coordinator", "stop_agents")
+LONG_RUN = {
+    "kill_coordinator": 100,
+    "kill_replica": 100,
+    "kill_database": 20,
+    "stops": 60,
+    "claims": 60_000,
+}
 PART = "part-{seed}-{started}.json"
+AND = " and "  # between the journals of a sum
 
 
 class Percentiles(msgspec.Struct):
@@ -42,7 +54,12 @@ class ChaosReport(msgspec.Struct, kw_only=True):
         From the fault, and from the end of its cause, to the first success of a request that was
         sent after it, as clients saw it.
     failures
-        Why the run failed; empty when it passed.
+        Promises that were broken, and what kept the run from proving anything.
+    too_slow
+        Kinds that were away for longer than promised; they fail the run too. Of a sum, by the
+        percentiles of all parts.
+    lacking
+        Of a sum: what a long run still lacks.
     samples
         Behind ``unavailable_s`` and ``recovery_s``.
     """
@@ -74,11 +91,13 @@ class ChaosReport(msgspec.Struct, kw_only=True):
     verified_events: int = 0
     verified_assignments: int = 0
     failures: list[str] = []
+    too_slow: list[str] = []
+    lacking: dict[str, int] = {}
     samples: dict[str, list[tuple[float, float]]] = {}  # kind → (unavailable, recovery)
 
     @property
     def passed(self) -> bool:
-        return not self.failures
+        return not (self.failures or self.too_slow)
 
 
 def conclude(report: ChaosReport, kinds: Sequence[str]) -> None:
@@ -88,6 +107,11 @@ def conclude(report: ChaosReport, kinds: Sequence[str]) -> None:
     for kind, pairs in sorted(report.samples.items()):
         report.unavailable_s[kind] = _percentiles([unavailable for unavailable, _ in pairs])
         report.recovery_s[kind] = _percentiles([recovery for _, recovery in pairs])
+    report.too_slow = [
+        f"{kind}: away for {away.p99} s (p99), promised are {PROMISED_S[kind]:g}"
+        for kind, away in report.unavailable_s.items()
+        if away.p99 > PROMISED_S.get(kind, float("inf"))
+    ]
     for name in ("double_assignments", "acked_lost", "violations"):
         if n := getattr(report, name):
             report.failures.append(f"{n} {name.replace('_', ' ')}")
@@ -114,34 +138,54 @@ def write_part(report: ChaosReport, folder: Path, started: int) -> Path:
 
 
 def sum_parts(folder: Path) -> ChaosReport:
-    """Sum all parts in a folder; it passes if every part did.
+    """Sum all parts in a folder, and tell what a long run still lacks.
 
     Raises
     ------
     ValueError
         There is none, or they are of different systems.
     """
-    return summed(_parts_in(folder))
+    total = summed(_parts_in(folder))
+    reached = {
+        **total.faults,
+        "stops": sum(total.faults.get(kind, 0) for kind in STOPS),
+        "claims": total.claims,
+    }
+    lacking = {what: wanted - reached.get(what, 0) for what, wanted in LONG_RUN.items()}
+    total.lacking = {what: n for what, n in lacking.items() if n > 0}
+    return total
+
+
+def next_seed(folder: Path) -> int:
+    """Seed of a part to be added to a folder: another than its parts had."""
+    return 1 + max((int(path.name.split("-")[1]) for path in _part_files(folder)), default=0)
+
+
+def _part_files(folder: Path) -> list[Path]:
+    return sorted(folder.glob(PART.format(seed="*", started="*")))
 
 
 def _parts_in(folder: Path) -> list[ChaosReport]:
     parts = [
-        msgspec.json.decode(path.read_bytes(), type=ChaosReport)
-        for path in sorted(folder.glob(PART.format(seed="*", started="*")))
+        msgspec.json.decode(path.read_bytes(), type=ChaosReport) for path in _part_files(folder)
     ]
     if not parts:
         raise ValueError(f"There are no parts in {folder}.")
-    if len({(part.system, part.journal) for part in parts}) > 1:
-        raise ValueError(f"The parts in {folder} are of different systems or journals.")
+    if len({part.system for part in parts}) > 1:
+        raise ValueError(f"The parts in {folder} are of different systems.")
     return parts
 
 
 def summed(parts: Sequence[ChaosReport]) -> ChaosReport:
-    """Sum parts, of one journal or of several; the sum passes if every part did."""
+    """Sum parts, of one journal or of several.
+
+    The sum passes if no part failed and it is fast enough as a whole: one of 100 kills may take
+    longer than promised.
+    """
     last = parts[-1]
     total = ChaosReport(
         system=last.system,
-        journal=" and ".join(dict.fromkeys(part.journal for part in parts)),
+        journal=AND.join(dict.fromkeys(j for part in parts for j in part.journal.split(AND))),
         agents=last.agents,
         rate_per_s=last.rate_per_s,
         open_tasks=last.open_tasks,
@@ -223,7 +267,10 @@ def show(report: ChaosReport) -> None:
         )
     for text in (*report.notes, *report.examples):
         console.print(f"  {text}", highlight=False, markup=False)
-    for failure in report.failures:
+    if report.lacking:
+        lacking = ", ".join(f"{n:,} {what}" for what, n in report.lacking.items())
+        console.print(f"a long run still lacks: {lacking}", highlight=False)
+    for failure in (*report.failures, *report.too_slow):
         console.print(f"[red]failed[/]: {failure}", highlight=False)
     if report.passed:
         console.print("[green]passed[/]")

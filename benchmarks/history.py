@@ -44,18 +44,23 @@ class Lease(msgspec.Struct):
 
 
 def count_doubles(writes: Iterable[Write]) -> int:
-    """Number of pairs of different agents that held one task under overlapping, unexpired leases.
+    """Number of pairs of different agents that held one task at one instant."""
+    return len(find_doubles(writes))
+
+
+def find_doubles(writes: Iterable[Write]) -> list[tuple[str, Lease, Lease]]:
+    """Tasks with two leases of different agents that overlap.
 
     Two agents that were given the same lease token of one task are a double too, whenever they
     held it: the token is what tells them apart.
     """
-    doubles = 0
-    for leases in _leases(writes).values():
-        for one, other in combinations(leases, 2):
-            if one.agent_id == other.agent_id:
-                continue
-            doubles += one.lease_token == other.lease_token or one.overlaps(other)
-    return doubles
+    return [
+        (task_id, one, other)
+        for task_id, leases in _leases(writes).items()
+        for one, other in combinations(leases, 2)
+        if one.agent_id != other.agent_id
+        and (one.lease_token == other.lease_token or one.overlaps(other))
+    ]
 
 
 def _leases(writes: Iterable[Write]) -> dict[str, list[Lease]]:

@@ -1,11 +1,14 @@
 """The checker finds each kind of broken promise that is planted, and nothing where all was kept."""
 
+import json
 from itertools import count
 
 import pytest
 
 from benchmarks.chaos_check import Fact, Truth, check
+from benchmarks.chaos_clients import read_reply
 from benchmarks.chaos_history import Kind, Line, Memory, remember
+from benchmarks.load_generator import Reply
 
 KEPT = Truth(
     [
@@ -203,3 +206,22 @@ def test_a_busy_answer_leaves_a_request_pending() -> None:
     memory = remember(client.lines)
     assert memory.pending is not None
     assert memory.held is None
+
+
+def told(status: int, **body: object) -> Line:
+    """What a client writes down of a reply."""
+    asked = Line(1.0, "sent", "r-1", "A-ada", "wait")
+    return read_reply(asked, Reply(status, json.dumps(body).encode()))
+
+
+def test_a_task_that_must_be_confirmed_is_surely_held_until_then_only() -> None:
+    grant = {"outcome": "assigned", "task_id": "T-1", "lease_token": 2}
+    sooner, later = "1970-01-01T00:00:04Z", "1970-01-01T00:00:08Z"
+    assert told(200, **grant, lease_until=later).lease_until_s == 8.0
+    assert told(200, **grant, lease_until=later, confirm_by=sooner).lease_until_s == 4.0
+    assert told(200, **grant, lease_until=sooner, confirm_by=later).lease_until_s == 4.0
+
+
+def test_a_refusal_by_another_server_is_no_answer() -> None:
+    assert not told(401, code="unauthenticated").is_final
+    assert told(409, code="stale_lease").is_final

@@ -1,14 +1,25 @@
 """The schedule holds every kind and comes from its seed; a report fails by itself and adds up."""
 
+from collections import Counter
 from itertools import pairwise
 from pathlib import Path
 from random import Random
 
 import pytest
 
-from benchmarks.chaos_faults import GAP_S, PLAYS, TAIL_S, schedule
+from benchmarks.chaos_faults import GAP_S, PLAYS, TAIL_S, Observer, schedule
+from benchmarks.chaos_history import History, Line
 from benchmarks.chaos_product import PRODUCT_KINDS
-from benchmarks.chaos_report import ChaosReport, conclude, sum_parts, summed, write_part
+from benchmarks.chaos_report import (
+    LONG_RUN,
+    STOPS,
+    ChaosReport,
+    conclude,
+    next_seed,
+    sum_parts,
+    summed,
+    write_part,
+)
 from benchmarks.chaos_zpopmax import ZpopmaxSubject
 
 
@@ -96,3 +107,58 @@ def test_parts_of_different_systems_do_not_add_up(tmp_path: Path) -> None:
     write_part(a_report(system="zpopmax"), tmp_path, 2)
     with pytest.raises(ValueError, match="different systems"):
         sum_parts(tmp_path)
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_four_parts_of_22_minutes_hold_the_faults_of_a_long_run(seed: int) -> None:
+    sqlite = Counter(kind for _, kind in schedule(PRODUCT_KINDS, 22 * 60.0, Random(seed)))
+    kills = ("kill_database", "kill_coordinator")
+    postgres = Counter(kind for _, kind in schedule(kills, 2.2 * 60.0, Random(seed)))
+    planned = sqlite + postgres
+    planned["stops"] = sum(planned[kind] for kind in STOPS)
+    lacking = {what: n - 4 * planned[what] for what, n in LONG_RUN.items() if what != "claims"}
+    assert max(lacking.values()) <= 0, lacking
+
+
+def test_a_folder_of_parts_says_what_a_long_run_still_lacks(tmp_path: Path) -> None:
+    done = {"kill_coordinator": 60, "kill_replica": 70, "stop_agents": 20, "stop_coordinator": 9}
+    samples = {kind: [(1.0, 1.0)] for kind in done}
+    for number in (1, 2):
+        part = a_report(seeds=[next_seed(tmp_path)], claims=20_000, faults=done, samples=samples)
+        part.failures.clear()  # of a kind that these parts are not about
+        write_part(part, tmp_path, number)
+    total = sum_parts(tmp_path)
+    assert total.seeds == [1, 2]
+    assert total.lacking == {"kill_database": 20, "stops": 2, "claims": 20_000}
+
+
+def test_a_part_that_was_too_slow_may_be_made_good_by_the_others(tmp_path: Path) -> None:
+    def part(number: int, *seconds: float) -> ChaosReport:
+        samples = {"reset": [(0.5, 0.5)], "kill_coordinator": [(s, s) for s in seconds]}
+        made = a_report(seeds=[number], samples=samples)
+        write_part(made, tmp_path, number)
+        return made
+
+    slow = part(1, *[2.0] * 49, 4.5)
+    assert not slow.passed
+    assert slow.too_slow == ["kill_coordinator: away for 4.5 s (p99), promised are 4"]
+    assert not sum_parts(tmp_path).passed
+    part(2, *[2.0] * 100)
+    assert sum_parts(tmp_path).passed
+    part(3, 4.1, 4.2)
+    assert not sum_parts(tmp_path).passed
+
+
+def test_the_first_success_is_that_of_a_request_that_was_sent_after_the_fault(
+    tmp_path: Path,
+) -> None:
+    observer = Observer(tmp_path)
+    about = {"client_id": "A-ada", "kind": "claim"}
+    for name, sent_s, got_s in (("late", 3.0, 9.0), ("soon", 5.0, 6.0), ("before", 1.0, 5.5)):
+        history = History(tmp_path / f"{name}.jsonl")
+        history.write(Line(sent_s, "sent", name, **about))  # type: ignore[arg-type]  # by its fields
+        history.write(Line(got_s, "got", name, status=200, **about))  # type: ignore[arg-type]  # as above
+        history.close()
+    observer.look()
+    assert [observer.first_success(at_s) for at_s in (0.0, 2.0, 4.0, 5.5)] == [5.5, 6.0, 6.0, None]
+    assert observer.first_success(3.0) == 6.0
