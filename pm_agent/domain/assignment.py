@@ -175,7 +175,7 @@ class CompletionSubmitted(EventData, frozen=True, kw_only=True):
 
 
 class CompletionAccepted(EventData, frozen=True, kw_only=True):
-    ends_attempt = True
+    ends_attempt = ends_task = True
     task_id: TaskId
     agent_id: AgentId
     lease_token: int
@@ -234,6 +234,17 @@ class CandidateKept(EventData, frozen=True, kw_only=True):
     summary: BodyRef
     evidence: Evidence = Evidence()
     usage: Usage = NO_USAGE
+
+
+class CandidateRejected(EventData, frozen=True, kw_only=True):
+    """Kept work did not pass the gate; whoever has the task goes on with it."""
+
+    task_id: TaskId
+    agent_id: AgentId
+    lease_token: int  # the lease under which the work was done
+    reasons: tuple[str, ...]
+    effect_id: str = ""
+    report: BodyRef | None = None
 
 
 class AssignmentExpired(EventData, frozen=True, kw_only=True):
@@ -326,6 +337,17 @@ def _candidate_kept(world: "World", event: Event, data: CandidateKept) -> None:
     world.count_usage(data.task_id, data.agent_id, data.usage)
 
 
+def _candidate_rejected(world: "World", event: Event, data: CandidateRejected) -> None:
+    task = world.tasks[data.task_id]
+    candidates = tuple(
+        msgspec.structs.replace(kept, is_rejected=True)
+        if kept.lease_token == data.lease_token
+        else kept
+        for kept in task.candidates
+    )
+    world.put_task(msgspec.structs.replace(task, candidates=candidates, version=event.position))
+
+
 def _progress(world: "World", event: Event, data: ProgressReported) -> None:
     assignment = world.assignments[data.task_id]
     world.put_assignment(
@@ -401,6 +423,7 @@ APPLY = {
     LeaseSuspected: _suspected,
     LeaseRegranted: _regranted,
     CandidateKept: _candidate_kept,
+    CandidateRejected: _candidate_rejected,
     ProgressReported: _progress,
     CompletionSubmitted: _submitted,
     CompletionAccepted: _accepted,

@@ -53,6 +53,8 @@ class EventData(msgspec.Struct, frozen=True, gc=False, kw_only=True, tag=True, o
     schema_version: ClassVar[int] = 1
     # True when the event ends an attempt: effects asked for by that attempt are dropped.
     ends_attempt: ClassVar[bool] = False
+    # True when it ends the task: effects of all its attempts are dropped.
+    ends_task: ClassVar[bool] = False
 
 
 class Event(msgspec.Struct, frozen=True, gc=False):

@@ -83,6 +83,7 @@ class Candidate(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     summary: BodyRef
     at_us: int
     evidence: Evidence = Evidence()
+    is_rejected: bool = False  # the gate, or a person, said no to it
 
 
 class TaskDraft(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -292,7 +293,7 @@ class TaskUpdated(EventData, frozen=True, kw_only=True):
 
 
 class TaskCancelled(EventData, frozen=True, kw_only=True):
-    ends_attempt = True
+    ends_attempt = ends_task = True
     task_id: TaskId
     reason: str = ""
 
@@ -305,6 +306,7 @@ class TaskReopened(EventData, frozen=True, kw_only=True):
 class TaskDeadLettered(EventData, frozen=True, kw_only=True):
     """Too many attempts failed: a person has to look before it is tried again."""
 
+    ends_task = True
     task_id: TaskId
     reason: str
 

@@ -85,9 +85,18 @@ class Outbox:
         effect_id = getattr(data, "effect_id", "")
         if effect_id:
             self._drop(effect_id)
-        if data.ends_attempt:
-            for stale in self._of_task.pop(data.task_id, {}):  # type: ignore[attr-defined]  # every event that ends an attempt names its task
+        if data.ends_task:
+            for stale in list(self._of_task.pop(data.task_id, ())):  # type: ignore[attr-defined]  # every such event names its task
                 self.pending.pop(stale, None)
+        elif data.ends_attempt:
+            self._end_attempt(data.task_id, data.lease_token)  # type: ignore[attr-defined]  # as above, and its lease
+
+    def _end_attempt(self, task_id: TaskId, lease_token: int) -> None:
+        """Drop what it asked for; late work that was kept before it is judged all the same."""
+        for effect_id in list(self._of_task.get(task_id, ())):
+            effect = self.pending[effect_id]
+            if not isinstance(effect.want, RunGate) or effect.lease_token >= lease_token:
+                self._drop(effect_id)
 
     def put(self, effect: Effect) -> None:
         self.pending[effect.effect_id] = effect

@@ -109,10 +109,12 @@ def require_running(
 def lost_attempt(task: Task, principal: Principal, lease_token: int) -> Attempt | None:
     """Return the sender's attempt whose lease was lost, if the token is of one.
 
-    None also for work that came late, was taken all the same, and has been judged since.
+    None also for work that came late, was taken or kept all the same, and has been judged since.
     """
     submission = task.submission
     if submission is not None and submission.late_token == lease_token:
+        return None
+    if any(kept.lease_token == lease_token and kept.is_rejected for kept in task.candidates):
         return None
     for attempt in task.attempts:
         if attempt.lease_token == lease_token and attempt.outcome == "expired":

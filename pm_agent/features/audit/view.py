@@ -48,6 +48,7 @@ _SAYS = {
     "AssignmentExpired": "{agent_id} loses {task_id}: {reason}",
     "LeaseRegranted": "{agent_id} comes late with {task_id}, and nobody else had it",
     "CandidateKept": "{agent_id} comes too late with {task_id}; its work is kept",
+    "CandidateRejected": "the late work of {agent_id} on {task_id} is rejected",
     "TaskAssessed": "{task_id} is judged: level {level}, {minutes} minutes",
     "BlockerReported": "{agent_id} is stuck on {task_id} ({blocker_id})",
     "BlockerStepTaken": "{blocker_id} of {task_id}, step {number}: {step}",

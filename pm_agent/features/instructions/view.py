@@ -126,8 +126,9 @@ def recovery_lines(task: Task, texts: dict[str, str]) -> tuple[str, ...]:
     for kept in task.candidates:
         shown = (kept.evidence.branch, kept.evidence.commit, *kept.evidence.links)
         where = ", ".join(part for part in shown if part) or "nobody knows where"
+        verdict = ", and it was rejected" if kept.is_rejected else ""
         lines.append(
             f"{kept.agent_id} handed in finished work too late, under lease token "
-            f"{kept.lease_token}; it lies at {where}: {texts.get(kept.summary, ERASED)}"
+            f"{kept.lease_token}{verdict}; it lies at {where}: {texts.get(kept.summary, ERASED)}"
         )
     return tuple(lines)

@@ -5,6 +5,7 @@ import msgspec
 from pm_agent.domain.assignment import (
     AcceptCompletion,
     CandidateKept,
+    CandidateRejected,
     CompleteTask,
     CompletionAccepted,
     CompletionRejected,
@@ -12,6 +13,7 @@ from pm_agent.domain.assignment import (
     LeaseRegranted,
     RejectCompletion,
     SubmitCandidate,
+    TaskReleased,
 )
 from pm_agent.domain.attempt import FAILED_OUTCOMES, Attempt
 from pm_agent.domain.envelope import NO_USAGE, Body, EventData, Principal
@@ -25,7 +27,8 @@ from pm_agent.domain.errors import (
 )
 from pm_agent.domain.hold import HoldLifted
 from pm_agent.domain.ids import AgentId
-from pm_agent.domain.task import Submission, Task, TaskDeadLettered
+from pm_agent.domain.instruction import EffectAbandoned
+from pm_agent.domain.task import Candidate, Submission, Task, TaskDeadLettered
 from pm_agent.domain.world import World
 from pm_agent.kernel.caps import after_usage
 from pm_agent.kernel.fencing import lost_attempt, require_lease, require_task
@@ -147,26 +150,29 @@ def submit_candidate(world: World, command: SubmitCandidate, context: Context) -
     The next agent would only do again what may be done already.
     """
     task = world.tasks.get(command.task_id)
-    kept = next((c for c in task.candidates if c.agent_id in world.agents), None) if task else None
+    waiting = [c for c in task.candidates if not c.is_rejected] if task else []
+    kept = next((c for c in waiting if c.agent_id in world.agents), None)
     if task is None or kept is None or not _has_failed(world, task):
         return Decision(result=_result(command.task_id, "open"))
-    project = world.projects[task.project_id]
-    lease_token = task.lease_token + 1
-    submitted: list[EventData] = [
-        CompletionSubmitted(
-            task_id=task.id,
-            agent_id=kept.agent_id,
-            lease_token=lease_token,
-            summary=kept.summary,
-            evidence=kept.evidence,
+    events = _handed_in(task, kept)
+    if world.projects[task.project_id].completion == "auto":
+        events.append(
+            CompletionAccepted(
+                task_id=task.id, agent_id=kept.agent_id, lease_token=task.lease_token + 1
+            )
         )
-    ]
-    if project.completion == "auto":
-        submitted.append(
-            CompletionAccepted(task_id=task.id, agent_id=kept.agent_id, lease_token=lease_token)
-        )
-    events = [*_granted_again(task, kept.agent_id, kept.lease_token), *submitted]
     return Decision(events=events, result=_result(task.id, "in_review"))
+
+
+def _handed_in(task: Task, kept: Candidate) -> list[EventData]:
+    submitted = CompletionSubmitted(
+        task_id=task.id,
+        agent_id=kept.agent_id,
+        lease_token=task.lease_token + 1,
+        summary=kept.summary,
+        evidence=kept.evidence,
+    )
+    return [*_granted_again(task, kept.agent_id, kept.lease_token), submitted]
 
 
 def _has_failed(world: World, task: Task) -> bool:
@@ -227,6 +233,8 @@ def _summary(command: CompleteTask, context: Context) -> Body:
 
 def accept(world: World, command: AcceptCompletion, context: Context) -> Decision:
     """Say yes, as a person or as the gate."""
+    if kept := _judged_candidate(world, command):
+        return _won(world, command, context, kept)
     task, submission = _judged(world, command)
     if task is None or submission is None:
         return Decision(result=_result(command.task_id, "done"))
@@ -245,15 +253,12 @@ def accept(world: World, command: AcceptCompletion, context: Context) -> Decisio
 
 def reject(world: World, command: RejectCompletion, context: Context) -> Decision:
     """Say no, with reasons for the next attempt."""
+    if kept := _judged_candidate(world, command):
+        return _candidate_rejected(world, command, context, kept)
     task, submission = _judged(world, command)
     if task is None or submission is None:
         return Decision(result=_result(command.task_id, "open"))
-    if not command.reasons:
-        message = "A rejection needs at least one reason: the next attempt starts from it."
-        raise InvalidInput(message)
-    text = "\n".join(("Rejected:", *command.reasons, command.report)).strip()
-    report = context.body(text)
-    assert report is not None
+    report = _reasons(command, context)
     retry = after_failure(task, "rejected", submission.agent_id, context)
     rejected = CompletionRejected(
         task_id=task.id,
@@ -271,6 +276,89 @@ def reject(world: World, command: RejectCompletion, context: Context) -> Decisio
     )
 
 
+def _judged_candidate(
+    world: World, command: AcceptCompletion | RejectCompletion
+) -> Candidate | None:
+    """Return the late work that the verdict is about, if it is about work that was kept."""
+    task = world.tasks.get(command.task_id)
+    if task is None or task.is_terminal:
+        return None
+    return next(
+        (
+            kept
+            for kept in task.candidates
+            if kept.lease_token == command.lease_token
+            and not kept.is_rejected
+            and kept.agent_id in world.agents
+        ),
+        None,
+    )
+
+
+def _won(world: World, command: AcceptCompletion, context: Context, kept: Candidate) -> Decision:
+    """Late work is first through the gate: the live attempt is stopped, and loses nothing else."""
+    _require_judge(command.principal)
+    task = world.tasks[command.task_id]
+    if task.waiting_on:
+        return _not_yet(command, task)
+    events: list[EventData] = []
+    if held := world.assignments.get(task.id):
+        events.append(
+            TaskReleased(
+                task_id=task.id,
+                agent_id=held.agent_id,
+                lease_token=held.lease_token,
+                reason="stopped",
+            )
+        )
+    report = context.body(command.report)
+    accepted = CompletionAccepted(
+        task_id=task.id,
+        agent_id=kept.agent_id,
+        lease_token=task.lease_token + 1,
+        effect_id=command.effect_id,
+        report=report.ref if report else None,
+    )
+    events += [*_handed_in(task, kept), accepted]
+    return Decision(
+        events=events, bodies=[report] if report else [], result=_result(task.id, "done")
+    )
+
+
+def _not_yet(command: AcceptCompletion, task: Task) -> Decision:
+    """The work stays kept: what it must wait for was added after its gate had begun."""
+    reason = f"Task {task.id} waits for {task.waiting_on} other tasks now."
+    if not command.effect_id:
+        raise WrongState(reason)
+    abandoned = EffectAbandoned(effect_id=command.effect_id, task_id=task.id, reason=reason)
+    return Decision(events=[abandoned], result=_result(task.id, "open"))
+
+
+def _candidate_rejected(
+    world: World, command: RejectCompletion, context: Context, kept: Candidate
+) -> Decision:
+    _require_judge(command.principal)
+    report = _reasons(command, context)
+    rejected = CandidateRejected(
+        task_id=command.task_id,
+        agent_id=kept.agent_id,
+        lease_token=kept.lease_token,
+        reasons=command.reasons,
+        effect_id=command.effect_id,
+        report=report.ref,
+    )
+    return Decision(events=[rejected], bodies=[report], result=_result(command.task_id, "open"))
+
+
+def _reasons(command: RejectCompletion, context: Context) -> Body:
+    if not command.reasons:
+        message = "A rejection needs at least one reason: the next attempt starts from it."
+        raise InvalidInput(message)
+    report = context.body("\n".join(("Rejected:", *command.reasons, command.report)).strip())
+    assert report is not None
+    return report
+
+
 def _judged(
     world: World, command: AcceptCompletion | RejectCompletion
 ) -> tuple[Task | None, Submission | None]:
@@ -281,7 +369,7 @@ def _judged(
     is_current = (
         task.state == "in_review"
         and submission is not None
-        and command.lease_token in (None, submission.lease_token)
+        and command.lease_token in (None, submission.lease_token, submission.late_token or None)
     )
     if is_current:
         return task, submission

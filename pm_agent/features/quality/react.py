@@ -1,9 +1,10 @@
-"""Work handed in asks for its gate to run; a failed attempt lets kept late work have its turn."""
+"""Work handed in asks for its gate to run, kept late work too; it has its turn after a failure."""
 
 from collections.abc import Iterator
 
 from pm_agent.domain.assignment import (
     AssignmentExpired,
+    CandidateKept,
     CompletionRejected,
     CompletionSubmitted,
     SubmitCandidate,
@@ -15,10 +16,16 @@ from pm_agent.domain.world import World
 from pm_agent.kernel.effects import Alarm, Effect, RunGate, effect_of
 
 
-def ask_for_gate(event: Event, data: CompletionSubmitted, world: World) -> Effect | None:
-    """Work for a project with a command wants its verdict."""
-    project = world.projects[world.tasks[data.task_id].project_id]
-    if project.completion != "command":
+def ask_for_gate(
+    event: Event, data: CompletionSubmitted | CandidateKept, world: World
+) -> Effect | None:
+    """Work for a project with a command wants its verdict.
+
+    Also late work while another attempt is live: who is first through the gate wins.
+    """
+    task = world.tasks[data.task_id]
+    project = world.projects[task.project_id]
+    if project.completion != "command" or task.is_terminal or task.waiting_on:
         return None
     return effect_of(event, data.task_id, data.lease_token, RunGate(project.gate))
 
@@ -48,6 +55,7 @@ def _alarm(at_us: int, task_id: TaskId, position: int) -> Alarm:
 
 REACTORS = {
     CompletionSubmitted: ask_for_gate,
+    CandidateKept: ask_for_gate,
     CompletionRejected: try_candidate,
     TaskReleased: try_candidate,
     AssignmentExpired: try_candidate,

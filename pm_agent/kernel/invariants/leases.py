@@ -5,6 +5,7 @@ from collections.abc import Callable
 from pm_agent.domain.assignment import (
     AssignmentExpired,
     CandidateKept,
+    CandidateRejected,
     CompletionAccepted,
     CompletionRejected,
     CompletionSubmitted,
@@ -58,6 +59,8 @@ def _regranted(seen: Seen, _: Event, data: LeaseRegranted) -> None:
     if not data.late_token <= task.lease_token < data.lease_token:
         detail = f"{data.late_token} ≤ {task.lease_token} < {data.lease_token} does not hold"
         seen.broken(SINGLE_LEASE, f"{data.task_id} is granted again: {detail}")
+    if data.late_token in task.rejected:
+        seen.broken(FENCED, f"{data.task_id}: the work of {data.late_token} was rejected already")
     _require_ready(seen, data, task)
     seen.move(task, "assigned")
     task.lease_token, task.holder = data.lease_token, data.agent_id
@@ -102,6 +105,14 @@ def _candidate_kept(seen: Seen, _: Event, data: CandidateKept) -> None:
         seen.broken(FENCED, f"a candidate is kept for {data.task_id}, but {detail}")
     project = seen.projects[task.project_id]
     project.usage = project.usage.plus(data.usage)
+
+
+def _candidate_rejected(seen: Seen, _: Event, data: CandidateRejected) -> None:
+    task = seen.live(data.task_id, "judged")
+    if task.holder and data.lease_token == task.lease_token:
+        detail = f"lease token {data.lease_token} is the live one of {task.holder}"
+        seen.broken(FENCED, f"a candidate for {data.task_id} is rejected, but {detail}")
+    task.rejected |= {data.lease_token}
 
 
 def _progress(seen: Seen, _: Event, data: ProgressReported) -> None:
@@ -207,6 +218,7 @@ FOLDS: dict[type[EventData], Callable[..., None]] = {
     LeaseRegranted: _regranted,
     LeaseSuspected: _suspected,
     CandidateKept: _candidate_kept,
+    CandidateRejected: _candidate_rejected,
     ProgressReported: _progress,
     CompletionSubmitted: _submitted,
     CompletionAccepted: _completion_accepted,

@@ -22,6 +22,7 @@ class SeenTask(msgspec.Struct):
     reserved: Usage = NO_USAGE
     used: Usage = NO_USAGE  # in the live attempt
     open_blockers: frozenset[str] = frozenset()  # most tasks never have one
+    rejected: frozenset[int] = frozenset()  # lease tokens of late work; mostly none
 
 
 class SeenProject(msgspec.Struct):

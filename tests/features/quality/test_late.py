@@ -1,21 +1,27 @@
 """Work that comes after its lease was lost: taken, kept as a candidate, or over already."""
 
+import msgspec
 import pytest
 
 from pm_agent.domain.assignment import (
+    AcceptCompletion,
     AssignmentExpired,
     CandidateKept,
+    CandidateRejected,
     CompletionAccepted,
     CompletionRejected,
     CompletionSubmitted,
     LeaseRegranted,
+    RejectCompletion,
     TaskReleased,
 )
-from pm_agent.domain.envelope import Usage
+from pm_agent.domain.envelope import SYSTEM, Usage
 from pm_agent.domain.hold import HoldLifted, HoldPlaced
+from pm_agent.domain.instruction import EffectAbandoned
 from pm_agent.domain.task import CancelTask, Evidence, TaskDeadLettered, UpdateTask
 from pm_agent.features.instructions.view import recovery_lines
-from pm_agent.kernel.effects import RunGate
+from pm_agent.features.quality.view import gate_request
+from pm_agent.kernel.effects import Effect, RunGate
 from pm_agent.kernel.types import Policy
 from tests.scenario import (
     ADA,
@@ -26,6 +32,7 @@ from tests.scenario import (
     Scenario,
     a_project,
     accept,
+    agent_principal,
     an_agent,
     complete,
     of_person,
@@ -370,3 +377,150 @@ def test_a_candidate_survives_a_recovery(taken_over: Scenario, snapshot_at: int 
     taken_over.when(complete("T-1", 1, evidence=WORK))
     taken_over.restart(snapshot_at=snapshot_at)
     assert kept(taken_over) == [(ADA, 1, "task/T-1/a1")]
+
+
+# -- late work and the live attempt race through the gate ------------------------------------------
+
+
+@pytest.fixture
+def racing(empty: Scenario) -> Scenario:
+    """A-bob holds T-1 under token 2, and A-ada has handed it in too late under token 1."""
+    empty.given(a_project(completion="command"), an_agent(BOB), an_agent(EVE))
+    empty.new_task()
+    lose(empty)
+    empty.after(minutes=6)
+    assert empty.assigned(BOB).lease_token == 2
+    empty.when(complete("T-1", 1, summary="parser works", evidence=WORK)).then(CandidateKept)
+    return empty
+
+
+def gates(scenario: Scenario) -> list[Effect]:
+    pending = scenario.engine.outbox.pending.values()
+    return [effect for effect in pending if isinstance(effect.want, RunGate)]
+
+
+def verdict(effect: Effect, *reasons: str) -> AcceptCompletion | RejectCompletion:
+    """What the gate says of an effect's work: yes, or no with reasons."""
+    said = {"lease_token": effect.lease_token, "effect_id": effect.effect_id, "principal": SYSTEM}
+    return reject("T-1", *reasons, **said) if reasons else accept("T-1", **said)
+
+
+def test_the_gate_is_asked_about_late_work_while_another_attempt_is_live(racing: Scenario) -> None:
+    (gate,) = gates(racing)
+    assert gate.lease_token == 1
+    request = gate_request(racing.world, gate)
+    assert request is not None
+    asked = (request.agent_id, request.attempt, request.lease_token, request.branch)
+    assert asked == (ADA, 1, 1, "task/T-1/a1")
+    assert racing.world.assignments["T-1"].agent_id == BOB
+
+
+def test_late_work_that_is_first_through_the_gate_wins_and_the_holder_is_stopped(
+    racing: Scenario,
+) -> None:
+    racing.when(verdict(gates(racing)[0]))
+    racing.then(TaskReleased, LeaseRegranted, CompletionSubmitted, CompletionAccepted)
+    task = racing.task("T-1")
+    assert (task.state, task.lease_token) == ("done", 3)
+    outcomes = [(a.agent_id, a.outcome) for a in task.attempts]
+    assert outcomes == [(ADA, "expired"), (BOB, "stopped"), (ADA, "completed")]
+    assert task.failures == 1  # being second is no failure
+    assert gates(racing) == []
+    racing.when(progress("T-1", 2, BOB)).then_refused("stale_lease")
+    racing.when(complete("T-1", 2, BOB)).then_refused("already_completed")
+    assert racing.world.agents[BOB].active == ()
+
+
+def test_late_work_wins_also_while_the_holders_work_is_at_the_gate(racing: Scenario) -> None:
+    racing.given(complete("T-1", 2, BOB))
+    late, live = gates(racing)
+    racing.when(verdict(late))
+    racing.then(TaskReleased, LeaseRegranted, CompletionSubmitted, CompletionAccepted)
+    racing.when(verdict(live)).then()  # it comes second, whatever it says
+    racing.when(verdict(live, "tests fail")).then()
+    assert racing.state("T-1") == "done"
+    assert [a.agent_id for a in racing.task("T-1").attempts][-1] == ADA
+
+
+def test_the_holder_wins_when_it_is_first_through_the_gate(racing: Scenario) -> None:
+    racing.given(complete("T-1", 2, BOB))
+    late, live = gates(racing)
+    racing.when(verdict(live)).then(CompletionAccepted)
+    assert gates(racing) == []
+    racing.when(verdict(late)).then()
+    assert [a.agent_id for a in racing.task("T-1").attempts][-1] == BOB
+
+
+def test_late_work_that_fails_the_gate_leaves_the_holder_alone_for_good(racing: Scenario) -> None:
+    (gate,) = gates(racing)
+    racing.when(verdict(gate, "2 tests fail")).then(CandidateRejected)
+    assert racing.world.assignments["T-1"].agent_id == BOB
+    assert gates(racing) == []
+    racing.when(verdict(gate)).then()  # another word about it comes late
+    racing.when(complete("T-1", 1)).then_refused("stale_lease")
+    assert racing.reply.error is not None
+    assert "complete_task" not in racing.reply.error.next_step  # that would be a circle
+    racing.given(release("T-1", 2, BOB, reason="failed"))
+    assert racing.state("T-1") == "open"  # it does not have its turn
+    lines = "\n".join(recovery_lines(racing.task("T-1"), racing.texts))
+    assert "rejected" in lines
+
+
+@pytest.mark.parametrize("restarts", [False, True])
+def test_late_work_stays_at_the_gate_when_the_holder_gives_the_task_back(
+    racing: Scenario, *, restarts: bool
+) -> None:
+    racing.given(release("T-1", 2, BOB))
+    if restarts:
+        racing.restart(snapshot_at=len(racing.journal))
+    (gate,) = gates(racing)
+    racing.when(verdict(gate)).then(LeaseRegranted, CompletionSubmitted, CompletionAccepted)
+    assert racing.state("T-1") == "done"
+
+
+def test_the_first_verdict_counts_when_late_work_has_its_turn_meanwhile(racing: Scenario) -> None:
+    (first,) = gates(racing)
+    racing.given(release("T-1", 2, BOB, reason="failed"))
+    assert racing.state("T-1") == "in_review"
+    again = gates(racing)[-1]
+    assert (first.lease_token, again.lease_token) == (1, 3)
+    racing.when(verdict(first)).then(CompletionAccepted)
+    assert racing.state("T-1") == "done"
+    racing.when(verdict(again, "flaky")).then()
+
+
+def test_the_gate_of_late_work_is_given_up_when_the_task_must_wait_for_others(
+    racing: Scenario,
+) -> None:
+    (gate,) = gates(racing)
+    racing.given(release("T-1", 2, BOB))
+    first = racing.new_task()
+    wait_for = UpdateTask(
+        request_id=request_id(), principal=PERSON, task_id="T-1", dependencies=(first,)
+    )
+    racing.given(wait_for)
+    racing.when(verdict(gate)).then(EffectAbandoned)
+    assert (racing.state("T-1"), kept(racing)) == ("open", [(ADA, 1, "task/T-1/a1")])
+
+
+def test_the_end_of_a_task_ends_the_race(racing: Scenario) -> None:
+    (gate,) = gates(racing)
+    racing.given(CancelTask(request_id=request_id(), principal=PERSON, task_id="T-1"))
+    assert gates(racing) == []
+    racing.when(verdict(gate)).then()
+    assert racing.state("T-1") == "cancelled"
+
+
+def test_work_that_is_kept_no_more_has_nothing_to_show_to_a_gate(racing: Scenario) -> None:
+    (gate,) = gates(racing)
+    assert gate_request(racing.world, msgspec.structs.replace(gate, lease_token=7)) is None
+
+
+def test_a_person_may_choose_late_work_over_the_live_attempt(taken_over: Scenario) -> None:
+    taken_over.when(complete("T-1", 1, evidence=WORK))
+    taken_over.when(accept("T-1", lease_token=1, principal=agent_principal(BOB)))
+    taken_over.then_refused("forbidden")
+    taken_over.when(accept("T-1", lease_token=7)).then_refused("wrong_state")
+    taken_over.when(accept("T-1", lease_token=1))
+    taken_over.then(TaskReleased, LeaseRegranted, CompletionSubmitted, CompletionAccepted)
+    assert taken_over.state("T-1") == "done"
