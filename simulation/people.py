@@ -213,10 +213,13 @@ class Person(Client):
     # -- answering ----------------------------------------------------------------------------
 
     def _judge(self) -> Command:
-        task_id = self._task(lambda t: t.state == "in_review").id
+        task = self._task(lambda t: t.state == "in_review" or bool(t.candidates))
+        about: dict[str, Any] = {"task_id": task.id}
+        if task.candidates:  # late work, whoever has the task now
+            about["lease_token"] = self.random.choice(task.candidates).lease_token
         if self.random.random() < 0.7:
-            return self._command(AcceptCompletion, task_id=task_id)
-        return self._command(RejectCompletion, task_id=task_id, reasons=("tests fail",))
+            return self._command(AcceptCompletion, **about)
+        return self._command(RejectCompletion, **about, reasons=("tests fail",))
 
     def _resolve(self) -> Command:
         blockers = [b.id for b in self._board().blockers.values() if b.is_open] or ["B-1"]
