@@ -115,11 +115,17 @@ class AssignmentOperations(Sender):
 
     @operation
     def approve_task(
-        self, task_id: str, *, report: str = "", request_id: str | None = None
+        self,
+        task_id: str,
+        *,
+        lease_token: int | None = None,
+        report: str = "",
+        request_id: str | None = None,
     ) -> Request[ApprovalResult]:
-        """Accept work in review, or lift the approval hold of a task."""
+        """Accept work in review, or late work by its token; or lift a task's approval hold."""
+        path = f"/v1/tasks/{task_id}/approve"
         return self._write(
-            ApprovalResult, "POST", f"/v1/tasks/{task_id}/approve", request_id, report=report
+            ApprovalResult, "POST", path, request_id, lease_token=lease_token, report=report
         )
 
     @operation
@@ -128,13 +134,19 @@ class AssignmentOperations(Sender):
         task_id: str,
         *,
         reasons: Iterable[str],
+        lease_token: int | None = None,
         report: str = "",
         request_id: str | None = None,
     ) -> Request[CompletionResult]:
-        """Reject work in review, with reasons for the next attempt."""
-        path = f"/v1/tasks/{task_id}/reject"
+        """Reject work in review, or late work by its token, with reasons for the next attempt."""
         return self._write(
-            CompletionResult, "POST", path, request_id, reasons=list(reasons), report=report
+            CompletionResult,
+            "POST",
+            f"/v1/tasks/{task_id}/reject",
+            request_id,
+            reasons=list(reasons),
+            lease_token=lease_token,
+            report=report,
         )
 
     @operation

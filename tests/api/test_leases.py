@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from pm_agent.runtime.clock import SystemClock
-from tests.api.conftest import ADMIN, Stack
+from tests.api.conftest import ADMIN, LEAD, Stack
 
 MINUTE_US = 60 * 1_000_000
 
@@ -169,3 +169,22 @@ async def test_a_look_at_the_task_is_word_enough(stack: Stack, hands: Hands) -> 
     await later(stack, hands, minutes=15)
     body = {"lease_token": claimed["lease_token"], "summary": "Done after long thought."}
     await stack.ok("POST", "/v1/tasks/T-1/complete", token, json=body)
+
+
+async def test_a_lead_chooses_late_work_and_the_holder_is_stopped(
+    stack: Stack, hands: Hands, held: tuple[str, str, dict[str, Any]]
+) -> None:
+    _, ada, claim = held
+    path = f"/v1/tasks/{claim['task_id']}"
+    for minutes in (2.1, 2, 6):  # suspect, lost, and no more waits before another attempt
+        await later(stack, hands, minutes)
+    bob_id, bob = await stack.agent("Bob")
+    assert (await stack.claim(bob_id, bob))["lease_token"] == 2
+    late = {"lease_token": 1, "summary": "all done"}
+    assert (await stack.call("POST", f"{path}/complete", ada, json=late)).status_code == 409
+    other = await stack.call("POST", f"{path}/approve", LEAD, json={"lease_token": 9})
+    assert (other.status_code, other.json()["code"]) == (409, "wrong_state")
+    chosen = await stack.ok("POST", f"{path}/approve", LEAD, json={"lease_token": 1})
+    assert chosen["state"] == "done"
+    told = await stack.call("POST", f"{path}/progress", bob, json={"lease_token": 2, "percent": 9})
+    assert (told.status_code, told.json()["code"]) == (409, "stale_lease")

@@ -86,12 +86,12 @@ def _is_whole(known: task.Task | None, claim: ClaimAnswer) -> bool:
 
 
 async def approve(call: Call, given: schemas.ApproveTaskInput) -> Answer:
-    """Accept a completion in review; any other task is freed of its approval hold.
+    """Accept a completion in review, or late work; any other task is freed of its approval hold.
 
     The choice follows from the task's state, so that a repeated request is the same command again.
     """
     state = require_task(call.world, given.task_id).state
-    if state in ("in_review", "done"):
+    if state in ("in_review", "done") or given.lease_token is not None:
         reply = await call.submit(call.command(AcceptCompletion, given))
         judged = msgspec.json.decode(reply.result, type=CompletionResult)
         next_step = "It is done; tasks that waited for it can start."

@@ -10,6 +10,7 @@ from pm_agent.api.schemas.pieces import (
     MAX_TEXT,
     AgentId,
     Input,
+    LateToken,
     LeaseToken,
     Link,
     LongAnswer,
@@ -118,6 +119,7 @@ class ApproveTaskInput(Write):
     """Input of approve_task."""
 
     task_id: TaskId
+    lease_token: LateToken = None
     report: str = Field("", max_length=MAX_TEXT, description="What you looked at; optional.")
 
 
@@ -130,6 +132,7 @@ class RejectTaskInput(Write):
         max_length=MAX_LIST,
         description="What is missing or wrong; the next attempt starts from it.",
     )
+    lease_token: LateToken = None
     report: str = Field("", max_length=MAX_TEXT, description="More about it; optional.")
 
 

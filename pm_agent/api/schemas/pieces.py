@@ -90,6 +90,14 @@ OptionalLeaseToken = Annotated[
         description="The lease_token you got with the task. Agents must give it; people need not.",
     ),
 ]
+LateToken = Annotated[
+    int | None,
+    Field(
+        ge=0,
+        le=MAX_INT,
+        description="Judge late work instead: its lease_token among the task's candidates.",
+    ),
+]
 Cursor = Annotated[
     str,
     Field(
