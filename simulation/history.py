@@ -257,7 +257,8 @@ def _is_after(evidence: Evidence, reply: Reply, stored: StoredRequest) -> bool:
 def _own_token(evidence: Evidence, key: Key, all_asked: list[Asked]) -> Iterator[Violation]:
     """A write under a lease token is taken under that very lease.
 
-    Or it is late work of a lease that was lost, and got a new one in the same step.
+    Or it is late work of a lease that was lost, and got a new one in the same step; the live
+    attempt, which came second at the gate, is stopped then.
     """
     tokens = {getattr(asked.command, "lease_token", None) for asked in all_asked} - {None}
     if not tokens:
@@ -266,6 +267,11 @@ def _own_token(evidence: Evidence, key: Key, all_asked: list[Asked]) -> Iterator
     for event in events:
         if isinstance(event.data, LeaseRegranted) and event.data.late_token in tokens:
             tokens.add(event.data.lease_token)
+            tokens |= {
+                other.data.lease_token
+                for other in events
+                if isinstance(other.data, TaskReleased) and other.data.reason == "stopped"
+            }
     for event in events:
         token = getattr(event.data, "lease_token", None)
         if token is not None and token not in tokens:
