@@ -114,6 +114,12 @@ class Evidence:
             for e in events
             if isinstance(e.data, TaskAssigned | LeaseRegranted | HandoffAccepted)
         }
+        # The lost lease under which the work of a regranted one was done.
+        self.late = {
+            (e.data.task_id, e.data.lease_token): e.data.late_token
+            for e in events
+            if isinstance(e.data, LeaseRegranted)
+        }
         self.submitted = {
             (e.data.task_id, e.data.agent_id): e.position
             for e in reversed(events)  # the first one stays
@@ -257,8 +263,8 @@ def _is_after(evidence: Evidence, reply: Reply, stored: StoredRequest) -> bool:
 def _own_token(evidence: Evidence, key: Key, all_asked: list[Asked]) -> Iterator[Violation]:
     """A write under a lease token is taken under that very lease.
 
-    Or it is late work of a lease that was lost, and got a new one in the same step; the live
-    attempt, which came second at the gate, is stopped then.
+    Or it is late work of a lease that was lost and got a new one, in the same step or, when its
+    gate takes long, before; the live attempt, which came second at the gate, is stopped then.
     """
     tokens = {getattr(asked.command, "lease_token", None) for asked in all_asked} - {None}
     if not tokens:
@@ -274,7 +280,9 @@ def _own_token(evidence: Evidence, key: Key, all_asked: list[Asked]) -> Iterator
             }
     for event in events:
         token = getattr(event.data, "lease_token", None)
-        if token is not None and token not in tokens:
+        if token is None or token in tokens:
+            continue
+        if evidence.late.get((event.data.task_id, token)) not in tokens:  # type: ignore[attr-defined]  # it has a lease token
             detail = f"{key} named token {tokens}; {event.kind} at {event.position} has {token}"
             yield Violation(FENCED, detail)
 
