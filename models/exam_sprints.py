@@ -20,7 +20,7 @@ import pandas as pd
 from models import exam as exams
 from models.exam import Result, Row
 from models.sprints import COLUMNS as SPRINT_COLUMNS
-from models.sprints import SprintModel
+from models.sprints import SprintModel, running_median
 
 NAMES = {  # of the source → ours
     "project": "project",
@@ -92,17 +92,6 @@ def load(folder: Path) -> pd.DataFrame:
         .sort_values(["project", "order", "board", "at_pct"])
         .reset_index(drop=True)
     )
-
-
-def running_median(sprints: pd.DataFrame) -> pd.Series:
-    """Median difference of the project's earlier sprints at the same share of days."""
-    rows = sprints.sort_values("order", kind="stable")
-    medians = rows.groupby("at_pct")["difference"].transform(
-        lambda v: v.expanding().median().shift()
-    )
-    # What the first row of a sprint knows, all of them know: nothing of each other.
-    first = medians.groupby([rows["at_pct"], rows["order"]]).transform(lambda v: v.iloc[0])
-    return first.fillna(0.0).loc[sprints.index]
 
 
 def ratio(rows: pd.DataFrame) -> float:

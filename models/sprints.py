@@ -4,7 +4,8 @@ What a board delivered before says most: teams differ in how they fill sprints, 
 work. So each board's past is turned into features, relative to the sprint's own size, and earlier
 sprints count the more the more they are like the one that is asked about: shown on the same other
 boards, of like size and length. Small trees learn across projects what all this means, and are
-refitted while a project's sprints come in.
+refitted while a project's sprints come in, and where they do worse than the project's own running
+median, that takes over.
 
 Counts of a sprint's issues from the tracker's present state are not used: they include issues
 added later, so they would tell the end.
@@ -19,6 +20,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from models.errors import ColumnsMissing, NothingToLearn
+from models.mixture import weighted_mean
 
 Floats = NDArray[np.float64]
 
@@ -48,6 +50,9 @@ LIKE_HALF_LIFE = 15.0  # where likeness matters more than age
 FIRST_REFIT = 30  # sprints of a new project
 GROWTH = 1.25  # of what is known, between two refits
 OWN_WEIGHT = 4.0  # of a sprint of the project itself, against one of others
+# More trust costs a project that is like the others; none leaves one that is not to the trees.
+MEDIAN_TRUST = 0.2  # weight that the project's running median begins with, against 1 of the trees
+LOSS_HALF_LIFE = 35.0  # sprints of the project after which an error counts half
 
 
 def committed(table: pd.DataFrame) -> pd.Series:
@@ -131,7 +136,7 @@ class SprintModel:
         own = _Rows(table, sprint_features(table))
         is_asked = np.arange(len(table)) >= len(table) - len(sprints)
         order = table["order"].rank(method="dense").to_numpy() - 1
-        found = np.empty(len(table))
+        found = np.full(len(table), np.nan)
         limits = [0, FIRST_REFIT]
         while limits[-1] <= order.max():
             limits.append(int(limits[-1] * GROWTH) + 1)
@@ -139,7 +144,26 @@ class SprintModel:
             now = is_asked & (order >= low) & (order < high)
             if now.any():
                 found[now] = self._predict(others, own.where(order < low), own.where(now))
-        return found[is_asked]
+        return self._drawn_to_median(table, found)[is_asked]
+
+    def _drawn_to_median(self, table: pd.DataFrame, found: Floats) -> Floats:
+        """NaN where nothing was found."""
+        least = -committed(table).to_numpy(float)  # no sprint delivers less than nothing
+        found = np.maximum(found, least)
+        medians = running_median(table).to_numpy()
+        mixed = np.full_like(found, np.nan)
+        for at in table["at_pct"].unique():
+            rows = np.flatnonzero((table["at_pct"] == at) & np.isfinite(found))
+            rows = rows[table["order"].to_numpy()[rows].argsort(kind="stable")]
+            mixed[rows] = weighted_mean(
+                np.stack([found[rows], medians[rows]]),
+                table["difference"].to_numpy()[rows],
+                trust=MEDIAN_TRUST,
+                half_life=LOSS_HALF_LIFE,
+                steps=table["order"].to_numpy()[rows],
+            )
+        drawn: Floats = np.maximum(mixed, least)
+        return drawn
 
     def _predict(self, others: "_Rows | None", past: "_Rows", now: "_Rows") -> Floats:
         parts = [past] if others is None else [others, past]
@@ -163,9 +187,7 @@ class SprintModel:
             lgb.train(self._parameters(number), data, self.n_rounds).predict(now.features)
             for number in range(self.n_seeds)
         ]
-        # No sprint delivers less than nothing.
-        least = -committed(now.table).to_numpy(float)
-        expected: Floats = np.maximum(np.mean(found, axis=0) * scale_now, least)
+        expected: Floats = np.mean(found, axis=0) * scale_now
         return expected
 
     def _parameters(self, number: int) -> dict[str, object]:
@@ -314,6 +336,17 @@ def _medians(share: Floats, values: Floats) -> Floats:
     order = values.argsort(kind="stable")
     place = (share[:, order].cumsum(axis=1) >= 0.5 - 1e-12).argmax(axis=1)  # rounding
     return np.where(np.isnan(share[:, 0]), np.nan, values[order][place])
+
+
+def running_median(sprints: pd.DataFrame) -> pd.Series:
+    """Median difference of the project's earlier sprints at the same share of days."""
+    rows = sprints.sort_values("order", kind="stable")
+    medians = rows.groupby("at_pct")["difference"].transform(
+        lambda v: v.expanding().median().shift()
+    )
+    # What the first row of a sprint knows, all of them know: nothing of each other.
+    first = medians.groupby([rows["at_pct"], rows["order"]]).transform(lambda v: v.iloc[0])
+    return first.fillna(0.0).loc[sprints.index]
 
 
 def _of_project(table: pd.DataFrame) -> pd.DataFrame:

@@ -19,6 +19,7 @@ from scipy.linalg import cho_factor, cho_solve
 
 from models.errors import ColumnsMissing, NothingToLearn
 from models.features import TextVectorizer, plain
+from models.mixture import weighted_mean
 
 Floats = NDArray[np.float64]
 
@@ -32,9 +33,6 @@ REGRESSION_AGE = 300.0  # issues after which a row counts half in it
 LEVEL_HALF_LIFE = 60.0
 LEAST = 0.25  # points, before logarithms
 LOSS_HALF_LIFE = 200.0  # issues after which a predictor's error counts half
-# Chosen on 18 projects, each predicted from the others: following the best predictor at once was
-# better by 0.01 on average, and up to 1.09 of the median's error on a small project.
-EAGERNESS = 0.3  # how fast weight moves, by an error of the median's usual size
 MEDIAN_TRUST = 30.0  # weight that the median begins with, against 1 of each other
 COLUMNS = ("project", "title", "description", "points")
 
@@ -118,7 +116,15 @@ class StoryPointModel:
         signals = self._signals(issues)
         if signals is None:
             return np.array(early)
-        return np.concatenate([early, _weighted(self._predictors(signals), signals.points)])
+        # A project leaves its median only when others did better on the project itself, so the
+        # worst case stays close to that median.
+        found = weighted_mean(
+            self._predictors(signals),
+            signals.points,
+            trust=MEDIAN_TRUST,
+            half_life=LOSS_HALF_LIFE,
+        )
+        return np.concatenate([early, found])
 
     def _signals(self, issues: pd.DataFrame) -> "_Signals | None":
         return _Walk(issues, self.vectorizer_).signals() if len(issues) > WARM_UP else None
@@ -455,34 +461,6 @@ def _snapped(learned: Floats, signals: _Signals) -> Floats:
         scale = np.array(list(seen))
         found[i] = scale[np.abs(scale - value).argmin()]
         seen[float(signals.points[i])] += 1
-    return found
-
-
-def _weighted(predictors: Floats, points: Floats) -> Floats:
-    """Mean of the predictors, each weighted by how small its errors were until then.
-
-    The last predictor, the plain median, begins with most of the weight: a project leaves it only
-    when others did better on the project itself, so the worst case stays close to that median.
-
-    References
-    ----------
-    "Exponentially weighted average forecaster", in Cesa-Bianchi and Lugosi, Prediction, Learning,
-    and Games, 2006.
-    """
-    errors = np.abs(predictors - points)  # (n_predictors, n_issues)
-    fade = 0.5 ** (1 / LOSS_HALF_LIFE)
-    prior = np.zeros(len(predictors))
-    prior[-1] = np.log(MEDIAN_TRUST)
-    loss = np.zeros(len(predictors))
-    usual, n = 0.0, 0.0  # error of the last predictor, and faded count of issues
-    found = np.empty_like(points)
-    for i in range(len(points)):
-        unit = usual / n if usual else 1.0
-        weight = np.exp(prior - EAGERNESS * (loss - loss.min()) / unit)
-        found[i] = weight @ predictors[:, i] / weight.sum()
-        loss = loss * fade + errors[:, i]
-        usual = usual * fade + errors[-1, i]
-        n = n * fade + 1.0
     return found
 
 

@@ -159,6 +159,14 @@ def test_later_runs_of_families_in_training_are_judged(folders: tuple[Path, Path
     assert all(np.isfinite(value) for value in result.metrics.values())
 
 
+def test_the_last_fifth_alone_is_judged_by_a_past_in_training(folders: tuple[Path, Path]) -> None:
+    whole = issues("A", 170, 1)
+    write_issues(folders[0], whole[~whole.is_judged], issues("B", 170, 2))
+    write_issues(folders[1], whole[whole.is_judged])
+    metrics = exam_story_points.run(*folders).metrics
+    assert all(0 < value < 1 for value in metrics.values())
+
+
 def test_an_agent_that_training_never_saw_run_is_judged(folders: tuple[Path, Path]) -> None:
     write_metr_runs(*folders)
     change(folders[1], "runs.parquet", agent="another")

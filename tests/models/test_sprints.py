@@ -9,7 +9,7 @@ import pytest
 from models import exam as exams
 from models import exam_sprints
 from models.errors import ColumnsMissing, TestOverlapsTraining
-from models.sprints import COLUMNS, SprintModel, sprint_features
+from models.sprints import COLUMNS, SprintModel, running_median, sprint_features
 
 LOOKS = (0, 30, 80)
 
@@ -43,7 +43,7 @@ def sprints(project: str, n: int, seed: int) -> pd.DataFrame:
 def test_a_board_s_habit_beats_the_running_median() -> None:
     model = SprintModel(n_rounds=60, n_seeds=1).fit(sprints("A", 150, 1))
     later = sprints("B", 90, 2)
-    rows = later.assign(model=model.walk(later), median=exam_sprints.running_median(later))
+    rows = later.assign(model=model.walk(later), median=running_median(later))
     assert exam_sprints.ratio(rows) < 0.5
 
 
@@ -66,8 +66,15 @@ def test_a_sprint_that_shows_on_two_boards_does_not_tell_its_own_outcome() -> No
     model = SprintModel(n_rounds=20, n_seeds=1).fit(sprints("A", 120, 1))
     asked = ((twice["order"] == 45) & (twice["board"] != 9)).to_numpy()
     np.testing.assert_allclose(model.walk(twice)[asked], model.walk(changed)[asked])
-    medians = [exam_sprints.running_median(rows)[asked] for rows in (twice, changed)]
+    medians = [running_median(rows)[asked] for rows in (twice, changed)]
     pd.testing.assert_series_equal(*medians)
+
+
+def test_a_project_unlike_all_others_gets_its_running_median() -> None:
+    model = SprintModel(n_rounds=20, n_seeds=1).fit(sprints("A", 120, 1))
+    other = sprints("B", 60, 2).assign(difference=7.0)
+    late = (other["order"] >= 10).to_numpy()
+    assert np.abs(model.walk(other) - 7.0)[late].mean() < 0.5
 
 
 def test_no_sprint_is_said_to_deliver_less_than_nothing() -> None:
@@ -79,7 +86,9 @@ def test_no_sprint_is_said_to_deliver_less_than_nothing() -> None:
 def test_without_any_history_the_median_answers() -> None:
     table = sprints("B", 40, 2)
     found = SprintModel().walk(table)
-    assert (found[: 3 * 30] == 0.0).all()
+    # Between nothing, which is all there is to say at first, and the running median.
+    assert (found[:3] == 0.0).all()
+    assert (np.abs(found) <= np.abs(running_median(table)))[: 3 * 30].all()
     assert np.isfinite(found).all()
 
 
