@@ -63,6 +63,7 @@ UNION ALL
 SELECT position FROM ({batches.SUBJECTS}) WHERE subject = ?3
 ORDER BY position DESC LIMIT ?4
 """  # noqa: S608 - a constant of ours
+READ_HEAD = f"SELECT epoch, position, hash FROM meta LEFT JOIN ({batches.HEAD})"  # noqa: S608 - as above
 # From the row on that holds ?1.
 READ = f"""
 SELECT {batches.ROW} FROM batches WHERE first_position >= coalesce(
@@ -189,9 +190,7 @@ def forget_requests(connection: sqlite3.Connection) -> int:
 
 def read_head(connection: sqlite3.Connection) -> Head:
     """Last position, its hash, and the epoch."""
-    epoch, position, digest = connection.execute(
-        f"SELECT epoch, position, hash FROM meta LEFT JOIN ({batches.HEAD})"  # noqa: S608 - a constant
-    ).fetchone()
+    epoch, position, digest = connection.execute(READ_HEAD).fetchone()
     return Head(position or 0, digest or GENESIS, epoch)
 
 
