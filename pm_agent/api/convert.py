@@ -100,8 +100,8 @@ NESTED: dict[type[Command], tuple[str, frozenset[str]]] = {
 INTERNAL: dict[type[Command], frozenset[str]] = {
     ClaimTask: frozenset({"is_offered", "match"}),
     Subscribe: frozenset({"secret"}),
-    AcceptCompletion: frozenset({"effect_id", "lease_token"}),
-    RejectCompletion: frozenset({"effect_id", "lease_token"}),
+    AcceptCompletion: frozenset({"effect_id"}),
+    RejectCompletion: frozenset({"effect_id"}),
 }
 
 
