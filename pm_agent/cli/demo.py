@@ -224,9 +224,8 @@ class Demo:
         return True
 
     def _remote_agents(self, client: Client, settings: Settings, stop: threading.Event) -> None:
-        from pm_agent.cli.demo_agent import (
-            run_remote_agents,
-        )  # the MCP SDK: the demo alone needs it
+        # With it comes the MCP SDK, which the demo alone needs.
+        from pm_agent.cli.demo_agent import run_remote_agents
 
         secrets = {}
         for name, _ in self.remote:

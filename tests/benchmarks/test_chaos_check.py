@@ -140,6 +140,13 @@ def test_one_request_that_took_two_tasks_is_found(client: Client) -> None:
     assert found(with_more(KEPT, *more), client) == {"double_effect": 1}
 
 
+def test_a_good_token_that_was_refused_is_found(client: Client) -> None:
+    client.did("progress", "r-5", status=401)
+    client.did("progress", "r-5", attempt=2)
+    truth = with_more(KEPT, Fact("reported", "T-1", "A-1", 1, "r-5", 2))
+    assert found(truth, client)["token_refused"] == 1
+
+
 def test_two_answers_to_one_request_are_found(client: Client) -> None:
     client.did("claim", "r-1", "T-7", 4, attempt=3)
     assert found(KEPT, client) == {"other_reply": 1}
