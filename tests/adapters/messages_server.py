@@ -15,6 +15,8 @@ import uvicorn
 from anthropic.types.message_create_params import MessageCreateParamsNonStreaming
 from pydantic import TypeAdapter, ValidationError
 
+from tests.http_server import Server
+
 Json = dict[str, Any]
 _PARAMS: TypeAdapter[Any] = TypeAdapter(MessageCreateParamsNonStreaming)
 Reply = Callable[[Json], Json] | int | str
@@ -221,7 +223,7 @@ async def serving() -> AsyncIterator[MessagesServer]:
     """A server on a free port of this machine, until the block ends."""
     app = MessagesServer()
     config = uvicorn.Config(app, port=0, log_level="critical", lifespan="off")
-    server = uvicorn.Server(config)
+    server = Server(config)
     task = asyncio.create_task(server.serve())
     while not server.started:  # noqa: ASYNC110 - uvicorn tells it no other way
         await asyncio.sleep(0.01)

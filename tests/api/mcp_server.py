@@ -12,6 +12,7 @@ from mcp.client import Client
 from mcp.client.streamable_http import streamable_http_client
 
 from tests.api.conftest import Stack, running
+from tests.http_server import Server
 
 ERAS = ("legacy", "2026-07-28")
 
@@ -43,7 +44,7 @@ async def served(**options: Any) -> AsyncIterator[Served]:
             free.bind(("127.0.0.1", 0))
             port = free.getsockname()[1]
         config = uvicorn.Config(stack.app, port=port, log_level="warning", lifespan="off")
-        server = uvicorn.Server(config)
+        server = Server(config)
         serving = asyncio.create_task(server.serve())
         await stack.until(lambda: server.started)
         try:

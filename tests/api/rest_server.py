@@ -10,6 +10,7 @@ import uvicorn
 
 from pm_agent.runtime.admission import Limits
 from tests.api.conftest import ADMIN, Stack, running
+from tests.http_server import Server
 
 Position = tuple[int, str]
 GENEROUS = Limits(
@@ -51,7 +52,7 @@ class RestServer:
                 listener.bind(("127.0.0.1", 0))
                 self.url = f"http://127.0.0.1:{listener.getsockname()[1]}"
                 config = uvicorn.Config(stack.app, log_level="error", lifespan="off")
-                server = uvicorn.Server(config)
+                server = Server(config)
                 serving = asyncio.create_task(server.serve(sockets=[listener]))
                 await stack.until(lambda: server.started)
                 self._is_up.set()
