@@ -20,7 +20,7 @@ from pm_agent.settings import Settings
 
 log = logging.getLogger(__name__)
 
-EVERY_S = 1.0
+EVERY_S, STARTING_EVERY_S = 1.0, 0.1
 # Twice this without a word. The longest that a living one is deaf is a step that imports tens of
 # thousands of tasks, some seconds; replacing it needlessly would cost about two.
 PATIENCE_S = 5.0
@@ -40,7 +40,10 @@ class CoordinatorWatch:
     def __init__(self, settings: Settings, *, patience_s: float = PATIENCE_S) -> None:
         self._settings = settings
         self._patience_s = patience_s
-        self._is_known = False  # this process has answered once; until then it may be starting
+        # This process has answered once; until then it may be starting. Hosts are launched when it
+        # has: were the watch to wait for an answer of its own, a coordinator that froze before that
+        # would be waited for as one that starts.
+        self._is_known = True
         self._is_replacing = False  # a successor was asked for and has not answered yet
         self._n_missed = 0
         self._task: asyncio.Task[None] | None = None
@@ -57,7 +60,7 @@ class CoordinatorWatch:
 
     async def _run(self) -> None:
         while True:
-            await asyncio.sleep(EVERY_S)
+            await asyncio.sleep(EVERY_S if self._is_known else STARTING_EVERY_S)
             try:
                 await self._look()
             except ValueError:  # nobody has the name; if others took it away, they mean it
@@ -65,7 +68,7 @@ class CoordinatorWatch:
                     launch(self._settings)
             except RayError as error:  # it ended, and Ray starts it again
                 log.info("coordinator away: %s", type(error).__name__)
-                self._is_known = False
+                self._is_known, self._n_missed = False, 0
             except Exception:  # whatever it is, the next look must come
                 log.exception("could not look after the coordinator")
 
