@@ -64,7 +64,7 @@ async def authenticate(
         grant = await _verified(ingress, credential)
     except Unauthenticated as error:
         grant = await _verified_later(ingress, credential, position, scope or {}, error)
-    ingress.require_requests(grant)
+    ingress.pace.require_requests(grant)
     return grant
 
 

@@ -215,7 +215,7 @@ class HttpApp:
         grant = await authenticate(ingress, secret, position, scope)
         scope[_GRANT] = grant
         authorise(grant, operation)
-        ingress.require_pace(grant.principal, operation.work)
+        ingress.pace.require_work(grant.principal, operation.work)
         if operation.method in ("POST", "PATCH"):
             limit = MAX_IMPORT_BODY if operation.takes_ndjson else MAX_BODY
             body = await read_body(receive, limit, headers.content_length)
@@ -263,9 +263,9 @@ class HttpApp:
         grant = scope.get(_GRANT)
         if grant is None or self._ingress is None:
             return []
-        burst, left, full_in_s = self._ingress.rate_left(grant)
+        burst, left, full_in_s = self._ingress.pace.requests_left(grant)
         return [
-            (b"ratelimit-policy", b'"requests";q=%d;w=%d' % (burst, self._ingress.burst_s)),
+            (b"ratelimit-policy", b'"requests";q=%d;w=%d' % (burst, self._ingress.pace.burst_s)),
             (b"ratelimit", b'"requests";r=%d;t=%d' % (left, full_in_s)),
         ]
 

@@ -110,7 +110,7 @@ class _Replica(Collector):
         if ingress is None:
             return
         world = ingress.world
-        yield _gauge("parked_agents", "Agents that wait for a task here.", ingress.n_parked)
+        yield _gauge("parked_agents", "Agents that wait for a task here.", ingress.waiters.n_parked)
         yield _gauge(
             "queued_requests", "Requests that wait for a turn.", ingress.admission.n_queued
         )

@@ -105,7 +105,7 @@ class EventStream:
         RateLimited
             Before anything is sent: the principal listens often enough already.
         """
-        with self._ingress.listening(self._grant):
+        with self._ingress.pace.listening(self._grant):
             await self._serve(receive, send, headers)
 
     async def _serve(
@@ -122,7 +122,7 @@ class EventStream:
         sending = asyncio.create_task(self._send_all(send))
         tasks = [gone, sending]
         if self._waiting_id is not None:
-            tasks.append(asyncio.create_task(self._ingress.stand_for(self._waiting_id)))
+            tasks.append(asyncio.create_task(self._ingress.waiters.stand_for(self._waiting_id)))
         try:
             await asyncio.wait((gone, sending), return_when=asyncio.FIRST_COMPLETED)
             if sending.done():  # whatever ended it: the client comes back and goes on

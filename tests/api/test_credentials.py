@@ -307,7 +307,7 @@ async def test_every_refused_credential_is_in_the_history(stack: Stack) -> None:
 async def test_refusals_of_a_flood_take_little_room(
     stack: Stack, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("pm_agent.runtime.ingress.MAX_REFUSALS", 3)
+    monkeypatch.setattr("pm_agent.runtime.access_notes.MAX_REFUSALS", 3)
     for n in range(9):
         stack.ingress.refuse_stranger(f"192.0.2.{n}", "no token")
     position = stack.position

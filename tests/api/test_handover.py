@@ -18,7 +18,7 @@ async def test_a_server_is_not_ready_before_it_has_handed_over(stack: Stack) -> 
     bob, bobs = await stack.agent("Bob")
     claimed = await stack.claim(ada, adas)
     waiting = asyncio.create_task(stack.ok("POST", f"/v1/agents/{bob}/wait", bobs))
-    await stack.until(lambda: stack.ingress.n_parked)
+    await stack.until(lambda: stack.ingress.waiters.n_parked)
     handing = asyncio.create_task(stack.ok("POST", "/v1/handover", json={"drain_s": 1}))
     await stack.until(lambda: stack.ingress.leaving == "draining")
     ready = await stack.call("GET", "/readyz", token="")

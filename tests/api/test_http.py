@@ -210,13 +210,13 @@ async def test_a_new_task_wakes_a_parked_agent(stack: Stack) -> None:
     waiting = asyncio.create_task(
         stack.ok("POST", f"/v1/agents/{agent_id}/wait", token, json={"timeout_s": 20})
     )
-    await stack.until(lambda: stack.ingress.n_parked)
+    await stack.until(lambda: stack.ingress.waiters.n_parked)
     task_id = await stack.task()
     async with asyncio.timeout(2):
         claimed = await waiting
     assert claimed["outcome"] == "assigned"
     assert claimed["task_id"] == task_id
-    assert stack.ingress.n_parked == 0
+    assert stack.ingress.waiters.n_parked == 0
 
 
 async def test_a_wait_that_ends_without_a_task_says_so(stack: Stack) -> None:
@@ -234,7 +234,7 @@ async def test_a_parked_wait_holds_no_admission_slot(stack: Stack) -> None:
     agent_id, token = await stack.agent("Ada")
     path = f"/v1/agents/{agent_id}/wait"
     waiting = asyncio.create_task(stack.call("POST", path, token, json={"timeout_s": 20}))
-    await stack.until(lambda: stack.ingress.n_parked)
+    await stack.until(lambda: stack.ingress.waiters.n_parked)
     async with asyncio.timeout(2):
         await stack.ok("GET", "/v1/status")
         await stack.project()
@@ -271,7 +271,7 @@ async def test_a_client_that_goes_away_withdraws_its_offer(stack: Stack) -> None
     gone.set()
     await serving
     await stack.until(lambda: agent_id not in offers)
-    assert stack.ingress.n_parked == 0
+    assert stack.ingress.waiters.n_parked == 0
     task_id = await stack.task()
     context = await stack.ok("GET", f"/v1/tasks/{task_id}/context")
     assert context["state"] == "open"
@@ -413,7 +413,7 @@ async def test_two_waits_of_one_agent_do_not_get_two_tasks(stack: Stack) -> None
     agent_id, token = await stack.agent("Ada")
     path = f"/v1/agents/{agent_id}/wait"
     first = asyncio.create_task(stack.ok("POST", path, token, json={"timeout_s": 20}))
-    await stack.until(lambda: stack.ingress.n_parked)
+    await stack.until(lambda: stack.ingress.waiters.n_parked)
     second = asyncio.create_task(stack.ok("POST", path, token, json={"timeout_s": 20}))
     assert (await first)["outcome"] == "waiting"
     await stack.task()

@@ -197,7 +197,7 @@ async def test_a_waiting_agent_is_woken_by_a_new_task() -> None:
         _, token = await server.stack.agent("Ada")
         async with server.client(token) as client:
             waiting = asyncio.create_task(call(client, "wait_for_task", timeout_s=20))
-            await server.stack.until(lambda: server.stack.ingress.n_parked)
+            await server.stack.until(lambda: server.stack.ingress.waiters.n_parked)
             task_id = await server.stack.task()
             async with asyncio.timeout(5):
                 claimed = await waiting
@@ -322,7 +322,7 @@ async def test_a_cancelled_wait_withdraws_its_offer() -> None:
             await stack.until(lambda: agent_id in offers)
             waiting.cancel()
             await stack.until(lambda: agent_id not in offers)
-        assert stack.ingress.n_parked == 0
+        assert stack.ingress.waiters.n_parked == 0
         task_id = await stack.task()
         assert (await stack.ok("GET", f"/v1/tasks/{task_id}/context"))["state"] == "open"
 
@@ -368,4 +368,4 @@ async def test_a_legacy_client_cancels_its_own_wait_by_a_notification() -> None:
             await asyncio.sleep(0.05)
         await stack.until(lambda: agent_id not in offers)
         assert "You cancelled this request." in (await waiting).text
-        assert stack.ingress.n_parked == 0
+        assert stack.ingress.waiters.n_parked == 0

@@ -46,7 +46,7 @@ async def test_a_change_is_told_to_who_listens_and_to_nobody_else() -> None:
             assert await heard(listening, 2) == set(mine[:2])
             await stack.ok("POST", "/v1/agents/A-ada/messages", json={"text": "Hello."})
             assert await heard(listening, 1) == {"pm://agents/A-ada/inbox"}
-        await stack.until(lambda: not stack.ingress._streams)  # leaving ends it
+        await stack.until(lambda: not stack.ingress.pace.streams)  # leaving ends it
 
 
 async def test_a_new_project_changes_the_list_of_resources() -> None:
@@ -72,7 +72,7 @@ async def test_who_may_not_read_a_resource_hears_nothing_of_it() -> None:
                 with pytest.raises(MCPError):
                     async with client.listen(resource_subscriptions=[uri]):
                         pass
-        assert not server.stack.ingress._streams
+        assert not server.stack.ingress.pace.streams
 
 
 async def test_a_stream_ends_when_the_server_stops() -> None:
@@ -98,7 +98,7 @@ async def test_the_server_says_what_it_tells_of() -> None:
 
 async def test_streams_are_counted_with_the_others_of_their_holder() -> None:
     async with served() as server, server.client(ADMIN, MODERN) as client:
-        limit = server.stack.ingress._max_streams
+        limit = server.stack.ingress.pace.max_streams
         streams = [client.listen(resources_list_changed=True) for _ in range(limit)]
         for stream in streams:
             await stream.__aenter__()

@@ -54,5 +54,5 @@ async def test_a_header_that_names_another_tool_is_refused(ways: list[str]) -> N
         _, headers = modern("get_status")
         refused = await http.post(server.url, content=json.dumps(body), headers=headers)
         assert (refused.status_code, refused.json()["error"]["code"]) == (400, -32020)
-        assert server.stack.ingress.n_parked == 0
+        assert server.stack.ingress.waiters.n_parked == 0
     assert ways == ["at once"]

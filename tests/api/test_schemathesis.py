@@ -20,7 +20,7 @@ def test_schemathesis_finds_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     program = Path(sys.executable).with_name("schemathesis")
     with rest_server() as server:
         # It makes up positions that the journal has not come to, and each would be waited for.
-        monkeypatch.setattr("pm_agent.runtime.ingress.REACH_S", 0.01)
+        monkeypatch.setattr("pm_agent.runtime.replica.REACH_S", 0.01)
         told = subprocess.run(
             [
                 program, "run", f"{server.url}/openapi.json",

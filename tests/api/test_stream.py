@@ -178,6 +178,6 @@ async def test_a_principal_has_only_so_many_streams() -> None:
 async def test_a_place_that_does_not_exist_is_refused(
     stack: Stack, place: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("pm_agent.runtime.ingress.REACH_S", 0.01)
+    monkeypatch.setattr("pm_agent.runtime.replica.REACH_S", 0.01)
     for more in ({"headers": {"Last-Event-ID": place}}, {"params": {"after": place}}):
         problem_in(await stack.call("GET", "/v1/events", LEAD, **more), 422, "invalid_input")

@@ -45,7 +45,7 @@ async def next_task(call: Call, given: schemas.RequestNextTaskInput) -> Answer:
 async def wait(call: Call, given: schemas.WaitForTaskInput) -> Answer:
     """Claim a task, or wait until there is one."""
     command = call.command(WaitForTask, own(call, given))
-    return await _claimed(call, accepted(await call.ingress.wait_for_task(command)))
+    return await _claimed(call, accepted(await call.ingress.waiters.wait_for_task(command)))
 
 
 async def _claimed(call: Call, reply: Reply) -> Answer:

@@ -20,7 +20,7 @@ async def status(call: Call, given: schemas.StatusInput) -> Answer:
     ingress = call.ingress
     signs = await ingress.signs(a.agent_id for a in backlog_status.suspected(call.world))
     status = backlog_status.workspace_status(
-        call.world, parked=ingress.n_parked, is_stale=ingress.is_stale, signs=signs
+        call.world, parked=ingress.waiters.n_parked, is_stale=ingress.is_stale, signs=signs
     )
     return call.read(status)
 

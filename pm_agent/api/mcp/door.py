@@ -121,7 +121,7 @@ class Door:
         """
         ingress = self._ingress()
         authorise(grant, operation)
-        ingress.require_pace(grant.principal, operation.work)
+        ingress.pace.require_work(grant.principal, operation.work)
         given = operation.input.model_validate(arguments)
         call = Call.of(ingress, grant, given, "concise")
         if operation.parks:
