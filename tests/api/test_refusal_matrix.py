@@ -17,7 +17,7 @@ from pm_agent.api.openapi import path_fields
 from pm_agent.api.operations import OPERATIONS, Operation
 from pm_agent.domain.access import ROLE_SCOPES
 from pm_agent.domain.time import SECOND_US
-from tests.api.conftest import LEAD, Stack, running
+from tests.api.conftest import ADMIN, LEAD, Stack, running
 from tests.api.rest_server import GENEROUS
 from tests.api.test_refusals import problem_in
 
@@ -165,6 +165,19 @@ async def test_no_write_about_a_task_is_open_to_another_agent(world: World) -> N
     for operation in writes:
         codes = {"not_assignee", "forbidden"}
         await refused(world.stack, operation, world.tokens["bob"], 403, codes)
+
+
+async def test_a_field_that_an_operation_does_not_know_is_refused_by_its_name(
+    world: World,
+) -> None:
+    for operation in OPERATIONS:
+        path, given = request_of(operation)
+        before = world.stack.position, world.stack.fingerprint
+        more = {"params" if operation.method in ("GET", "DELETE") else "json": given | {"titel": 1}}
+        response = await world.stack.call(operation.method, path, ADMIN, **more)
+        problem = problem_in(response, 422, "invalid_input")
+        assert "titel" in [error["field"] for error in problem["errors"]], operation.name
+        assert (world.stack.position, world.stack.fingerprint) == before, operation.name
 
 
 async def test_a_limited_key_does_its_own_projects_work(world: World) -> None:
