@@ -157,7 +157,7 @@ class Listening:
         acknowledged = SubscriptionsAcknowledgedNotificationParams(
             notifications=honored, _meta=meta
         )
-        counted = self._door.ingress().listening(self._door.grant(context))
+        counted = self._door.ingress().pace.listening(self._door.grant(context))
         try:
             with counted, self._news.heard_by(listener):
                 await context.session.send_notification(
