@@ -2,7 +2,7 @@
 
 import asyncio
 import itertools
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
 from hashlib import sha256
 from typing import Any
@@ -100,13 +100,24 @@ class Stack:
 
     async def note_access(self) -> None:
         """Write into the journal who was refused, and try again as the server does."""
+        await self.again(self.ingress.note_access)
+
+    async def tick(self) -> None:
+        """Let what is due by now happen, as the coordinator's clock does, and be known here."""
+        await self.again(lambda: self.loop.submit([], []))
+        await self.ingress.reach(self.position)
+
+    async def again(self, ask: Callable[[], Awaitable[object]]) -> None:
+        """Ask, and once more whenever an append ended in doubt."""
         while True:
             try:
-                return await self.ingress.note_access()
+                await ask()
             except JournalUnavailable:
                 if not ambiguous_journal.SHARE:
                     raise
                 await self.until(lambda: self.loop._engine is not None)
+            else:
+                return
 
     async def until(self, is_so: Callable[[], object]) -> None:
         """Let the others run until something is so."""

@@ -1,6 +1,7 @@
 """The stack behind a real socket, and the official client for it in both eras."""
 
 import asyncio
+import itertools
 import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -10,11 +11,28 @@ import httpx2
 import uvicorn
 from mcp.client import Client
 from mcp.client.streamable_http import streamable_http_client
+from mcp_types import CallToolResult
 
+from pm_agent.api.operations import BY_NAME
+from tests import ambiguous_journal
 from tests.api.conftest import Stack, running
 from tests.http_server import Server
 
 ERAS = ("legacy", "2026-07-28")
+_asked = itertools.count(1)
+
+
+async def call_tool(client: Client, tool: str, arguments: dict[str, Any]) -> CallToolResult:
+    """Call a tool; once more, with the same request id, whenever an append ended in doubt."""
+    if not ambiguous_journal.SHARE:
+        return await client.call_tool(tool, arguments)
+    if BY_NAME[tool].kind == "command":
+        arguments = {"request_id": f"called-{next(_asked)}"} | arguments
+    while True:
+        result = await client.call_tool(tool, arguments)
+        if (result.structured_content or {}).get("code") != "journal_unavailable":
+            return result
+        await asyncio.sleep(0.001)  # the journal is read again meanwhile
 
 
 class Served:

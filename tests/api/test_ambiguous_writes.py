@@ -1,7 +1,7 @@
 """The API once more, with appends that end in doubt: callers ask again, and all ends the same.
 
-Only what is served over HTTP: the clients of the MCP tests do not ask again. Two tests of the suite
-are about the refusal itself.
+Over HTTP and MCP. Two tests of the suite are about the refusal itself; and programs that send
+whatever comes to their mind would take a 503 of the journal for a wrong answer.
 """
 
 import os
@@ -24,9 +24,7 @@ SHARE = 0.01
 @pytest.mark.timeout(600)
 def test_the_api_keeps_its_word_when_appends_end_in_doubt() -> None:
     out_of_this = [f"--deselect={test}" for test in ABOUT_THE_REFUSAL]
-    # What asks whether an answer is right would take a 503 of the journal for a wrong one.
-    left_out = ("test_mcp", "test_fuzz", "test_schemathesis", "test_injections", "test_blockers")
-    out_of_this += [f"--ignore=tests/api/{name}.py" for name in left_out]
+    out_of_this += [f"--ignore=tests/api/{name}.py" for name in ("test_fuzz", "test_schemathesis")]
     ran = subprocess.run(
         [sys.executable, "-m", "pytest", "tests/api", "-q", "-p", "no:cacheprovider", *out_of_this],
         capture_output=True,

@@ -15,7 +15,7 @@ from pm_agent.client import ApiError, AsyncClient
 from pm_agent.runtime.clock import SystemClock
 from pm_agent.runtime.effects import EffectRunner
 from tests.api.conftest import LEAD, Stack
-from tests.api.mcp_server import ERAS, Served, served
+from tests.api.mcp_server import ERAS, Served, call_tool, served
 from tests.api.test_leases import Hands, hands, later
 
 __all__ = ["hands"]
@@ -51,7 +51,7 @@ async def caller(server: Served, way: str, token: str) -> AsyncIterator[Call]:
             client = await stack.enter_async_context(server.client(token, way))
 
             async def over_mcp(name: str, **fields: Any) -> Json:
-                result = await client.call_tool(name, fields)
+                result = await call_tool(client, name, fields)
                 found: Json = result.structured_content or {}
                 if result.is_error:
                     raise Refused(found["code"])

@@ -28,8 +28,7 @@ def hands(monkeypatch: pytest.MonkeyPatch) -> Hands:
 async def later(stack: Stack, hands: Hands, minutes: float) -> None:
     """Move the clock on, and let what is due by then happen."""
     hands.ahead_us += int(minutes * MINUTE_US)
-    await stack.loop.submit([], [])
-    await stack.ingress.reach(stack.position)
+    await stack.tick()
 
 
 async def lease_states(stack: Stack, task_id: str, agent_id: str) -> dict[str, str]:

@@ -12,14 +12,14 @@ from pm_agent.api.operations import OPERATIONS
 from pm_agent.domain.access import ROLE_SCOPES
 from pm_agent.runtime.admission import Lag, Limits
 from tests.api.conftest import ADMIN, LEAD
-from tests.api.mcp_server import ERAS, served
+from tests.api.mcp_server import ERAS, call_tool, served
 
 LISTING = {"jsonrpc": "2.0", "id": 1, "method": "tools/list"}
 LEGACY = {"Authorization": f"Bearer {ADMIN}", "Accept": "application/json, text/event-stream"}
 
 
 async def call(client: Client, tool: str, **arguments: Any) -> dict[str, Any]:
-    result = await client.call_tool(tool, arguments)
+    result = await call_tool(client, tool, arguments)
     assert not result.is_error, result.content
     structured: dict[str, Any] = result.structured_content
     assert json.loads(text_of(result)) == structured
@@ -33,7 +33,7 @@ def text_of(result: CallToolResult) -> str:
 
 
 async def refused(client: Client, tool: str, **arguments: Any) -> dict[str, Any]:
-    result = await client.call_tool(tool, arguments)
+    result = await call_tool(client, tool, arguments)
     assert result.is_error
     problem: dict[str, Any] = result.structured_content
     assert problem["next_step"]
