@@ -193,13 +193,14 @@ def _allowed(  # noqa: PLR0917 - the class by class view and the task by task vi
 def _others_can(world: World, agent: Agent, ready_class: ReadyClass, context: Context) -> bool:
     """Whether another agent could take these tasks.
 
-    One that has been silent for long does not count: it may never come back, and the task would
-    wait for it for ever.
+    One that has been silent for long does not count, as little as one that has left: it may never
+    come back, and the task would wait for it for ever.
     """
     heard_at, since_us = context.presence.heard_at, context.now_us - OTHERS_US
+    agents = world.agents
     return any(
         ready_class.admits(signature)
-        and any(i != agent.id and heard_at(i) >= since_us for i in ids)
+        and any(i != agent.id and heard_at(i) >= since_us and not agents[i].left_at_us for i in ids)
         for signature, ids in world.signatures.items()
     )
 

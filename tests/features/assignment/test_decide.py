@@ -24,6 +24,7 @@ from tests.scenario import (
     an_import,
     claim,
     complete,
+    leave,
     lift_hold,
     of_person,
     place_hold,
@@ -286,6 +287,15 @@ def test_the_same_agent_gets_it_again_when_the_others_have_been_silent_for_long(
     team.after(minutes=19)
     assert team.when(claim(ADA)).result["outcome"] == "none"  # Bob may come
     team.after(minutes=2)
+    assert team.assigned(ADA).task_id == task
+
+
+def test_the_same_agent_gets_it_again_when_the_others_have_left(team: Scenario) -> None:
+    team.given(an_agent(BOB))
+    task = team.new_task()
+    given = team.assigned(ADA)
+    team.given(release(task, given.lease_token, reason="failed"), leave(BOB))
+    team.after(minutes=6)
     assert team.assigned(ADA).task_id == task
 
 
