@@ -97,7 +97,8 @@ async def world() -> AsyncIterator[World]:
         owner = {"kind": "person", "id": "eve", "role": "admin"}
         body = {"owner": owner, "project_ids": ["P-other"]}
         elsewhere = (await stack.ok("POST", "/v1/keys", json=body))["key"]
-        yield World(stack, {"bob": bobs, "elsewhere": elsewhere} | await forged(stack))
+        good = {"ada": adas, "bob": bobs, "elsewhere": elsewhere}
+        yield World(stack, good | await forged(stack))
 
 
 async def forged(stack: Stack) -> dict[str, str]:
@@ -137,9 +138,10 @@ def with_hs256(kid: str, payload: str, public: str) -> str:
 
 
 async def test_without_a_valid_credential_no_operation_does_anything(world: World) -> None:
-    strangers = {name: t for name, t in world.tokens.items() if name not in ("bob", "elsewhere")}
+    known = ("ada", "bob", "elsewhere")
+    strangers = [token for name, token in world.tokens.items() if name not in known]
     for operation in OPERATIONS:
-        for token in ("", "pma_wrong", "pmk_aaaaaaaaaaaa_wrong", *strangers.values()):
+        for token in ("", "pma_wrong", "pmk_aaaaaaaaaaaa_wrong", *strangers):
             await refused(world.stack, operation, token, 401, {"unauthenticated"})
 
 
@@ -178,6 +180,23 @@ async def test_a_field_that_an_operation_does_not_know_is_refused_by_its_name(
         problem = problem_in(response, 422, "invalid_input")
         assert "titel" in [error["field"] for error in problem["errors"]], operation.name
         assert (world.stack.position, world.stack.fingerprint) == before, operation.name
+
+
+async def test_no_operation_does_anything_with_a_lease_token_of_before(world: World) -> None:
+    stack, ada, bob = world.stack, world.tokens["ada"], world.tokens["bob"]
+    given = {"lease_token": 1, "to": "A-bob", "note": "half done"}
+    offered = await stack.ok("POST", "/v1/tasks/T-1/handoff", ada, json=given)
+    path = f"/v1/handoffs/{offered['handoff_id']}/respond"
+    taken = await stack.ok("POST", path, bob, json={"accept": True})
+    assert taken["lease_token"] == 2
+    fenced = [o for o in OPERATIONS if "lease_token" in o.input.model_fields]
+    assert len(fenced) >= 11
+    for operation in fenced:
+        if operation.scope in ROLE_SCOPES["worker"]:
+            for token in (ada, ADMIN):
+                await refused(stack, operation, token, 409, {"stale_lease"})
+        else:  # a person's verdict: nothing was handed in under that lease
+            await refused(stack, operation, LEAD, 409, {"wrong_state"})
 
 
 async def test_a_limited_key_does_its_own_projects_work(world: World) -> None:
