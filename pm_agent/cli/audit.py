@@ -25,6 +25,7 @@ from pm_agent.cli.console import (
     refusals,
     settings_with,
 )
+from pm_agent.cli.verdict import late_lines
 from pm_agent.domain.assignment import TaskAssigned
 from pm_agent.domain.errors import JournalCorrupt, UnknownTask
 from pm_agent.domain.tables import Tables
@@ -33,6 +34,7 @@ from pm_agent.domain.world import World
 from pm_agent.features.assignment.scoring import SCORERS
 from pm_agent.features.assignment.view import Explanation, ScorerOf, differences, explain
 from pm_agent.features.backlog.history import DeadLetter, dead_letter, history_refs
+from pm_agent.features.backlog.late import LateWork, undecided_by
 from pm_agent.kernel import snapshot as snapshots
 from pm_agent.kernel.chain import is_intact, unseal
 from pm_agent.kernel.engine import Engine
@@ -72,17 +74,22 @@ def why(
 ) -> None:
     """Explain an assignment from its record, and compute it again; exit 1 on a difference.
 
-    Of a dead letter the evidence is shown too: how its attempts ended, and where their work lies.
+    Of a dead letter the evidence is shown too: how its attempts ended, and where their work lies;
+    and of late work that was kept, how to decide about it.
     """
     settings = settings_with(data=data)
     with refusals():
-        found, dead = asyncio.run(_explanation(settings, task, attempt))
+        found, dead, late = asyncio.run(_explanation(settings, task, attempt))
     if as_json:
-        print_json({**msgspec.to_builtins(found), **({"dead_letter": dead} if dead else {})})
+        more: dict[str, object] = {"dead_letter": dead} if dead else {}
+        more |= {"late_work": late} if late else {}
+        print_json({**msgspec.to_builtins(found), **more})
     else:
         _print_explanation(found)
         if dead is not None:
             _print_dead_letter(dead)
+        if late:
+            out.print("", late_lines(late), sep="\n", highlight=False)
     if not found.recomputed:
         raise typer.Exit(1)
 
@@ -278,7 +285,7 @@ async def _replayed(settings: Settings, to: int) -> Engine:
 
 async def _explanation(
     settings: Settings, task: str, attempt: int
-) -> tuple[Explanation, DeadLetter | None]:
+) -> tuple[Explanation, DeadLetter | None, list[LateWork]]:
     journal = open_journal_readonly(settings)
     try:
         events = [unseal(stored) for stored in await journal.read_subject(task, 10_000)]
@@ -287,7 +294,8 @@ async def _explanation(
                 bodies = await journal.read_bodies(history_refs(events))
                 texts = {ref: body.text for ref, body in bodies.items()}
                 models = _models(settings)
-                return explain(event, event.data, models, events), dead_letter(events, texts)
+                explained = explain(event, event.data, models, events)
+                return explained, dead_letter(events, texts), undecided_by(events)
     finally:
         await journal.close()
     message = f"Task {task} was never assigned" + (f" in attempt {attempt}." if attempt else ".")

@@ -22,6 +22,7 @@ from pm_agent.cli.console import (
     refusals,
     server,
 )
+from pm_agent.cli.verdict import late_lines
 from pm_agent.features.backlog.search import TaskItem
 from pm_agent.features.backlog.status import WorkspaceStatus
 from pm_agent.features.team.view import AgentItem
@@ -77,6 +78,8 @@ def status_table(found: WorkspaceStatus) -> Group:
     )
     if found.suspect:
         summary += f"\nsuspect: {', '.join(found.suspect)} (their agents are silent for too long)"
+    if found.late_work:
+        summary += f"\n{late_lines(found.late_work)}"
     table = Table(box=None, pad_edge=False)
     table.add_column("project", no_wrap=True)
     for head in STATES.values():
@@ -117,6 +120,8 @@ def tasks(
         print_json({"tasks": found})
     else:
         out.print(tasks_table(found))
+        if late := late_lines([one for task in found for one in task.late_work]):
+            out.print(Text(late, style="dim"))
 
 
 def tasks_table(found: list[TaskItem]) -> Table:
@@ -129,6 +134,7 @@ def tasks_table(found: list[TaskItem]) -> Table:
         shown = "ready" if task.is_ready else task.state
         notes = [lease for lease in (task.lease_state,) if lease not in (None, "live")]
         notes += ["held"] if task.holds else []
+        notes += ["late work"] if task.late_work else []
         table.add_row(
             task.task_id,
             shown + (f" ({', '.join(notes)})" if notes else ""),

@@ -1,4 +1,4 @@
-"""``pm-agent pause | resume | stop | approve``: people hold work back and let it go."""
+"""``pm-agent pause | resume | stop``: people hold work back and let it go."""
 
 from pathlib import Path
 from typing import Annotated, Literal
@@ -59,19 +59,6 @@ def resume(
     with server(url, token, data) as client:
         result = client.lift_hold(scope=scope, target_id=target_id)
     _say(result, f"{target} goes on.", as_json=as_json)
-
-
-def approve(
-    task: Annotated[str, typer.Argument(help="T-… to approve.")],
-    url: UrlOption = None,
-    token: TokenOption = None,
-    data: DataOption = None,
-    as_json: JsonOption = False,
-) -> None:
-    """Let a task that waits for approval begin, or accept its completion."""
-    with server(url, token, data) as client:
-        result = client.approve_task(task)
-    _say(result, f"{task} is approved: {result.state}.", as_json=as_json)
 
 
 def scope_of(target: str) -> tuple[Scope, str]:

@@ -18,6 +18,7 @@ from pm_agent.cli import (
     timeline,
     token,
     transfer,
+    verdict,
 )
 
 app = typer.Typer(
@@ -45,7 +46,8 @@ app.command("backup")(transfer.backup)
 app.command("pause")(holds.pause)
 app.command("resume")(holds.resume)
 app.command("stop")(holds.stop)
-app.command("approve")(holds.approve)
+app.command("approve")(verdict.approve)
+app.command("reject")(verdict.reject)
 app.command("token")(token.token)
 app.command("connect")(connect.connect)
 app.command("doctor")(doctor.doctor)

@@ -7,6 +7,7 @@ from pm_agent.domain.ids import ProjectId, task_id
 from pm_agent.domain.task import PRIORITIES, Skill, Task
 from pm_agent.domain.world import World
 from pm_agent.features.backlog.assessed import worst_risk
+from pm_agent.features.backlog.late import LateWork, undecided
 from pm_agent.features.backlog.view import (
     NOTICE,
     inherited_priority,
@@ -43,6 +44,7 @@ class TaskItem(Result, frozen=True, kw_only=True):
     complexity: int = 1  # 1..5: as given, else from the estimate, else as assessed
     minutes: int = 0  # of work: as given, else as assessed; 0: nobody has said
     risk: str = ""  # severity of the worst risk that was found
+    late_work: list[LateWork] = field(default_factory=list)  # that waits for a person's verdict
 
 
 class TaskPage(Result, frozen=True, kw_only=True):
@@ -129,6 +131,7 @@ def task_item(world: World, task: Task, signs: Signs | None = None) -> TaskItem:
         risk=worst_risk(task.assessment),
         holds=[hold.kind for hold in task.holds],
         dead_because=task.dead_because,
+        late_work=undecided(world, task),
     )
 
 

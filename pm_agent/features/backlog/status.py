@@ -14,6 +14,7 @@ from pm_agent.domain.time import iso
 from pm_agent.domain.world import World
 from pm_agent.features.backlog.assessed import RiskyTask, assessment_view, risky
 from pm_agent.features.backlog.gridlock import Standstill, standstills
+from pm_agent.features.backlog.late import LateWork, newest_undecided
 from pm_agent.features.backlog.search import TaskItem, task_item
 from pm_agent.features.backlog.view import (
     CONCISE_ITEMS,
@@ -82,6 +83,7 @@ class WorkspaceStatus(Result, frozen=True, kw_only=True):
     tasks: dict[str, int]
     projects: list[ProjectItem]
     holds: list[HoldView] = field(default_factory=list)
+    late_work: list[LateWork] = field(default_factory=list)  # newest that waits for a person
 
 
 def project_status(
@@ -177,6 +179,7 @@ def workspace_status(
         tasks=dict(total),
         projects=projects,
         holds=hold_views(world.tables.workspace_holds),
+        late_work=newest_undecided(world),
     )
 
 

@@ -109,6 +109,7 @@ class CandidateView(Result, frozen=True, kw_only=True):
     commit: str = ""
     branch: str = ""
     links: list[str] = field(default_factory=list)
+    is_rejected: bool = False  # the gate, or a person, said no to it
 
 
 class AssignmentView(Result, frozen=True, kw_only=True):
@@ -357,6 +358,7 @@ def candidate_view(kept: Candidate, texts: Texts) -> CandidateView:
         commit=kept.evidence.commit,
         branch=kept.evidence.branch,
         links=list(kept.evidence.links),
+        is_rejected=kept.is_rejected,
     )
 
 
