@@ -15,6 +15,8 @@ from pm_agent.catalog import CATALOG
 from pm_agent.domain.assignment import (
     AcceptCompletion,
     AssignmentExpired,
+    CandidateKept,
+    CandidateRejected,
     CompletionAccepted,
     CompletionRejected,
     CompletionSubmitted,
@@ -24,7 +26,7 @@ from pm_agent.domain.assignment import (
     TaskReleased,
 )
 from pm_agent.domain.blocker import BlockerReported, BlockerResolved, ResolveBlocker
-from pm_agent.domain.envelope import SYSTEM, Command, Event
+from pm_agent.domain.envelope import SYSTEM, Command, Event, Principal
 from pm_agent.domain.ids import AgentId, BlockerId, TaskId, task_number
 from pm_agent.domain.project import CreateProject, Gate
 from pm_agent.domain.task import (
@@ -131,6 +133,8 @@ class Simulation:
             TaskCreated: self._created,
             TaskAssigned: self._assigned,
             LeaseRegranted: self._regranted,
+            CandidateKept: self._kept,
+            CandidateRejected: self._candidate_rejected,
             CompletionSubmitted: self._submitted,
             CompletionAccepted: self._accepted,
             CompletionRejected: self._rejected,
@@ -314,6 +318,8 @@ class Simulation:
         self.lives.held[data.task_id] = late
 
     def _released(self, event: Event, data: TaskReleased) -> None:
+        if data.reason == "stopped":  # late work was first through the gate
+            self.lives.stopped(data)
         self._ended(data.task_id, data.reason)
 
     def _expired(self, event: Event, data: AssignmentExpired) -> None:
@@ -338,23 +344,52 @@ class Simulation:
     # -- work is judged -----------------------------------------------------------------------
 
     def _submitted(self, event: Event, data: CompletionSubmitted) -> None:
-        project = self.engine.world.tasks[data.task_id].project_id
-        policy = self.scenario.projects[self._projects[project]].completion
         attempt = self.handed_in[data.task_id] = self.sent.pop((data.task_id, data.lease_token))
-        review, luck = self.scenario.review, attempt.luck
+        policy, review = self._policy_of(data.task_id), self.scenario.review
         if policy == "command":
-            effect_id = f"RunGate:{event.position}"
-            self.timeline.after(round(review.gate_min * MINUTE_US), self._judge, data, effect_id)
+            self._run_gate(event, data, attempt)
         elif policy == "person":
-            span_us = lognormal_us(review.person_min, review.person_spread, luck.review)
-            self.timeline.after(span_us, self._judge, data, "")
+            span_us = lognormal_us(review.person_min, review.person_spread, attempt.luck.review)
+            self.timeline.after(span_us, self._look, data, attempt)
 
-    def _judge(self, data: CompletionSubmitted, effect_id: str) -> None:
-        attempt, review = self.handed_in[data.task_id], self.scenario.review
+    def _kept(self, event: Event, data: CandidateKept) -> None:
+        """Late work goes through the gate while another attempt is live."""
+        if self._policy_of(data.task_id) == "command":
+            self._run_gate(event, data, self.sent[data.task_id, data.lease_token])
+
+    def _policy_of(self, task_id: TaskId) -> str:
+        project = self.engine.world.tasks[task_id].project_id
+        return self.scenario.projects[self._projects[project]].completion
+
+    def _run_gate(
+        self, event: Event, data: CompletionSubmitted | CandidateKept, attempt: Attempt
+    ) -> None:
+        span_us = round(self.scenario.review.gate_min * MINUTE_US)
+        effect_id = f"RunGate:{event.position}"
+        self.timeline.after(span_us, self._gate_ends, data, attempt, effect_id)
+
+    def _gate_ends(
+        self, data: CompletionSubmitted | CandidateKept, attempt: Attempt, effect_id: str
+    ) -> None:
+        if effect_id in self.engine.outbox.pending:  # else other work was first
+            self._judge(data, attempt, SYSTEM, effect_id)
+
+    def _look(self, data: CompletionSubmitted, attempt: Attempt) -> None:
+        if self.handed_in.get(data.task_id) is attempt:
+            self._judge(data, attempt, ADMIN, "")
+
+    def _judge(
+        self,
+        data: CompletionSubmitted | CandidateKept,
+        attempt: Attempt,
+        judge: Principal,
+        effect_id: str,
+    ) -> None:
+        review = self.scenario.review
         objects = review.false_alarms if attempt.is_right else review.finds
         by: dict[str, Any] = {
             "request_id": self.request_id(),
-            "principal": SYSTEM if effect_id else ADMIN,
+            "principal": judge,
             "task_id": data.task_id,
             "lease_token": data.lease_token,
             "effect_id": effect_id,
@@ -378,6 +413,9 @@ class Simulation:
         attempt = self.handed_in.pop(data.task_id)
         self.lives.held.pop(data.task_id, None)
         self.ledger.judged(attempt.row, "rejected")
+
+    def _candidate_rejected(self, event: Event, data: CandidateRejected) -> None:
+        del self.sent[data.task_id, data.lease_token]
 
     def _dead(self, event: Event, data: TaskDeadLettered) -> None:
         self.ledger.ended(task_number(data.task_id), self.now_us, "dead_letter")

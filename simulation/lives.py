@@ -13,6 +13,7 @@ from pm_agent.domain.assignment import (
     ReleaseTask,
     ReportProgress,
     TaskAssigned,
+    TaskReleased,
     WaitForTask,
 )
 from pm_agent.domain.blocker import BlockerReported, BlockerResolved, ReportBlocker
@@ -325,6 +326,17 @@ class Lives:
         if not attempt.worker.heartbeats:
             self._presence.leave(attempt.worker.id)
         self._go_on(attempt)
+
+    def stopped(self, data: TaskReleased) -> None:
+        """Hear it while waiting for an answer; who works hears it with its next report."""
+        attempt = self._stopped.pop(data.task_id, None)
+        if attempt is not None and not attempt.worker.is_away:
+            self._timeline.after(FETCH_US, self._stop, attempt, attempt.turn)
+
+    def _stop(self, attempt: Attempt, turn: int) -> None:
+        if attempt.turn == turn:
+            self._let_go(attempt)
+            self._around.do([self.wait(attempt.worker)])
 
     def expired(self, data: AssignmentExpired) -> None:
         """Nobody tells the agent: a dead one cannot hear it, a silent one works on."""

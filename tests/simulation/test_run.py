@@ -1,14 +1,17 @@
 import json
 import signal
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
 import pytest
 from typer.testing import CliRunner
 
+from pm_agent.kernel.engine import Step
 from simulation.__main__ import app
 from simulation.comparison import compare, replicate
 from simulation.experiment import Result, run
+from simulation.ledger import OUTCOMES
 from simulation.metrics import figure, figure_names
 from simulation.scenario import Scenario, names
 from simulation.sizing import Try, goal_of, size
@@ -44,10 +47,25 @@ def test_the_same_seed_gives_the_same_journal(result: Result) -> None:
 
 def test_no_promise_is_broken_while_agents_die_fall_silent_and_come_back(result: Result) -> None:
     assert result.violations == []
-    assert set(result.ledger.column("outcome").tolist()) == set(range(8)) - {
-        7
-    }  # everything happens but a stop
+    assert set(result.ledger.column("outcome").tolist()) == set(range(len(OUTCOMES)))
     assert result.refusals.keys() <= {"stale_lease", "already_completed", "not_assigned"}
+
+
+def test_late_work_races_the_live_attempt_through_the_gate() -> None:
+    """Some is first, and stops an agent that may wait for an answer; some is not good enough."""
+    often = {"faults": {"silence": 0.4, "silence_min": 45, "crash": 0.1, "blocker": 0.2}}
+    seen = Counter[str]()
+
+    def note(step: Step) -> None:
+        for event in step.events:
+            seen[getattr(event.data, "reason", "") or event.kind] += 1
+
+    found = run(Scenario.of(SMALL | often | {"horizon_h": 24}), seed=3, on_step=note)
+    assert found.violations == []
+    assert min(seen["CandidateKept"], seen["CandidateRejected"], seen["stopped"]) > 0
+    outcomes = Counter(found.ledger.column("outcome").tolist())
+    assert outcomes[OUTCOMES.index("stopped")] == seen["stopped"]
+    assert found.ledger.samples[-1].busy <= 13
 
 
 def test_an_agent_that_waited_says_at_once_that_it_has_the_task() -> None:
