@@ -33,6 +33,7 @@ class Attempt(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     percent: int = 0
     note: BodyRef | None = None  # the last thing the agent said about its work
     where: str = ""  # branch or folder of the work
+    late_token: int = 0  # the lost lease under which the work was done, if it came late
 
 
 def end_attempt(
@@ -59,6 +60,7 @@ def end_attempt(
         percent=ended.percent,
         note=note or ended.note,
         where=ended.where,
+        late_token=ended.late_token,
     )
     failed = outcome in FAILED_OUTCOMES
     is_done = outcome == "completed"

@@ -116,6 +116,8 @@ def lost_attempt(task: Task, principal: Principal, lease_token: int) -> Attempt 
         return None
     if any(kept.lease_token == lease_token and kept.is_rejected for kept in task.candidates):
         return None
+    if any(attempt.late_token == lease_token for attempt in task.attempts):
+        return None
     for attempt in task.attempts:
         if attempt.lease_token == lease_token and attempt.outcome == "expired":
             is_own = principal.kind != "agent" or principal.id == attempt.agent_id

@@ -22,7 +22,7 @@ from pm_agent.kernel.effects import AssessTasks, Effect, Outbox
 from pm_agent.ports import StoredSnapshot
 
 # Raise with any change of a struct in the tables; old snapshots are then ignored, not migrated.
-SCHEMA_VERSION = 12
+SCHEMA_VERSION = 13
 DIGEST_BYTES = 32
 
 

@@ -122,6 +122,19 @@ def test_late_work_that_was_rejected_is_not_taken_again(empty: Scenario) -> None
     assert empty.state("T-1") == "open"
 
 
+def test_late_work_that_was_rejected_is_not_taken_again_after_another_attempt(
+    empty: Scenario,
+) -> None:
+    empty.given(a_project(completion="person"), an_agent(BOB))
+    empty.new_task()
+    lose(empty)
+    empty.given(complete("T-1", 1), reject("T-1"))
+    empty.after(minutes=10)
+    empty.given(complete("T-1", empty.assigned(BOB).lease_token, BOB), reject("T-1"))
+    empty.after(minutes=10)
+    empty.when(complete("T-1", 1)).then_refused("stale_lease")
+
+
 def test_late_work_said_twice_has_the_same_answer(lost: Scenario) -> None:
     lost.given(complete("T-1", 1))
     first = lost.reply.result
