@@ -6,8 +6,8 @@ writes. Found is what must not happen:
 - acknowledged and lost: a reply said yes, and its effect is nowhere;
 - a double assignment: two agents surely held one task at one instant (`benchmarks.history`);
 - and by name: an effect that came twice, a task accepted twice or reopened by nobody, a write with
-  a lease that had passed on, a writer that came back after its successor, two answers to one
-  request, a task that is neither open nor held nor ended.
+  a lease that had passed on, a lease that another agent's request ended, a writer that came back
+  after its successor, two answers to one request, a task that is neither open nor held nor ended.
 """
 
 from collections import Counter, defaultdict
@@ -50,7 +50,7 @@ FACTS: dict[type[EventData], FactKind] = {
     TaskCreated: "created",
     TaskAssigned: "assigned",
     HandoffAccepted: "assigned",
-    LeaseRegranted: "assigned",  # to the agent whose work came late, and nobody had the task
+    LeaseRegranted: "assigned",  # to the agent whose work came late, while nobody had the task
     ProgressReported: "reported",
     CompletionSubmitted: "submitted",
     CompletionAccepted: "accepted",
@@ -147,7 +147,7 @@ def check(histories: Mapping[str, list[Line]], truth: Truth) -> Verdict:
     for task_id, *leases in doubles[:SHOWN]:
         verdict.examples.append(f"double assignment of {task_id}: {leases}")
     verdict.n_expired = sum(fact.kind == "expired" for fact in truth.facts)
-    _check_effects({line.request_id for line in lines}, truth.facts, verdict)
+    _check_effects({line.request_id: line.client_id for line in lines}, truth.facts, verdict)
     _check_lives(truth, verdict)
     for one, two in pairwise(truth.facts):
         if two.epoch < one.epoch:
@@ -194,8 +194,8 @@ def _check_acknowledged(answers: Mapping[str, Line], truth: Truth, verdict: Verd
                 )
 
 
-def _check_effects(asked: set[str], facts: list[Fact], verdict: Verdict) -> None:
-    """One request has one effect, however often it was sent."""
+def _check_effects(asked: Mapping[str, str], facts: list[Fact], verdict: Verdict) -> None:
+    """One request has one effect, however often it was sent, and ends no other client's lease."""
     effects = Counter((f.cause, f.kind, f.task_id) for f in facts if f.cause in asked)
     for (cause, kind, task_id), n in effects.items():
         if n > 1:
@@ -204,6 +204,10 @@ def _check_effects(asked: set[str], facts: list[Fact], verdict: Verdict) -> None
     for cause, n in grants.items():
         if n > 1:
             verdict.add("double_effect", f"{n} tasks assigned by request {cause}")
+    for fact in facts:
+        by = asked.get(fact.cause, fact.agent_id)
+        if fact.kind == "given_back" and by != fact.agent_id:
+            verdict.add("taken_away", f"{fact.task_id} of {fact.agent_id} by {by}")
 
 
 def _check_lives(truth: Truth, verdict: Verdict) -> None:

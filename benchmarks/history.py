@@ -3,7 +3,8 @@
 The check trusts the clients' own histories alone, never the server's journal. A client surely held
 a task from the moment it read the grant until it sent the write that ended its lease, or until the
 lease ran out; what happened while a request was under way is in doubt and counts for nobody. Two
-different clients that surely held one task at one instant are a double.
+different clients that surely held one task at one instant are a double; so is a write that was
+accepted from one, under whatever lease, while another surely held the task all the time.
 """
 
 from collections.abc import Iterable
@@ -37,10 +38,19 @@ class Lease(msgspec.Struct):
     start_s: float
     until_s: float  # expiry as last told
     end_s: float = float("inf")  # when the client ended it
+    writes: list[tuple[float, float]] = []  # that were accepted: when sent, and when answered
 
     def overlaps(self, other: "Lease") -> bool:
+        """Whether both were surely held at once, or one of them while the other was used."""
         start_s = max(self.start_s, other.start_s)
-        return start_s < min(self.until_s, other.until_s, self.end_s, other.end_s)
+        if start_s < min(self.until_s, other.until_s, self.end_s, other.end_s):
+            return True
+        return other.was_written_into(self.writes) or self.was_written_into(other.writes)
+
+    def was_written_into(self, writes: Iterable[tuple[float, float]]) -> bool:
+        """Whether another's write was accepted while this lease was surely held."""
+        over_s = min(self.until_s, self.end_s)
+        return any(self.start_s < sent_s and got_s < over_s for sent_s, got_s in writes)
 
 
 def count_doubles(writes: Iterable[Write]) -> int:
@@ -74,13 +84,13 @@ def _leases(writes: Iterable[Write]) -> dict[str, list[Lease]]:
             # Accepted without a grant that we saw: it held at least while that write was taken.
             start_s = write.received_s if write.kind == "claim" else write.sent_s
             leases[key] = lease = Lease(write.agent_id, write.lease_token, start_s, until_s)
-            if write.kind not in ENDS:
-                continue
-            lease.end_s = write.received_s
+            if write.kind in ENDS:
+                lease.end_s = write.received_s
         elif write.kind in ENDS:
             lease.end_s = min(lease.end_s, write.sent_s)
         elif write.lease_until_s:
             lease.until_s = write.lease_until_s
+        lease.writes.append((write.sent_s, write.received_s))
     return {task_id: list(leases.values()) for task_id, leases in by_task.items()}
 
 

@@ -24,6 +24,8 @@ from pm_agent.domain.assignment import (
     CandidateKept,
     ClaimTask,
     CompleteTask,
+    CompletionAccepted,
+    CompletionRejected,
     CompletionSubmitted,
     LeaseRegranted,
     RejectCompletion,
@@ -33,7 +35,7 @@ from pm_agent.domain.assignment import (
     WithdrawOffer,
 )
 from pm_agent.domain.blocker import StoreAdvice
-from pm_agent.domain.envelope import Command, Event
+from pm_agent.domain.envelope import Command, Event, EventData
 from pm_agent.domain.handoff import HandoffAccepted
 from pm_agent.domain.ids import AgentId, MessageId, number_of
 from pm_agent.domain.instruction import AbandonEffect, StoreInstructions
@@ -86,6 +88,7 @@ MAY_CHANGE_NOTHING: frozenset[type[Command]] = frozenset(
     }
 )
 
+VERDICTS = (AcceptCompletion, RejectCompletion)
 Key = tuple[str, str]  # principal and request id
 _result: Any = msgspec.json.decode
 
@@ -263,28 +266,37 @@ def _is_after(evidence: Evidence, reply: Reply, stored: StoredRequest) -> bool:
 def _own_token(evidence: Evidence, key: Key, all_asked: list[Asked]) -> Iterator[Violation]:
     """A write under a lease token is taken under that very lease.
 
-    Or it is late work of a lease that was lost and got a new one, in the same step or, when its
-    gate takes long, before; the live attempt, which came second at the gate, is stopped then.
+    Two more are right. Late work, while nobody has its task, gets a new lease in the same step. A
+    verdict on late work does that too, and stops the live attempt, which came second at the gate;
+    or, when it comes after its work got a new lease, it is one about that. A word of the agent
+    itself never ends another's lease, and never counts under the lease that its work got.
     """
-    tokens = {getattr(asked.command, "lease_token", None) for asked in all_asked} - {None}
-    if not tokens:
+    by_token = [asked.command for asked in all_asked if _token_of(asked.command) is not None]
+    if not by_token:
         return
+    named = {_token_of(command) for command in by_token}
+    judged = {_token_of(command) for command in by_token if isinstance(command, VERDICTS)}
     events = evidence.of.get(key, [])
+    regranted = [e.data for e in events if isinstance(e.data, LeaseRegranted)]
+    allowed = named | {data.lease_token for data in regranted if data.late_token in named}
+    is_chosen = any(data.late_token in judged for data in regranted)
     for event in events:
-        if isinstance(event.data, LeaseRegranted) and event.data.late_token in tokens:
-            tokens.add(event.data.lease_token)
-            tokens |= {
-                other.data.lease_token
-                for other in events
-                if isinstance(other.data, TaskReleased) and other.data.reason == "stopped"
-            }
-    for event in events:
-        token = getattr(event.data, "lease_token", None)
-        if token is None or token in tokens:
+        data: Any = event.data
+        token = _token_of(data)
+        if token is None or token in allowed:
             continue
-        if evidence.late.get((event.data.task_id, token)) not in tokens:  # type: ignore[attr-defined]  # it has a lease token
-            detail = f"{key} named token {tokens}; {event.kind} at {event.position} has {token}"
-            yield Violation(FENCED, detail)
+        is_stopped = isinstance(data, TaskReleased) and data.reason == "stopped"
+        is_verdict = isinstance(data, CompletionAccepted | CompletionRejected)
+        late_token = evidence.late.get((data.task_id, token))
+        if (is_stopped and is_chosen) or (is_verdict and late_token in judged):
+            continue
+        detail = f"{key} named token {named}; {event.kind} at {event.position} has {token}"
+        yield Violation(FENCED, detail)
+
+
+def _token_of(told: Command | EventData) -> int | None:
+    token: int | None = getattr(told, "lease_token", None)
+    return token
 
 
 def _expected(evidence: Evidence, by_key: dict[Key, list[Asked]]) -> Iterator[Violation]:

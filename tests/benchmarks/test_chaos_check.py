@@ -174,6 +174,19 @@ def test_a_write_under_a_lease_that_passed_on_is_found(client: Client) -> None:
     assert found(truth, client) == {"stale_write": 2}
 
 
+def test_a_lease_that_another_agents_late_work_ended_is_found(client: Client) -> None:
+    other = Client("A-2").did("complete", "r-7", token=1)
+    taken = (
+        *KEPT.facts[:3],
+        Fact("given_back", "T-1", "A-1", 1, "r-7", 2),
+        Fact("assigned", "T-1", "A-2", 2, "r-7", 2),
+        Fact("submitted", "T-1", "A-2", 2, "r-7", 2),
+        Fact("accepted", "T-1", "A-2", 2, "r-7", 2),
+    )
+    held = Client().did("claim", "r-1").did("progress", "r-2")
+    assert found(Truth([*taken]), held, other) == {"taken_away": 1, "double": 1}
+
+
 def test_a_writer_that_came_back_after_its_successor_is_found(client: Client) -> None:
     late = Fact("created", "T-2", cause="r-7", epoch=1)
     assert found(with_more(KEPT, late), client) == {"epoch_went_back": 1}

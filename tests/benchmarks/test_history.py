@@ -29,6 +29,16 @@ def test_task_handed_on_after_expiry_is_no_double() -> None:
     assert count_doubles([claim("A-1", 1, 0.0, until_s=10.0), claim("A-2", 2, 11.0)]) == 0
 
 
+def test_late_work_that_is_taken_while_another_holds_the_task_is_a_double() -> None:
+    handed_in = write("A-1", 1, "complete", 13.0)
+    others = claim("A-2", 2, 11.0, until_s=20.0)
+    assert count_doubles([claim("A-1", 1, 0.0, until_s=10.0), others, handed_in]) == 1
+    lapsed = write("A-1", 1, "complete", 21.0)
+    assert count_doubles([claim("A-1", 1, 0.0, until_s=10.0), others, lapsed]) == 0
+    in_doubt = Write("T-1", "A-1", 1, "complete", 10.5, 13.1)  # it may have come before the claim
+    assert count_doubles([claim("A-1", 1, 0.0, until_s=10.0), others, in_doubt]) == 0
+
+
 def test_renewed_lease_still_counts_past_its_first_expiry() -> None:
     renewed = write("A-1", 1, "progress", 9.0, until_s=20.0)
     writes = [claim("A-1", 1, 0.0, until_s=10.0), renewed, claim("A-2", 2, 11.0)]

@@ -14,11 +14,13 @@ import pytest
 
 from pm_agent.adapters.journal_memory import MemoryJournal
 from pm_agent.catalog import CATALOG
+from pm_agent.domain.assignment import TaskReleased
 from pm_agent.domain.envelope import Command
 from pm_agent.domain.errors import UnknownTask
 from pm_agent.domain.world import World
 from pm_agent.features.assignment import decide as assignment_decide
 from pm_agent.features.assignment import facts
+from pm_agent.features.quality import decide as quality_decide
 from pm_agent.kernel.fencing import require_lease
 from pm_agent.kernel.idempotency import Requests
 from simulation import coordinator
@@ -55,6 +57,51 @@ def _replace_require_lease(patch: pytest.MonkeyPatch, lax: Callable[..., Any]) -
     for name, module in list(sys.modules.items()):  # features import it by name
         if name.startswith("pm_agent.features.") and hasattr(module, "require_lease"):
             patch.setattr(module, "require_lease", lax)
+
+
+def late_work_steals(patch: pytest.MonkeyPatch) -> None:
+    """Work that comes late takes the task from whoever holds it now, without a verdict."""
+    honest = quality_decide._complete_late
+
+    def steal(world: World, command: Any, context: Any, task: Any, lost: Any) -> Any:
+        held = world.assignments.get(task.id)
+        if held is None or held.agent_id == lost.agent_id or task.waiting_on:
+            return honest(world, command, context, task, lost)
+        decision = quality_decide._regranted(world, command, context, task, lost)
+        stopped = TaskReleased(
+            task_id=task.id,
+            agent_id=held.agent_id,
+            lease_token=held.lease_token,
+            reason="stopped",
+        )
+        decision.events = [stopped, *decision.events]
+        return decision
+
+    patch.setattr(quality_decide, "_complete_late", steal)
+
+
+def late_token_is_as_good(patch: pytest.MonkeyPatch) -> None:
+    """Where late work was taken, its lost lease token counts for the new one in every write."""
+
+    def lax(world: World, principal: Any, task_id: str, lease_token: int) -> Any:
+        held = world.assignments.get(task_id)
+        is_late = held is not None and held.late_token == lease_token
+        current = world.tasks[task_id].lease_token if is_late else lease_token
+        return require_lease(world, principal, task_id, current)
+
+    _replace_require_lease(patch, lax)
+
+
+def every_end_is_a_loss(patch: pytest.MonkeyPatch) -> None:
+    """Whoever gave a task back, or handed it over, may hand its work in late all the same."""
+
+    def lax(task: Any, principal: Any, lease_token: int) -> Any:
+        for attempt in task.attempts:
+            if attempt.lease_token == lease_token and attempt.agent_id == principal.id:
+                return attempt
+        return None
+
+    patch.setattr(quality_decide, "lost_attempt", lax)
 
 
 def epoch_unchecked(patch: pytest.MonkeyPatch) -> None:

@@ -16,6 +16,9 @@ STEPS = 1_000  # a seed
 BUILDS: dict[Break, set[str]] = {
     broken.lease_token_unchecked: {FENCED},
     broken.lease_unchecked: {FENCED, SINGLE_LEASE},
+    broken.late_work_steals: {FENCED},
+    broken.late_token_is_as_good: {FENCED},
+    broken.every_end_is_a_loss: {FENCED},
     broken.epoch_unchecked: {SINGLE_WRITER},
     broken.reply_before_commit: {DURABLE_ACK, IDEMPOTENT},
     broken.capacity_unchecked: {CAPACITY},

@@ -1,11 +1,18 @@
 """What clients remember is held against the journal: lost, doubled, or never asked for."""
 
+from collections.abc import Callable
 from typing import Any
 
 import msgspec
 import pytest
 
-from pm_agent.domain.assignment import ReportProgress
+from pm_agent.domain.assignment import (
+    CompletionAccepted,
+    CompletionSubmitted,
+    LeaseRegranted,
+    ReportProgress,
+    TaskReleased,
+)
 from pm_agent.domain.envelope import Command, Event
 from pm_agent.domain.time import DAY_US
 from pm_agent.kernel.chain import unseal
@@ -14,7 +21,17 @@ from pm_agent.kernel.types import ErrorInfo
 from pm_agent.ports import GENESIS, Head
 from simulation.clients import Asked
 from simulation.history import DURABLE_ACK, IDEMPOTENT, Evidence, check_epochs, check_histories
-from tests.scenario import BOB, Scenario, a_project, a_task, an_agent, claim, complete, progress
+from tests.scenario import (
+    BOB,
+    Scenario,
+    a_project,
+    a_task,
+    accept,
+    an_agent,
+    claim,
+    complete,
+    progress,
+)
 
 changed = msgspec.structs.replace
 
@@ -22,10 +39,16 @@ changed = msgspec.structs.replace
 class Told:
     """A scenario whose clients remember what they were told."""
 
-    def __init__(self) -> None:
+    def __init__(self, completion: str = "auto") -> None:
         self.scenario = Scenario()
         self.asked: list[Asked] = []
-        for command in (a_project(), an_agent(), a_task(), claim(), progress("T-1", 1)):
+        for command in (
+            a_project(completion=completion),
+            an_agent(),
+            a_task(),
+            claim(),
+            progress("T-1", 1),
+        ):
             self.ask(command)
 
     def ask(self, command: Command) -> None:
@@ -103,6 +126,51 @@ def test_a_write_is_taken_under_the_token_that_it_named(told: Told) -> None:
     asked = told.asked[-1]
     asked.command = changed(asked.command, lease_token=2)
     assert FENCED in told.broken()
+
+
+def chosen_late() -> Told:
+    """Ada's work came too late and was kept, while Bob had the task; a person chose it."""
+    told = Told()
+    told.ask(an_agent(BOB))
+    told.scenario.after(minutes=60)
+    told.ask(claim(BOB))
+    told.ask(complete("T-1", 1))
+    told.ask(accept("T-1", lease_token=1))
+    kinds = [type(event.data) for event in told.events[-4:]]
+    assert kinds == [TaskReleased, LeaseRegranted, CompletionSubmitted, CompletionAccepted]
+    return told
+
+
+def taken_late() -> Told:
+    """Ada's work came too late and was taken under a new lease; then a person said yes."""
+    told = Told("person")
+    told.scenario.after(minutes=60)
+    told.ask(complete("T-1", 1))
+    told.ask(accept("T-1", lease_token=1))
+    assert isinstance(told.events[-1].data, CompletionAccepted)
+    return told
+
+
+def as_of(told: Told, command: Command) -> set[str]:
+    """What is found when the last effect is said to have come of another command."""
+    last = told.asked.pop().command
+    same = {"request_id": last.request_id, "principal": last.principal}
+    told.asked.append(Asked(changed(command, **same), []))
+    return told.broken()
+
+
+@pytest.mark.parametrize("story", [chosen_late, taken_late])
+def test_a_verdict_on_late_work_names_the_lease_that_was_lost(story: Callable[[], Told]) -> None:
+    assert story().check() == []
+    assert as_of(story(), accept("T-1", lease_token=1)) == set()
+
+
+@pytest.mark.parametrize("story", [chosen_late, taken_late])
+@pytest.mark.parametrize("word", [complete, progress])
+def test_no_word_of_the_agent_itself_does_what_a_verdict_does(
+    story: Callable[[], Told], word: Callable[..., Command]
+) -> None:
+    assert as_of(story(), word("T-1", 1)) == {FENCED}
 
 
 def test_nothing_is_in_the_journal_that_nobody_asked_for(told: Told) -> None:

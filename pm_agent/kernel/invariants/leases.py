@@ -59,8 +59,10 @@ def _regranted(seen: Seen, _: Event, data: LeaseRegranted) -> None:
     if not data.late_token <= task.lease_token < data.lease_token:
         detail = f"{data.late_token} ≤ {task.lease_token} < {data.lease_token} does not hold"
         seen.broken(SINGLE_LEASE, f"{data.task_id} is granted again: {detail}")
+    _require_lost(seen, task, data, data.late_token)
     if data.late_token in task.rejected:
         seen.broken(FENCED, f"{data.task_id}: the work of {data.late_token} was rejected already")
+    task.lost -= {(data.late_token, data.agent_id)}  # it is judged now, once
     _require_ready(seen, data, task)
     seen.move(task, "assigned")
     task.lease_token, task.holder = data.lease_token, data.agent_id
@@ -98,11 +100,7 @@ def _suspected(seen: Seen, _: Event, data: LeaseSuspected) -> None:
 
 def _candidate_kept(seen: Seen, _: Event, data: CandidateKept) -> None:
     task = seen.tasks[data.task_id]
-    if data.lease_token > task.lease_token or (
-        task.holder and data.lease_token == task.lease_token
-    ):
-        detail = f"lease token {data.lease_token} is not one that was lost"
-        seen.broken(FENCED, f"a candidate is kept for {data.task_id}, but {detail}")
+    _require_lost(seen, task, data, data.lease_token)
     project = seen.projects[task.project_id]
     project.usage = project.usage.plus(data.usage)
 
@@ -144,8 +142,19 @@ def _attempt_ended(
     seen: Seen, _: Event, data: CompletionRejected | TaskReleased | AssignmentExpired
 ) -> None:
     task = seen.fenced(data)
+    if isinstance(data, AssignmentExpired) and data.reason != "unconfirmed":
+        task.lost |= {(data.lease_token, data.agent_id)}
     seen.end_lease(task)
     seen.move(task, "blocked" if task.open_blockers else "open")
+
+
+def _require_lost(
+    seen: Seen, task: SeenTask, data: LeaseRegranted | CandidateKept, late_token: int
+) -> None:
+    """Late is what was done under a lease that ended by its agent's silence, and by it alone."""
+    if (late_token, data.agent_id) not in task.lost:
+        detail = f"{data.agent_id} lost no lease {late_token} of {data.task_id} by silence"
+        seen.broken(FENCED, f"{type(data).__name__}: {detail}")
 
 
 def _require_ready(

@@ -22,7 +22,8 @@ class SeenTask(msgspec.Struct):
     reserved: Usage = NO_USAGE
     used: Usage = NO_USAGE  # in the live attempt
     open_blockers: frozenset[str] = frozenset()  # most tasks never have one
-    rejected: frozenset[int] = frozenset()  # lease tokens of late work; mostly none
+    lost: frozenset[tuple[int, AgentId]] = frozenset()  # leases that ended by silence; mostly none
+    rejected: frozenset[int] = frozenset()  # lease tokens of late work
 
 
 class SeenProject(msgspec.Struct):
