@@ -115,6 +115,9 @@ def _show(report: Report) -> None:
     )
     print(f"{days:,.0f} virtual days, {sum(report.events.values()):,} events")
     print(f"{report.commands:,} commands: {report.accepted:,} accepted, {report.refused:,} refused")
+    n_effective = len(report.coverage) - len(report.never_effective)
+    missing = f"; none had {', '.join(report.never_effective)}" if report.never_effective else ""
+    print(f"{n_effective} of {len(report.coverage)} kinds of commands had an effect{missing}")
     n_faults = sum(report.faults.values())
     print(f"{n_faults:,} faults: " + ", ".join(f"{k} {n:,}" for k, n in report.faults.items()))
     print(f"journal {report.journal_hash}")

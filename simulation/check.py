@@ -29,6 +29,7 @@ from pm_agent.ports import GENESIS, Scorer
 from simulation.agents import SKILLS, Agent, Habits
 from simulation.clients import Client, World
 from simulation.coordinator import Process, Site
+from simulation.coverage import Coverage
 from simulation.doorkeeper import Doorkeeper
 from simulation.faults import Faults
 from simulation.history import Evidence, check_epochs, check_histories, check_messages
@@ -70,6 +71,7 @@ class Outcome(msgspec.Struct):
     commands: int = 0
     replies: dict[str, int] = {}  # by code; "ok"
     events: dict[str, int] = {}  # by kind
+    coverage: Coverage = {}
     virtual_s: int = 0
 
 
@@ -207,6 +209,7 @@ class Run:
         outcome.commands = self.site.n_commands
         outcome.replies = dict(sorted(self.site.outcomes.items()))
         outcome.events = dict(sorted(Counter(event.kind for event in events).items()))
+        outcome.coverage = self.site.coverage
         outcome.virtual_s = (self.timeline.now_us - START_US) // SECOND_US
         return outcome
 

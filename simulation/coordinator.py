@@ -22,6 +22,7 @@ from pm_agent.kernel.idempotency import KEEP_US
 from pm_agent.kernel.presence import Offer
 from pm_agent.kernel.types import Policy, Reply
 from pm_agent.ports import GENESIS, Batch, Head, Scorer, StoredRequest
+from simulation.coverage import Coverage, counted
 from simulation.faults import Faults
 from simulation.timeline import Timeline
 
@@ -93,6 +94,8 @@ class Site:
         self.stored_requests: list[StoredRequest] = []  # all that was ever written
         self.outcomes: Counter[str] = Counter()  # replies by code; "ok"
         self.n_commands = 0
+        self.coverage: Coverage = {}
+        self.catalog = counted(CATALOG, self.coverage)
         self._zombie: Process | None = None
 
     def clock_us(self) -> int:
@@ -323,7 +326,7 @@ class Process:
         at = saved.position if saved else 0
         before = site.store.events[at - 1].hash if at else GENESIS
         engine = Engine(
-            CATALOG,
+            site.catalog,
             site.scorer,
             site.policy,
             seed=site.seed,

@@ -10,6 +10,7 @@ from contextlib import ExitStack
 import msgspec
 
 from simulation.check import Outcome, Plan, run
+from simulation.coverage import Count, Coverage, never_effective
 
 GC_YOUNG = 50_000  # as in the coordinator: nearly all containers are gone when a step is over
 
@@ -37,6 +38,8 @@ class Report(msgspec.Struct):
     faults: dict[str, int]
     replies: dict[str, int]
     events: dict[str, int]
+    coverage: Coverage  # by command of the catalog: what came of it
+    never_effective: list[str]  # commands that nothing is proven of
     virtual_s: int
     findings: list[Finding]
 
@@ -56,10 +59,13 @@ def run_all(plans: Sequence[Plan], jobs: int) -> Iterator[Outcome]:
 def report_on(outcomes: Sequence[Outcome]) -> Report:
     """Add up."""
     faults, replies, events = Counter[str](), Counter[str](), Counter[str]()
+    coverage: Coverage = {}
     for outcome in outcomes:
         faults.update(outcome.faults)
         replies.update(outcome.replies)
         events.update(outcome.events)
+        for name, count in outcome.coverage.items():
+            coverage.setdefault(name, Count()).add(count)
     hashes = "".join(outcome.journal_hash for outcome in outcomes)
     return Report(
         seeds=len(outcomes),
@@ -73,6 +79,8 @@ def report_on(outcomes: Sequence[Outcome]) -> Report:
         faults=dict(sorted(faults.items())),
         replies=dict(sorted(replies.items())),
         events=dict(sorted(events.items())),
+        coverage=dict(sorted(coverage.items())),
+        never_effective=never_effective(coverage),
         virtual_s=sum(outcome.virtual_s for outcome in outcomes),
         findings=[
             Finding(outcome.plan.seed, outcome.step, one.invariant, one.detail)
