@@ -252,6 +252,9 @@ class Agent(Client):
         if self.is_diligent:
             self._about(lease, self._complete if self.random.random() < 0.7 else self._progress)
             return
+        if self._board().open_blockers(lease[0]) and self.random.random() < 0.3:
+            self._about(lease, self._judge_step)
+            return
         roll = self.random.random()
         for share, act in (
             (0.25, self._progress),
@@ -380,7 +383,15 @@ class Agent(Client):
 
     def _err(self) -> None:
         strikes = self.around.faults.strikes
-        acts = (self._progress, self._complete, self._fail, self._report_blocker, self._log)
+        acts = (
+            self._progress,
+            self._complete,
+            self._fail,
+            self._report_blocker,
+            self._judge_step,
+            self._log,
+            self.talk.about,
+        )
         act = self.random.choice(acts)
         if self.past and strikes("agent_talks_of_the_past"):
             self.say(act(self.random.choice(list(self.past))))

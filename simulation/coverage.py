@@ -15,7 +15,6 @@ from pm_agent.domain.errors import PMError
 from pm_agent.domain.world import World
 from pm_agent.kernel.types import Catalog, Context, Decider, Decision
 
-
 # They change presence alone, of which the journal knows nothing.
 WITHOUT_EVENTS = frozenset({HeartbeatAgent, WithdrawOffer})
 

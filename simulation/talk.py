@@ -20,7 +20,7 @@ from pm_agent.domain.world import World as Board
 from pm_agent.kernel.types import Reply
 
 if TYPE_CHECKING:
-    from simulation.agents import Agent
+    from simulation.agents import Agent, Lease
 
 TALKS = 0.15  # of the times at which an agent thinks
 ANSWERS = 0.5  # who is asked something mostly answers before it runs out
@@ -52,7 +52,7 @@ class Talk:
         acts = (
             *[self._write] * 4,
             *[self._answer] * 4,
-            *[self._hand_over] * 2,
+            *[self._hand_over] * 3,
             self._ask_for_help,
             self._broadcast,
             self._subscribe,
@@ -104,10 +104,14 @@ class Talk:
         )
 
     def _ask_for_help(self) -> Command | None:
-        return self._about_own(RequestCollaboration, need="who knows this?")
+        return self._about_own(self._call_for_help)
 
     def _hand_over(self) -> Command | None:
-        return self._about_own(HandOffTask, to=self._taker(), note="half of it", where="branch x")
+        return self._about_own(self._handoff)
+
+    def about(self, lease: "Lease") -> Command:
+        """A call for help or a handoff under a lease that may be another's, or over."""
+        return self._random.choice((self._call_for_help, self._handoff))(lease)
 
     def _taker(self) -> AgentId:
         """Mostly one that has room, else nearly every handoff would be refused or run out."""
@@ -115,16 +119,22 @@ class Talk:
         free = [a.id for a in agents if len(a.active) < a.capacity and a.id != self._agent.id]
         return self._random.choice(free) if free and self._random.random() < 0.7 else self._other()
 
-    def _about_own(self, kind: type[Command], /, **fields: Any) -> Command | None:
-        if not self._agent.held:
-            return None
-        task_id, token = self._random.choice(list(self._agent.held.items()))
+    def _about_own(self, say: Callable[["Lease"], Command]) -> Command | None:
+        held = list(self._agent.held.items())
+        return say(self._random.choice(held)) if held else None
+
+    def _call_for_help(self, lease: "Lease") -> Command:
+        return self._under(lease, RequestCollaboration, need="who knows this?")
+
+    def _handoff(self, lease: "Lease") -> Command:
+        return self._under(
+            lease, HandOffTask, to=self._taker(), note="half of it", where="branch x"
+        )
+
+    def _under(self, lease: "Lease", kind: type[Command], /, **fields: Any) -> Command:
+        within_s = self._random.randrange(*ANSWER_US)
         return self._command(
-            kind,
-            task_id=task_id,
-            lease_token=token,
-            answer_within_s=self._random.randrange(*ANSWER_US),
-            **fields,
+            kind, task_id=lease[0], lease_token=lease[1], answer_within_s=within_s, **fields
         )
 
     def _subscribe(self) -> Command:

@@ -9,6 +9,7 @@ from functools import cache
 import pytest
 from typer.testing import CliRunner
 
+from pm_agent.catalog import CATALOG
 from pm_agent.domain.world import APPLIERS
 from simulation.__main__ import app
 from simulation.check import Plan, run
@@ -62,6 +63,8 @@ def test_the_seeds_reach_every_corner() -> None:
     assert set(found().faults) == set(CHANCES)
     assert set(found().replies) >= {"ok", *CODES}
     assert set(found().events) == {kind.__name__ for kind in APPLIERS}
+    assert set(found().coverage) == {kind.__name__ for kind in CATALOG.deciders}
+    assert found().never_effective == []
 
 
 def test_a_seed_makes_the_same_journal_every_time() -> None:
