@@ -32,8 +32,11 @@ WORK_MIN = 30  # of a task; half of it is done before a blocker is met
 TRY_MIN, HELP_MIN, UPSTREAM_MIN, ADVICE_MIN = 5, 8, 20, 1
 SPREAD = 0.5
 PERSON_MIN, PERSON_SPREAD = 45, 1.0  # as the faults of `simulation.scenario`
-# What a question takes of a person: about 10 minutes with it, and 10 to 15 until they are back at
-# their own work (Iqbal and Horvitz, "Disruption and Recovery of Computing Tasks", CHI 2007).
+# What a question takes of a person, and until they are back at their own work: our assumption. Of
+# the size that Iqbal and Horvitz report for alerts of mail and messages among 27 people at their
+# desks ("Disruption and Recovery of Computing Tasks", CHI 2007): nearly 10 minutes with what the
+# alert leads to, and 10 to 15 more until the interrupted work goes on. Read in quotations of the
+# paper's summary; questions about code were not measured.
 ANSWER_MIN = 20
 _WORDS = (
     "build cache disk token certificate registry mirror socket migration schema index "
