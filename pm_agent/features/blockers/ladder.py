@@ -115,16 +115,18 @@ def _asks_person(
     """Whether to ask a person now, beside a step, and not only when it has failed.
 
     Asking now gains the step's time if nothing but a person helps, and costs a person's attention
-    in vain if the step does. Each failure here makes the former more likely.
+    in vain if the step does. Each failure here makes the former more likely. Of a blocker that
+    comes again a person was asked already, and only its being given back took the question away.
     """
     is_alone = policy.blocker_ladder != "full" or option.choice.kind in GIVES_BACK
     if is_alone or blocker.person_asked_us:
         return False
+    if any(step.asks_person for step in blocker.steps):
+        return True
     needed = chance_of(world, blocker, similar, "escalate").mean
     n_failed = sum(step.outcome in FAILED for step in blocker.steps)
     needed /= needed + (1 - needed) * AGAIN**n_failed
-    works = option.chance.mean
-    return needed * (1 - works) * option.cost_us > works * policy.person_attention_us
+    return needed * option.cost_us > option.chance.mean * policy.person_attention_us
 
 
 def escalation(blocker: Blocker, context: Context) -> Choice:
@@ -177,10 +179,12 @@ def _automatic(
         if kind == "wait":
             awaited = awaited_task(world, blocker)
             if awaited and not _tried(blocker, "wait"):
-                until_us = now_us + _work_us(world, awaited, policy)
-                # The work goes on in any case; waiting for it costs nothing more.
-                choice = Choice(kind, until_us, f"{awaited} is under way", "", "", awaited)
-                yield Option(choice, chance, 0)
+                work_us = _work_us(world, awaited, policy)
+                choice = Choice(
+                    kind, now_us + 2 * work_us, f"{awaited} is under way", task_id=awaited
+                )
+                # The work goes on in any case: what is quicker may be tried meanwhile.
+                yield Option(choice, chance, work_us)
             continue
         if kind == "retry":
             n_before = sum(step.kind == "retry" for step in blocker.steps)
@@ -202,7 +206,10 @@ def _automatic(
             cost_us = policy.blocker_split_us
             is_possible = not _tried(blocker, kind) and can_split(world, blocker)
             until_us = now_us
-        waits_beside = kind not in GIVES_BACK and blocker.person_asked_us > 0
+        is_asked = blocker.person_asked_us > 0
+        waits_beside = kind not in GIVES_BACK and is_asked
+        if kind in GIVES_BACK and is_asked:  # when it fails the person's answer is waited for anew
+            cost_us += round((1 - chance.hope) * (now_us - blocker.person_asked_us))
         is_worth = _is_worth(world, chance, cost_us, policy, waits_beside=waits_beside)
         if is_possible and is_worth:
             yield Option(Choice(kind, until_us, why), chance, cost_us)
@@ -290,9 +297,9 @@ def _waits_for(world: World, first: TaskId, target: TaskId) -> bool:
 
 
 def _work_us(world: World, task_id: TaskId, policy: Policy) -> int:
-    """How long to wait for a task: twice its estimate, within bounds."""
+    """How long a task takes: its estimate, within half of the bounds of an attempt."""
     estimate_us = world.tasks[task_id].minutes * MINUTE_US
-    return min(max(2 * estimate_us, policy.budget_min_us), policy.budget_max_us)
+    return min(max(estimate_us, policy.budget_min_us // 2), policy.budget_max_us // 2)
 
 
 def _lasts_us(world: World, kind: StepKind, guess_us: int) -> int:

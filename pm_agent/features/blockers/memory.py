@@ -33,8 +33,8 @@ PRIOR: dict[StepKind, float] = {
     "escalate": 0.3,  # nothing but a person helps
 }
 PRIOR_WEIGHT = 2.0  # outcomes that the next wider group counts for
-
-
+# Steps whose chance others' failures say nothing about: work that is under way will be done.
+UNDOUBTED: frozenset[StepKind] = frozenset({"wait", "escalate"})
 OPTIMISM = 0.5  # standard deviations; 0 would never try again what failed twice by bad luck
 
 
@@ -47,6 +47,11 @@ class Chance(NamedTuple):
     def less(self, share: float) -> "Chance":
         """Return a share of it."""
         return Chance(self.mean * share, self.hope * share)
+
+    def beside(self, needed: "Chance") -> "Chance":
+        """Return it, or what the need for a person leaves of it where that is less."""
+        left = 1 - needed.mean
+        return Chance(min(self.mean, left), min(self.hope, left + needed.hope - needed.mean))
 
 
 class Similar(NamedTuple):
@@ -108,6 +113,7 @@ def known_fixes(world: World, blocker: Blocker, similar: list[Similar]) -> list[
             if remedy.step == "known_fix" and remedy.text:
                 by_text.setdefault(remedy.text, []).append((one, remedy))
     in_general = chance_of(world, blocker, similar, "known_fix")
+    needed = chance_of(world, blocker, similar, "escalate")
     fixes = []
     for text, known in by_text.items():
         if any(remedy.stopped_working for _, remedy in known):
@@ -118,7 +124,7 @@ def known_fixes(world: World, blocker: Blocker, similar: list[Similar]) -> list[
             Fix(
                 text=text,
                 by=known[0][1].by,
-                chance=_chance(again, in_general.mean).less(nearest),
+                chance=_chance(again, in_general.mean).less(nearest).beside(needed),
                 tried=sum(remedy.tried for _, remedy in known),
                 worked=sum(remedy.worked for _, remedy in known),
                 similarity=nearest,
@@ -130,7 +136,9 @@ def known_fixes(world: World, blocker: Blocker, similar: list[Similar]) -> list[
 def chance_of(world: World, blocker: Blocker, similar: list[Similar], step: StepKind) -> Chance:
     """How likely a step is to help: its type's record, then similar cases', then its own.
 
-    Each narrower group outweighs the wider one as soon as it has outcomes of its own.
+    Each narrower group outweighs the wider one as soon as it has outcomes of its own. Where nothing
+    but a person helped so far, no step is likelier than that leaves: a step that was tried here
+    once says less about itself than all that was tried in vain.
     """
     of_type = [
         (1.0, remedy)
@@ -145,7 +153,9 @@ def chance_of(world: World, blocker: Blocker, similar: list[Similar], step: Step
     for group in (others, own):
         evidence = [(s.weight, r) for s in group for r in s.case.remedies if r.step == step]
         chance = _chance(evidence, chance.mean)
-    return chance
+    if step in UNDOUBTED:
+        return chance
+    return chance.beside(chance_of(world, blocker, similar, "escalate"))
 
 
 def counts_of(similar: list[Similar], step: StepKind) -> tuple[int, int]:

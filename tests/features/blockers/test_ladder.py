@@ -1,5 +1,6 @@
 """What the system does about a blocker before a person hears of it."""
 
+from random import Random
 from typing import Any
 
 import msgspec
@@ -24,9 +25,11 @@ from pm_agent.domain.model_call import BY_RULES, ModelCall
 from pm_agent.domain.task import CancelTask, Skill, TaskCreated, TaskUpdated
 from pm_agent.domain.time import HOUR_US, MINUTE_US
 from pm_agent.domain.world import World
+from pm_agent.features.blockers.ladder import next_step
+from pm_agent.features.blockers.memory import chance_of, similar_cases
 from pm_agent.features.blockers.view import blocker_list
 from pm_agent.kernel.effects import AskForAdvice
-from pm_agent.kernel.types import Policy
+from pm_agent.kernel.types import Context, Policy
 from tests.scenario import (
     ADA,
     BOB,
@@ -176,6 +179,18 @@ def test_advice_that_only_a_person_can_follow_goes_straight_to_one(working: Scen
     assert steps(working) == ["escalate"]
 
 
+def context_of(scenario: Scenario) -> Context:
+    """What a decision may use now."""
+    return Context(
+        now_us=scenario.now_us,
+        random=Random(0),
+        scorer=scenario.engine.scorer,
+        presence=scenario.engine.presence,
+        policy=scenario.policy,
+        pending_effects={},
+    )
+
+
 def again(scenario: Scenario, **fields: Any) -> BlockerStepTaken:
     """Report such a blocker on a new task; return the first step against it."""
     scenario.new_task()
@@ -303,6 +318,63 @@ def test_how_often_a_person_was_needed_is_told_beside_the_remedies(
     (case,) = blocker_list(scenario.world, blockers, scenario.texts, scenario.now_us).cases
     assert (case.judged, case.needed_person) == (3, 3)
     assert "escalate" not in {remedy.step for remedy in case.remedies}
+
+
+def test_where_nothing_but_a_person_helps_no_step_is_likelier_than_that_leaves(
+    asked: tuple[Scenario, BlockerStepTaken],
+) -> None:
+    scenario, taken = asked
+    blocker = scenario.world.blockers[taken.blocker_id]
+    similar = similar_cases(scenario.world, blocker, scenario.now_us)
+    needed, split = (chance_of(scenario.world, blocker, similar, s) for s in ("escalate", "split"))
+    assert needed.mean > 0.7
+    assert split.mean == pytest.approx(1 - needed.mean)
+    assert split.mean < split.hope < 0.5
+
+
+def test_a_question_that_has_lain_for_long_is_not_withdrawn_for_a_split(pair: Scenario) -> None:
+    pair.given(report_blocker("T-1", 1, blocker_type="environment"))
+    (step,) = pair.world.blockers["B-1"].steps
+
+    def next_kind(asked_minutes_ago: int) -> str:
+        at_us = pair.now_us - asked_minutes_ago * MINUTE_US
+        tried = ("retry", "retry", "retry", "ask_help")
+        steps = tuple(
+            msgspec.structs.replace(
+                step, number=n, kind=kind, at_us=at_us, outcome="failed", asks_person=n == 1
+            )
+            for n, kind in enumerate(tried, start=1)
+        )
+        blocker = msgspec.structs.replace(
+            pair.world.blockers["B-1"], reported_at_us=at_us, steps=steps
+        )
+        return next_step(pair.world, blocker, context_of(pair)).kind
+
+    assert next_kind(asked_minutes_ago=30) == "split"
+    assert next_kind(asked_minutes_ago=24 * 60) == "advice"
+
+
+def test_of_a_blocker_that_comes_again_a_person_is_asked_as_before(pair: Scenario) -> None:
+    dear = msgspec.structs.replace(pair.policy, person_attention_us=HOUR_US)
+    pair.policy = pair.engine.policy = dear
+    pair.given(an_agent("A-eve", skills=skills(sql=4)))
+    lacking: dict[str, Any] = {"blocker_type": "capability", "needs_skills": (Skill("sql", 3),)}
+    pair.given(report_blocker("T-1", 1, **lacking))
+    token = pair.assigned("A-eve").lease_token
+    pair.given(an_agent("A-joe", skills=skills(sql=4)))
+    pair.given(report_blocker("T-1", token, "A-eve", **lacking))
+    blocker = pair.world.blockers["B-2"]
+    assert [step.kind for step in blocker.steps] == ["reassign", "ask_help"]
+
+    def asks(before: bool) -> bool:  # noqa: FBT001 - reads well below
+        first = msgspec.structs.replace(blocker.steps[0], at_us=0, asks_person=before)
+        again = msgspec.structs.replace(blocker, steps=(first,))
+        choice = next_step(pair.world, again, context_of(pair))
+        assert choice.kind == "ask_help"
+        return choice.asks_person
+
+    assert asks(before=True)
+    assert not asks(before=False)
 
 
 def test_how_long_agents_try_is_learned(working: Scenario) -> None:
@@ -444,6 +516,21 @@ def test_a_blocker_ends_with_the_task_that_it_waits_for(pair: Scenario) -> None:
     pair.after(seconds=0)
     assert pair.state("T-1") == "assigned"
     assert retold(pair, "B-1") == [("wait", "worked")]
+
+
+def test_what_is_quicker_is_tried_while_the_missing_work_is_under_way(pair: Scenario) -> None:
+    other = pair.new_task("the missing work")
+    missing: dict[str, Any] = {"blocker_type": "dependency", "needs_task_ids": (other,)}
+    pair.given(report_blocker("T-1", 1, description=DISK, **missing))
+    assert steps(pair) == ["wait"]
+    pair.given(resolve_blocker("B-1", "Take the copy in the cache."))
+    pair.given(report_blocker("T-1", 1, description=DISK_AGAIN, **missing))
+    assert steps(pair) == ["known_fix"]
+    pair.given(fix("B-2", 1, worked=False))
+    assert steps(pair) == ["wait"]
+    pair.done(other, BOB)
+    pair.after(seconds=0)
+    assert retold(pair, "B-2") == [("known_fix", "failed"), ("wait", "worked")]
 
 
 def test_what_will_not_come_is_not_waited_for(working: Scenario) -> None:
