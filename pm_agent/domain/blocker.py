@@ -228,6 +228,7 @@ class BlockerResolved(EventData, frozen=True, kw_only=True):
     resolution: BodyRef
     step: int = 0  # number of the step that did it; 0: somebody's own answer
     is_proven: bool = True  # False: the next attempt shows whether it helped
+    is_answer: bool = False  # of a step: its text is an answer that may help against others too
 
 
 def as_reported(data: BlockerReported, at_us: int, before: Blocker | None) -> Blocker:
@@ -395,6 +396,8 @@ def _count_resolution(world: "World", event: Event, data: BlockerResolved) -> No
     if data.step:
         if data.is_proven:
             _end_step(world, blocker, data.step, "worked", event.at_us)
+        if data.is_answer:
+            _remember(world, event, data)
         return
     if blocker.step is not None:
         is_helped = blocker.step.kind == "ask_help" and event.principal.startswith("agent:")
@@ -407,8 +410,14 @@ def _count_resolution(world: "World", event: Event, data: BlockerResolved) -> No
         if blocker.steps[-1].kind == "escalate":  # else the step under way might have done it
             credit(world, blocker.case_id, PERSON_NEEDED, worked=True, at_us=event.at_us)
     if not event.principal.startswith("system:"):
-        fix = Remedy(step="known_fix", text=data.resolution, by=event.principal, is_answer=True)
-        credit(world, blocker.case_id, fix, worked=True, at_us=event.at_us)
+        _remember(world, event, data)
+
+
+def _remember(world: "World", event: Event, data: BlockerResolved) -> None:
+    """Keep an answer as a known fix."""
+    fix = Remedy(step="known_fix", text=data.resolution, by=event.principal, is_answer=True)
+    case_id = world.blockers[data.blocker_id].case_id
+    credit(world, case_id, fix, worked=True, at_us=event.at_us)
 
 
 def _smoothed(known_us: int, took_us: int) -> int:

@@ -1,7 +1,8 @@
 """Collaboration requests: an agent needs help, and the best of those who could give it are asked.
 
 The first yes gets it. A no passes the question on to the next best; after the deadline nobody is
-asked any more. A request that is over leaves the world; what was said stays in the journal.
+asked any more. One that names a blocker ends with it. A request that is over leaves the world; what
+was said stays in the journal.
 """
 
 from typing import TYPE_CHECKING
@@ -9,7 +10,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from pm_agent.domain.envelope import Command, Event, EventData
-from pm_agent.domain.ids import AgentId, BodyRef, CollaborationId, MessageId, TaskId
+from pm_agent.domain.ids import AgentId, BlockerId, BodyRef, CollaborationId, MessageId, TaskId
 from pm_agent.domain.task import Skill
 
 if TYPE_CHECKING:
@@ -26,6 +27,7 @@ class Collaboration(msgspec.Struct, frozen=True, gc=False, kw_only=True, omit_de
     skills: tuple[Skill, ...] = ()
     invited: tuple[AgentId, ...] = ()  # all that were ever asked
     declined: tuple[AgentId, ...] = ()
+    blocker_id: BlockerId = ""  # what it is about; empty: the task
 
 
 class RequestCollaboration(Command, frozen=True, kw_only=True):
@@ -36,6 +38,7 @@ class RequestCollaboration(Command, frozen=True, kw_only=True):
     need: str
     skills: tuple[Skill, ...] = ()
     answer_within_s: int = 900
+    blocker_id: BlockerId = ""  # an open one of the task
 
 
 class RespondToCollaboration(Command, frozen=True, kw_only=True):
@@ -60,6 +63,7 @@ class CollaborationRequested(EventData, frozen=True, kw_only=True):
     until_us: int
     invited: tuple[AgentId, ...]
     skills: tuple[Skill, ...] = ()
+    blocker_id: BlockerId = ""
 
 
 class CollaborationAccepted(EventData, frozen=True, kw_only=True):
@@ -67,6 +71,7 @@ class CollaborationAccepted(EventData, frozen=True, kw_only=True):
     task_id: TaskId
     agent_id: AgentId  # who helps
     asker_id: AgentId
+    blocker_id: BlockerId = ""
 
 
 class CollaborationDeclined(EventData, frozen=True, kw_only=True):
@@ -74,14 +79,16 @@ class CollaborationDeclined(EventData, frozen=True, kw_only=True):
     task_id: TaskId
     agent_id: AgentId
     invited_next: AgentId = ""  # who is asked instead; empty: nobody is left
+    blocker_id: BlockerId = ""
 
 
 class CollaborationExpired(EventData, frozen=True, kw_only=True):
-    """Over without help: the deadline came, or everybody that could help said no."""
+    """Over without help: the deadline came, all who could help said no, or none is needed."""
 
     collaboration_id: CollaborationId
     task_id: TaskId
     agent_id: AgentId  # who asked
+    blocker_id: BlockerId = ""
 
 
 def _requested(world: "World", event: Event, data: CollaborationRequested) -> None:
@@ -95,6 +102,7 @@ def _requested(world: "World", event: Event, data: CollaborationRequested) -> No
         until_us=data.until_us,
         skills=data.skills,
         invited=data.invited,
+        blocker_id=data.blocker_id,
     )
 
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Literal
 import msgspec
 
 from pm_agent.domain.envelope import Command, Event, EventData
-from pm_agent.domain.ids import AgentId, BodyRef, MessageId, TaskId
+from pm_agent.domain.ids import AgentId, BlockerId, BodyRef, MessageId, TaskId
 
 if TYPE_CHECKING:
     from pm_agent.domain.world import World
@@ -38,6 +38,7 @@ class Message(msgspec.Struct, frozen=True, gc=False, kw_only=True, omit_defaults
     urgency: Urgency = "normal"
     task_id: TaskId = ""
     about_id: str = ""  # handoff or collaboration that it tells of
+    blocker_id: BlockerId = ""  # that help is asked with
     n_unread: int = 0  # recipients that have not acknowledged it
 
 
@@ -92,6 +93,7 @@ class MessageSent(EventData, frozen=True, kw_only=True):
     about_task: TaskId = ""
     about_id: str = ""
     missed: tuple[AgentId, ...] = ()  # agents of the audience whose inbox was full
+    blocker_id: BlockerId = ""
 
 
 class MessagesAcknowledged(EventData, frozen=True, kw_only=True):
@@ -118,6 +120,7 @@ def _sent(world: "World", event: Event, data: MessageSent) -> None:
         urgency=data.urgency,
         task_id=data.about_task,
         about_id=data.about_id,
+        blocker_id=data.blocker_id,
         n_unread=len(data.recipients),
     )
     for agent_id in data.recipients:

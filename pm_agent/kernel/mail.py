@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from pm_agent.domain.envelope import SYSTEM, Body, Principal
 from pm_agent.domain.errors import InboxFull, InvalidInput
-from pm_agent.domain.ids import AgentId, MessageId, TaskId, message_id
+from pm_agent.domain.ids import AgentId, BlockerId, MessageId, TaskId, message_id
 from pm_agent.domain.message import MAX_INBOX, MessageKind, MessageSent, Urgency
 from pm_agent.domain.world import World
 from pm_agent.kernel.types import Context
@@ -32,6 +32,7 @@ def write_letter(
     thread_id: MessageId = "",
     task_id: TaskId = "",
     about_id: str = "",
+    blocker_id: BlockerId = "",
     sender: str = "",
     n_before: int = 0,
 ) -> Letter:
@@ -72,6 +73,7 @@ def write_letter(
         about_task=task_id,
         about_id=about_id,
         missed=tuple(missed),
+        blocker_id=blocker_id,
     )
     return Letter(event, body)
 
@@ -87,6 +89,7 @@ def write_answer(
     thread_id: MessageId,
     task_id: TaskId,
     about_id: str,
+    blocker_id: BlockerId = "",
     n_before: int = 0,
 ) -> Letter:
     """Tell an agent what became of what it asked: in the answerer's own words, else in ours."""
@@ -100,6 +103,7 @@ def write_answer(
         thread_id=thread_id,
         task_id=task_id,
         about_id=about_id,
+        blocker_id=blocker_id,
         n_before=n_before,
     )
 

@@ -93,6 +93,11 @@ class Team:
         await self.stack.until(lambda: (step := blockers[blocker_id].step) and step.text)
         return await self.step(name, lease)
 
+    async def ask_again(self, name: str, lease: Json, blocker_id: str) -> Json:
+        """An agent asks for help with a blocker by itself."""
+        ask = self.agents[name]
+        return await ask("request_collaboration", **lease, need="Who knows?", blocker_id=blocker_id)
+
     async def listed(self, blocker_id: str) -> Json:
         found = await self.lead("list_blockers", include_resolved=True)
         return next(one for one in found["blockers"] if one["blocker_id"] == blocker_id)
@@ -182,3 +187,30 @@ async def test_a_person_is_asked_again_until_one_has_seen_it_and_answers(
         taken = await t.agents["Bob"]("request_next_task", agent_id="A-bob")
         assert taken["task_id"] == lease["task_id"]
         assert any("Blue." in line for line in taken["task"]["recovery"])
+
+
+@pytest.mark.parametrize("way", WAYS)
+async def test_a_helper_reads_which_blocker_it_is_and_the_answer_is_remembered(way: str) -> None:
+    async with team(way, "Ada", "Bob") as t:
+        ada, bob = t.agents["Ada"], t.agents["Bob"]
+        lease, told = await t.stuck("Ada", blocker_type="needs_input")
+        assert told["step"] == "ask_help"
+        await t.stack.until(lambda: t.stack.loop.engine.world.collaborations)
+        (letter,) = (await bob("read_messages", agent_id="A-bob"))["messages"]
+        assert (letter["kind"], letter["blocker_id"]) == ("help_wanted", told["blocker_id"])
+        yes = {"collaboration_id": letter["about_id"], "accept": True}
+        taken = await bob("respond_to_collaboration", **yes)
+        assert taken["blocker"]["blocker_id"] == taken["blocker_id"] == told["blocker_id"]
+        assert taken["blocker"]["description"] == STUCK
+        await bob("resolve_blocker", blocker_id=taken["blocker_id"], resolution=FIX)
+        (story, *_) = (await ada("list_blockers", include_resolved=True))["blockers"]
+        assert [(s["step"], s["outcome"]) for s in story["steps"]] == [("ask_help", "worked")]
+        await ada("complete_task", **lease, summary="Green.")
+        lease, told = await t.stuck("Ada", blocker_type="needs_input")
+        cases = (await t.lead("list_blockers"))["cases"]
+        (known,) = (r for case in cases for r in case["remedies"] if r["step"] == "known_fix")
+        assert (known["text"], known["by"], known["worked"]) == (FIX, "agent:A-bob", 1)
+        asked = await t.ask_again("Ada", lease, told["blocker_id"])
+        assert asked["blocker_id"] == told["blocker_id"]
+        with pytest.raises(Refused, match="unknown_blocker"):
+            await t.ask_again("Ada", lease, "B-99")

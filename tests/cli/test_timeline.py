@@ -9,7 +9,19 @@ from pm_agent.adapters.journal_sqlite import SQLiteJournal
 from pm_agent.domain.envelope import Body
 from pm_agent.ports import Batch
 from tests.cli.conftest import refused, run, run_json
-from tests.scenario import BOB, Scenario, a_project, an_agent, hand_off, message_to
+from tests.scenario import (
+    BOB,
+    Scenario,
+    a_project,
+    agent_principal,
+    an_agent,
+    answer_help,
+    hand_off,
+    message_to,
+    of_person,
+    report_blocker,
+    resolve_blocker,
+)
 
 
 @pytest.fixture
@@ -20,16 +32,21 @@ def told(tmp_path: Path) -> Path:
     scenario.new_task("Build it")
     scenario.assigned()
     scenario.given(message_to(BOB, text="Which\nport?"), hand_off("T-1", 1, BOB))
+    return written(scenario, tmp_path)
+
+
+def written(scenario: Scenario, folder: Path) -> Path:
+    """Write what happened in a scenario into a journal."""
     bodies = [Body(ref, b"", text) for ref, text in scenario.texts.items()]
 
     async def write() -> None:
-        journal = SQLiteJournal(tmp_path / "main.journal.db")
+        journal = SQLiteJournal(folder / "main.journal.db")
         await journal.activate()
         await journal.append(Batch(1, scenario.journal, bodies, scenario.stored_requests))
         await journal.close()
 
     asyncio.run(write())
-    return tmp_path
+    return folder
 
 
 def test_a_line_an_event_in_order(told: Path) -> None:
@@ -52,6 +69,23 @@ def test_about_one_thing_or_the_newest_alone(told: Path) -> None:
     assert last[0]["text"] == "half done; the parser is next"
     after = run_json("timeline", "--after", last[0]["position"], "--data", told)["events"]
     assert after == []
+
+
+def test_of_a_blocker_all_that_was_said_about_it(tmp_path: Path) -> None:
+    scenario = Scenario()
+    scenario.given(a_project(), an_agent(), an_agent(BOB))
+    scenario.new_task()
+    scenario.assigned()
+    scenario.given(report_blocker("T-1", 1, blocker_type="needs_input"))
+    scenario.given(answer_help("C-1"), of_person(resolve_blocker("B-1"), agent_principal(BOB)))
+    lines = run("timeline", "B-1", "--data", written(scenario, tmp_path)).stdout
+    for said in (
+        "A-ada asks A-bob for help with T-1 (B-1)",
+        "help wanted to A-bob about T-1 (B-1)",
+        "A-bob helps A-ada with T-1 (B-1)",
+        "B-1 of T-1 is resolved",
+    ):
+        assert said in lines
 
 
 def test_without_a_journal_there_is_nothing_to_tell(tmp_path: Path) -> None:

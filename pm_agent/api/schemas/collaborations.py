@@ -28,6 +28,9 @@ class RequestCollaborationInput(Write):
         max_length=MAX_LIST,
         description="Skills the helper must have. Left out: those of the task.",
     )
+    blocker_id: str = Field(
+        "", max_length=64, description="The open blocker that it is about, such as 'B-7'."
+    )
     answer_within_s: int = Field(
         900, ge=30, le=86_400, description="Seconds until nobody is asked any more."
     )

@@ -64,9 +64,6 @@ _SAYS = {
     "HandoffAccepted": "{agent_id} takes {task_id} over from {giver_id}",
     "HandoffDeclined": "{agent_id} does not take {task_id} over",
     "HandoffExpired": "{agent_id} has not answered: {task_id} stays where it is",
-    "CollaborationAccepted": "{agent_id} helps {asker_id} with {task_id}",
-    "CollaborationDeclined": "{agent_id} does not help with {task_id}",
-    "CollaborationExpired": "nobody helps {agent_id} with {task_id}",
     "Subscribed": "{agent_id} subscribes ({subscription_id})",
     "Unsubscribed": "{agent_id} drops {subscription_id}",
     "TaskPushed": "{task_id} is pushed to {agent_id}",
@@ -94,13 +91,30 @@ def _sent(data: Any) -> str:
     to = ", ".join(data.recipients[:5]) or "nobody"
     more = len(data.recipients) - 5
     to += f" and {more} more" if more > 0 else ""
-    about = f" about {data.about_task}" if data.about_task else ""
+    about = f" about {data.about_task}{_blocker(data)}" if data.about_task else ""
     missed = f"; {len(data.missed)} full inboxes missed it" if data.missed else ""
     return f"{data.kind.replace('_', ' ')} to {to}{about}{missed}"
 
 
 def _requested(data: Any) -> str:
-    return f"{data.agent_id} asks {', '.join(data.invited)} for help with {data.task_id}"
+    asked = ", ".join(data.invited)
+    return f"{data.agent_id} asks {asked} for help with {data.task_id}{_blocker(data)}"
+
+
+def _helps(data: Any) -> str:
+    return f"{data.agent_id} helps {data.asker_id} with {data.task_id}{_blocker(data)}"
+
+
+def _declined(data: Any) -> str:
+    return f"{data.agent_id} does not help with {data.task_id}{_blocker(data)}"
+
+
+def _unhelped(data: Any) -> str:
+    return f"the request of {data.agent_id} for help with {data.task_id}{_blocker(data)} is over"
+
+
+def _blocker(data: Any) -> str:
+    return f" ({data.blocker_id})" if data.blocker_id else ""
 
 
 def _released(data: Any) -> str:
@@ -112,6 +126,9 @@ _SAYERS: dict[str, Callable[[Any], str]] = {
     "TaskAssigned": _assigned,
     "MessageSent": _sent,
     "CollaborationRequested": _requested,
+    "CollaborationAccepted": _helps,
+    "CollaborationDeclined": _declined,
+    "CollaborationExpired": _unhelped,
 }
 
 

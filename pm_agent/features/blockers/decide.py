@@ -41,7 +41,7 @@ MEANWHILE: dict[str, str] = {
     "advice": "Advice comes: read get_task_context in a minute, try it, and call report_fix.",
     "escalate": "A person was asked. Keep heartbeating, and read get_task_context for the answer.",
     "ask_help": "Other agents were asked. Keep heartbeating, and read get_task_context for the "
-    "answer; call report_fix when it helped.",
+    "answer; when one that came as a message helped, call report_fix and say in note what it was.",
     "reassign": "Another agent has what is missing and gets the task. Ask for another with "
     "request_next_task.",
     "split": "What is missing became a task of its own, and yours waits for it. Ask for another "
@@ -155,11 +155,12 @@ def report_fix(world: World, command: ReportFix, context: Context) -> Decision:
     bodies = [note] if note else []
     if command.worked:
         text = step.text or (note.ref if note else None)
+        is_answer = step.kind == "ask_help" and note is not None
         if text is None:
             body = context.body(f"The step “{step.kind}” helped.")
             assert body is not None, step
             bodies, text = [body], body.ref
-        events = [resolved(blocker, step.number, text, is_proven=True)]
+        events = [resolved(blocker, step.number, text, is_proven=True, is_answer=is_answer)]
         result = _resolved_result(world, blocker, "Go on with the task.", step.kind)
         return Decision(events=events, bodies=bodies, result=result)
     return _after(world, blocker, "failed", note, context)

@@ -12,7 +12,11 @@ from pm_agent.domain.blocker import (
     CheckBlocker,
     SettleBlockers,
 )
-from pm_agent.domain.collaboration import CollaborationExpired, RequestCollaboration
+from pm_agent.domain.collaboration import (
+    Collaboration,
+    CollaborationExpired,
+    RequestCollaboration,
+)
 from pm_agent.domain.envelope import SYSTEM, Event, EventData
 from pm_agent.domain.ids import BlockerId
 from pm_agent.domain.task import TaskCancelled, TaskDeadLettered
@@ -39,8 +43,8 @@ def _request(event: Event, data: BlockerStepTaken, world: World) -> RequestColla
     task, blocker = world.tasks[data.task_id], world.blockers[data.blocker_id]
     need = (
         f"{blocker.agent_id} is stopped at {task.id} by blocker {blocker.id} "
-        f"({blocker.blocker_type}). Read get_task_context of {task.id}; if you know the answer, "
-        f"give it with resolve_blocker."
+        f"({blocker.blocker_type}). Say yes with respond_to_collaboration to read its report; if "
+        f"you know the answer, give it with resolve_blocker."
     )
     return RequestCollaboration(
         request_id=f"system:help:{blocker.id}:{data.number}",
@@ -50,6 +54,7 @@ def _request(event: Event, data: BlockerStepTaken, world: World) -> RequestColla
         need=need,
         skills=blocker.needs_skills,
         answer_within_s=max(1, (data.until_us - event.at_us) // SECOND_US),
+        blocker_id=blocker.id,
     )
 
 
@@ -65,19 +70,18 @@ def go_on(event: Event, data: BlockerStepEnded, world: World) -> Alarm | None:
 
 
 def stop_waiting(event: Event, data: CollaborationExpired, world: World) -> Alarm | None:
-    """Go on at once when all who were asked for help have said no.
-
-    Requests do not say which blocker they are for: as long as any about the task is open, it waits.
-    """
+    """Go on at once when all who were asked for help with a blocker have said no."""
     for blocker in world.open_blockers(data.task_id):
         step = blocker.step
-        if step is not None and step.kind == "ask_help" and not _is_help_on_its_way(world, blocker):
+        waits = step is not None and step.kind == "ask_help" and _is_about(data, blocker)
+        if waits and not any(_is_about(asked, blocker) for asked in world.collaborations.values()):
             return _alarm(event.at_us, blocker.id, step.number, is_vain=True)
     return None
 
 
-def _is_help_on_its_way(world: World, blocker: Blocker) -> bool:
-    return any(asked.task_id == blocker.task_id for asked in world.collaborations.values())
+def _is_about(asked: Collaboration | CollaborationExpired, blocker: Blocker) -> bool:
+    """Whether a request is for help with a blocker; one that names none may be."""
+    return asked.task_id == blocker.task_id and asked.blocker_id in ("", blocker.id)
 
 
 def settle(

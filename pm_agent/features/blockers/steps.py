@@ -82,7 +82,9 @@ def ended(blocker: Blocker, number: int, outcome: StepOutcome, note: Body | None
     )
 
 
-def resolved(blocker: Blocker, number: int, text: BodyRef, *, is_proven: bool) -> EventData:
+def resolved(
+    blocker: Blocker, number: int, text: BodyRef, *, is_proven: bool, is_answer: bool = False
+) -> EventData:
     """The event that resolves a blocker by a step."""
     return BlockerResolved(
         blocker_id=blocker.id,
@@ -90,6 +92,7 @@ def resolved(blocker: Blocker, number: int, text: BodyRef, *, is_proven: bool) -
         resolution=text,
         step=number,
         is_proven=is_proven,
+        is_answer=is_answer,
     )
 
 

@@ -2,6 +2,7 @@
 
 import msgspec
 
+from pm_agent.domain.blocker import Blocker
 from pm_agent.domain.collaboration import (
     Collaboration,
     CollaborationAccepted,
@@ -14,12 +15,15 @@ from pm_agent.domain.collaboration import (
 )
 from pm_agent.domain.envelope import Body, EventData
 from pm_agent.domain.errors import (
+    InvalidInput,
     NotCapable,
+    UnknownBlocker,
     UnknownCollaboration,
     WrongState,
 )
 from pm_agent.domain.ids import (
     AgentId,
+    BlockerId,
     TaskId,
     collaboration_id,
     message_id,
@@ -51,15 +55,18 @@ class CollaborationResult(Result, frozen=True, kw_only=True):
     task_id: str
     state: str
     thread_id: str
+    blocker_id: str = ""  # what it is about, if one was named
     invited: list[str] = []
     until: str = ""
     next_step: str = ""
 
 
 def request(world: World, command: RequestCollaboration, context: Context) -> Decision:
-    """Ask the best of those who could help with a running task."""
+    """Ask the best of those who could help with a running task, or with a blocker of it."""
     task, held = require_running(world, command.principal, command.task_id, command.lease_token)
-    skills = normal_skills(command.skills) or task.skills
+    blocker = _require_blocker(world, task, command.blocker_id) if command.blocker_id else None
+    needed = blocker.needs_skills if blocker else ()
+    skills = normal_skills(command.skills) or needed or task.skills
     able = _invitable(world, context, task, skills, without=(held.agent_id,))
     if not able:
         wanted = ", ".join(skill.name for skill in skills) or "any skill"
@@ -77,6 +84,7 @@ def request(world: World, command: RequestCollaboration, context: Context) -> De
         kind="help_wanted",
         task_id=task.id,
         about_id=request_id,
+        blocker_id=command.blocker_id,
     )
     requested = CollaborationRequested(
         collaboration_id=request_id,
@@ -88,17 +96,34 @@ def request(world: World, command: RequestCollaboration, context: Context) -> De
         until_us=until_us,
         invited=tuple(invited),
         skills=skills,
+        blocker_id=command.blocker_id,
     )
     result = CollaborationResult(
         collaboration_id=request_id,
         task_id=task.id,
         state="open",
         thread_id=letter.event.thread_id,
+        blocker_id=command.blocker_id,
         invited=invited,
         until=iso(until_us),
         next_step="Go on with what you can do; the answer comes as a message.",
     )
     return Decision(events=[requested, letter.event], bodies=[letter.body], result=result)
+
+
+def _require_blocker(world: World, task: Task, blocker_id: BlockerId) -> Blocker:
+    """Return an open blocker of the task, or refuse."""
+    blocker = world.blockers.get(blocker_id)
+    if blocker is None:
+        message = f"There is no blocker {blocker_id[:40]}."
+        raise UnknownBlocker(message)
+    if blocker.task_id != task.id:
+        message = f"Blocker {blocker.id} stops {blocker.task_id}, not {task.id}."
+        raise InvalidInput(message, "Name a blocker of this task, or none.")
+    if not blocker.is_open:
+        message = f"Blocker {blocker.id} was resolved already."
+        raise WrongState(message, "Read its resolution in get_task_context; ask without it.")
+    return blocker
 
 
 def respond(world: World, command: RespondToCollaboration, context: Context) -> Decision:
@@ -121,21 +146,35 @@ def _accepted(
     if known.asker_id != _holder(world, known.task_id):
         message = f"{known.asker_id} does not work on {known.task_id} any more."
         raise UnknownCollaboration(message)
-    words = f"{helper} helps with {known.task_id}."
+    if _is_settled(world, known):
+        message = f"Blocker {known.blocker_id} is resolved already."
+        raise UnknownCollaboration(message)
+    about = f" ({known.blocker_id})" if known.blocker_id else ""
+    words = f"{helper} helps with {known.task_id}{about}."
     letter = _answer(world, context, known, words, said=command.note)
     accepted = CollaborationAccepted(
         collaboration_id=known.id,
         task_id=known.task_id,
         agent_id=helper,
         asker_id=known.asker_id,
+        blocker_id=known.blocker_id,
     )
+    next_step = (
+        f"Read get_task_context of {known.task_id}; write to {known.asker_id} with "
+        f"send_agent_message and reply_to {known.thread_id}."
+    )
+    if known.blocker_id:
+        next_step = (
+            f"{next_step} When you know what to do, say it with resolve_blocker "
+            f"{known.blocker_id}: the task goes on, and the answer is remembered."
+        )
     result = CollaborationResult(
         collaboration_id=known.id,
         task_id=known.task_id,
         state="accepted",
         thread_id=known.thread_id,
-        next_step=f"Read get_task_context of {known.task_id}; write to {known.asker_id} with "
-        f"send_agent_message and reply_to {known.thread_id}.",
+        blocker_id=known.blocker_id,
+        next_step=next_step,
     )
     return Decision(events=[accepted, letter.event], bodies=[letter.body], result=result)
 
@@ -160,6 +199,7 @@ def _declined(
             task_id=known.task_id,
             agent_id=helper,
             invited_next=next_one,
+            blocker_id=known.blocker_id,
         )
     ]
     bodies: list[Body] = []
@@ -193,12 +233,15 @@ def _invitation(world: World, known: Collaboration, to: AgentId, n_before: int) 
         kind="help_wanted",
         about_task=known.task_id,
         about_id=known.id,
+        blocker_id=known.blocker_id,
     )
 
 
 def expire(world: World, command: ExpireCollaboration, context: Context) -> Decision:
-    """End a request that nobody took up in time."""
+    """End a request that nobody took up in time, or whose blocker is resolved."""
     known = _require_collaboration(world, command.collaboration_id)
+    if _is_settled(world, known):
+        return Decision(events=[_over(known)], result=_result(known))
     if context.now_us < known.until_us:
         return Decision(result=_result(known), check_again_us=known.until_us)
     return _expired(world, context, known, "Nobody took it up in time.")
@@ -207,10 +250,7 @@ def expire(world: World, command: ExpireCollaboration, context: Context) -> Deci
 def _expired(
     world: World, context: Context, known: Collaboration, why: str, n_before: int = 0
 ) -> Decision:
-    expired = CollaborationExpired(
-        collaboration_id=known.id, task_id=known.task_id, agent_id=known.asker_id
-    )
-    events: list[EventData] = [expired]
+    events: list[EventData] = [_over(known)]
     bodies: list[Body] = []
     if not world.agents[known.asker_id].left_at_us:
         words = f"No help for {known.task_id}: {why} report_blocker tells a person."
@@ -220,9 +260,28 @@ def _expired(
     return Decision(events=events, bodies=bodies, result=_result(known))
 
 
+def _over(known: Collaboration) -> CollaborationExpired:
+    return CollaborationExpired(
+        collaboration_id=known.id,
+        task_id=known.task_id,
+        agent_id=known.asker_id,
+        blocker_id=known.blocker_id,
+    )
+
+
+def _is_settled(world: World, known: Collaboration) -> bool:
+    """Whether it names a blocker that is resolved: then nobody needs to help or to hear of it."""
+    blocker = world.blockers.get(known.blocker_id)
+    return bool(known.blocker_id) and (blocker is None or not blocker.is_open)
+
+
 def _result(known: Collaboration) -> CollaborationResult:
     return CollaborationResult(
-        collaboration_id=known.id, task_id=known.task_id, state="expired", thread_id=known.thread_id
+        collaboration_id=known.id,
+        task_id=known.task_id,
+        state="expired",
+        thread_id=known.thread_id,
+        blocker_id=known.blocker_id,
     )
 
 
@@ -284,5 +343,6 @@ def _answer(
         thread_id=known.thread_id,
         task_id=known.task_id,
         about_id=known.id,
+        blocker_id=known.blocker_id,
         n_before=n_before,
     )

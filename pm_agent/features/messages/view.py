@@ -29,6 +29,7 @@ class MessageView(Result, frozen=True, kw_only=True):
     text: str
     task_id: str = ""
     about_id: str = ""  # what to answer: a handoff ('H-2') or a request for help ('C-4')
+    blocker_id: str = ""  # that help is asked with; whoever knows the answer resolves it ('B-7')
 
 
 class InboxPage(Result, frozen=True, kw_only=True):
@@ -53,6 +54,7 @@ class Found(NamedTuple):
     text: BodyRef
     task_id: str
     about_id: str
+    blocker_id: str
 
 
 def waiting(world: World, agent_id: AgentId, limit: int) -> list[Found]:
@@ -63,7 +65,7 @@ def waiting(world: World, agent_id: AgentId, limit: int) -> list[Found]:
     return [
         Found(
             m.id, m.thread_id, m.sender, m.kind, m.urgency, m.sent_at_us, m.text, m.task_id,
-            m.about_id,
+            m.about_id, m.blocker_id,
         )
         for m in messages[:limit]
     ]  # fmt: skip
@@ -88,7 +90,7 @@ def thread(events: Sequence[Event], thread_id: MessageId, reader: str) -> list[F
         found.append(
             Found(
                 data.message_id, thread_id, sender, data.kind, data.urgency, event.at_us,
-                data.text, data.about_task, data.about_id,
+                data.text, data.about_task, data.about_id, data.blocker_id,
             )
         )  # fmt: skip
     if not found:
@@ -113,6 +115,7 @@ def page(world: World, agent_id: AgentId, found: list[Found], texts: dict[str, s
                 text=texts.get(one.text, ERASED),
                 task_id=one.task_id,
                 about_id=one.about_id,
+                blocker_id=one.blocker_id,
             )
             for one in found
         ],

@@ -481,6 +481,21 @@ def test_another_agent_is_asked_and_its_answer_counts_as_help(pair: Scenario) ->
     assert known == [("ask_help", 1), ("escalate", 0), ("known_fix", 1)]
 
 
+def test_an_answer_that_came_as_a_message_is_remembered_as_the_agent_tells_it(
+    pair: Scenario,
+) -> None:
+    pair.given(report_blocker("T-1", 1, description=DISK, blocker_type="needs_input"))
+    pair.after(seconds=0)
+    assert pair.world.collaborations["C-1"].blocker_id == "B-1"
+    pair.after(minutes=18)
+    told = msgspec.structs.replace(fix("B-1", 1, worked=True), note="Bob: clear the old builds.")
+    pair.given(told, complete("T-1", 1))
+    assert retold(pair, "B-1") == [("ask_help", "worked")]
+    pair.after(minutes=5)
+    taken = again(pair, description=DISK_AGAIN, blocker_type="needs_input")
+    assert (taken.step, pair.texts[taken.text]) == ("known_fix", "Bob: clear the old builds.")
+
+
 def test_the_ladder_goes_on_when_nobody_helps(pair: Scenario) -> None:
     pair.given(report_blocker("T-1", 1))
     pair.after(minutes=21)

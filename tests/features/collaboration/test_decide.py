@@ -21,6 +21,8 @@ from tests.scenario import (
     heartbeat,
     leave,
     place_hold,
+    report_blocker,
+    resolve_blocker,
     skills,
 )
 
@@ -119,3 +121,56 @@ def test_only_who_holds_a_task_asks_and_only_who_was_asked_answers(asking: Scena
 def test_a_yes_that_comes_after_the_work_is_done_is_refused(asking: Scenario) -> None:
     asking.given(ask_for_help("T-3", 1), complete("T-3", 1))
     asking.when(answer_help("C-1")).then_refused("unknown_collaboration")
+
+
+# -- about a blocker ---------------------------------------------------------------------------
+
+
+@pytest.fixture
+def stopped(asking: Scenario) -> Scenario:
+    """A-ada is stopped at T-3 by B-1; A-bob and A-lee know SQL, and the ladder asks them (C-1)."""
+    asking.given(an_agent(BOB, skills=skills(sql=5)), leave(EVE), leave("A-kim"))
+    lacking = {"blocker_type": "other", "needs_skills": skills(sql=3)}
+    asking.given(report_blocker("T-3", 1, **lacking))
+    return asking
+
+
+def test_the_letter_and_the_answer_name_the_blocker(stopped: Scenario) -> None:
+    asked = stopped.world.collaborations["C-1"]
+    letter = stopped.world.messages[stopped.world.inboxes[BOB].unread[-1]]
+    assert (asked.blocker_id, letter.blocker_id) == ("B-1", "B-1")
+    stopped.given(answer_help("C-1"))
+    assert stopped.result["blocker_id"] == "B-1"
+    assert "resolve_blocker B-1" in stopped.result["next_step"]
+    told = stopped.world.messages[stopped.world.inboxes[ADA].unread[-1]]
+    assert told.blocker_id == "B-1"
+    assert stopped.texts[told.text] == "A-bob helps with T-3 (B-1)."
+
+
+def test_those_are_asked_who_have_what_the_blocker_says_is_missing(stopped: Scenario) -> None:
+    stopped.given(ask_for_help("T-3", 1, blocker_id="B-1"))
+    assert sorted(stopped.result["invited"]) == ["A-bob", "A-lee"]
+
+
+def test_a_request_ends_with_the_blocker_it_is_about(stopped: Scenario) -> None:
+    stopped.given(ask_for_help("T-3", 1, blocker_id="B-1"))
+    assert list(stopped.world.collaborations) == ["C-1", "C-2"]
+    stopped.given(resolve_blocker("B-1"))
+    stopped.after(seconds=0)
+    assert stopped.world.collaborations == {}
+    stopped.when(answer_help("C-2")).then_refused("unknown_collaboration")
+    assert ADA not in stopped.world.inboxes  # there is nothing to tell who asked
+
+
+@pytest.mark.parametrize(
+    ("blocker_id", "code"),
+    [("B-9", "unknown_blocker"), ("B-2", "wrong_state"), ("B-3", "invalid_input")],
+)
+def test_help_is_asked_only_with_an_open_blocker_of_the_task(
+    stopped: Scenario, blocker_id: str, code: str
+) -> None:
+    stopped.given(report_blocker("T-3", 1, description="another thing"), resolve_blocker("B-2"))
+    stopped.new_task()
+    token = stopped.assigned(BOB).lease_token
+    stopped.given(report_blocker("T-4", token, BOB, description="a third"))
+    stopped.when(ask_for_help("T-3", 1, blocker_id=blocker_id)).then_refused(code)
