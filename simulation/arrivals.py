@@ -9,6 +9,7 @@ import tomllib
 from collections.abc import Iterator
 from functools import lru_cache
 from itertools import islice
+from random import Random
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -69,12 +70,17 @@ class Fortune:
     """The luck of all attempts of a run, drawn when it is asked for."""
 
     def __init__(self, seed: int) -> None:
+        self._seed = seed
         self._chunk = lru_cache(maxsize=16)(lambda chunk: _drawn(seed, chunk))
 
     def of(self, number: int, attempt: int) -> Luck:
         """Luck of an attempt, counted from 1, at the task with this number."""
         chunk, place = divmod(number, CHUNK)
         return Luck(*self._chunk(chunk)[place, attempt % N_ATTEMPTS].tolist())
+
+    def work_of_answer(self, number: int, token: int, what: str) -> float:
+        """Uniform: how much work a person's answer is. Drawn apart from all other luck."""
+        return Random(f"{self._seed}:{number}:{token}:{what}").random()
 
 
 def _drawn(seed: int, chunk: int) -> Floats:

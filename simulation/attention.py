@@ -32,6 +32,14 @@ class People(msgspec.Struct, frozen=True):
     person_min: float = PERSON_MIN
     answer_min: float = ANSWER_MIN
 
+    def lies_us(self, luck: Luck, incident: int) -> int:
+        """How long a question about an incident lies, were all of them free."""
+        return luck.span_us(incident, "person", self.person_min, PERSON_SPREAD)
+
+    def work_us(self, luck: Luck, incident: int) -> int:
+        """How much work the answer is."""
+        return luck.span_us(incident, "answer", self.answer_min)
+
     @property
     def mean_min(self) -> float:
         """Until an answer, when no other question waits."""
@@ -42,61 +50,72 @@ class People(msgspec.Struct, frozen=True):
 class Answer(NamedTuple):
     """A question that was answered."""
 
-    incident: int
+    about: int  # number of the incident, or of the task
+    asked_us: int
     waited_us: int  # from the question
     worked_us: int
 
 
-class _Question(NamedTuple):
-    incident: int
-    asked_us: int
-    answered: Callable[[], None]
-    is_open: Callable[[], bool]
+class Question(NamedTuple):
+    """Something that a person has to answer."""
+
+    about: int
+    lies_us: int  # until somebody turns to it, were all of them free
+    work_us: int  # that the answer is
+    answered: Callable[[], None]  # called when the answer comes
+    is_open: Callable[[], bool]  # whether anybody still needs it
 
 
 class Desk:
-    """Where questions lie: first asked, first answered.
+    """Where questions lie: first seen, first answered.
+
+    Parameters
+    ----------
+    count
+        How many people answer; 0: as many as there are questions, and an answer is no work.
+    on_answer
+        Told of every answer, also of those that nobody needed any more when they came. A question
+        that was settled before anybody began with it costs no time and has none.
 
     Attributes
     ----------
-    answers : list of Answer
-        Also those that nobody needed any more when they came; a question that was settled before
-        anybody began with it costs no time and is none of them.
+    n_open : int
+        Questions that wait for their answer.
     """
 
-    def __init__(self, timeline: Timeline, people: People, luck: Luck) -> None:
-        self.answers: list[Answer] = []
+    def __init__(self, timeline: Timeline, count: int, on_answer: Callable[[Answer], None]) -> None:
+        self.n_open = 0
         self._timeline = timeline
-        self._people = people
-        self._luck = luck
-        self._n_free = people.count
-        self._queue: deque[_Question] = deque()
+        self._count = self._n_free = count
+        self._on_answer = on_answer
+        self._queue: deque[tuple[Question, int]] = deque()
 
-    def ask(self, incident: int, answered: Callable[[], None], is_open: Callable[[], bool]) -> None:
-        """Ask about an incident; ``answered`` is called when an answer comes."""
-        question = _Question(incident, self._timeline.now_us, answered, is_open)
-        lies_us = self._luck.span_us(incident, "person", self._people.person_min, PERSON_SPREAD)
-        happens = self._seen if self._people.count else self._answered
-        self._timeline.after(lies_us, happens, question)
+    def ask(self, question: Question) -> None:
+        """Lay a question on the desk."""
+        self.n_open += 1
+        happens = self._seen if self._count else self._answer
+        self._timeline.after(question.lies_us, happens, question, self._timeline.now_us)
 
-    def _seen(self, question: _Question) -> None:
-        self._queue.append(question)
+    def _seen(self, question: Question, asked_us: int) -> None:
+        self._queue.append((question, asked_us))
         self._serve()
 
     def _serve(self) -> None:
         while self._n_free and self._queue:
-            question = self._queue.popleft()
+            question, asked_us = self._queue.popleft()
             if question.is_open():
                 self._n_free -= 1
-                work_us = self._luck.span_us(question.incident, "answer", self._people.answer_min)
-                self._timeline.after(work_us, self._finish, question, work_us)
+                self._timeline.after(question.work_us, self._finish, question, asked_us)
+            else:
+                self.n_open -= 1
 
-    def _finish(self, question: _Question, work_us: int) -> None:
+    def _finish(self, question: Question, asked_us: int) -> None:
         self._n_free += 1
-        self._answered(question, work_us)
+        self._answer(question, asked_us, question.work_us)
         self._serve()
 
-    def _answered(self, question: _Question, work_us: int = 0) -> None:
-        waited_us = self._timeline.now_us - question.asked_us
-        self.answers.append(Answer(question.incident, waited_us, work_us))
+    def _answer(self, question: Question, asked_us: int, worked_us: int = 0) -> None:
+        self.n_open -= 1
+        waited_us = self._timeline.now_us - asked_us
+        self._on_answer(Answer(question.about, asked_us, waited_us, worked_us))
         question.answered()

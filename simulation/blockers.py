@@ -44,7 +44,7 @@ from pm_agent.features.assignment.scoring import PriorityScorer
 from pm_agent.kernel.engine import Engine
 from pm_agent.kernel.types import Policy
 from pm_agent.ports import GENESIS, Head
-from simulation.attention import Desk, People
+from simulation.attention import Answer, Desk, People, Question
 from simulation.behaviour import exponential
 from simulation.causes import (
     ADVICE_MIN,
@@ -138,7 +138,8 @@ class Clinic:
         self.engine.presence = self.presence
         self.luck = Luck(seed)
         self.people = people
-        self.desk = Desk(self.timeline, people, self.luck)
+        self.answers: list[Answer] = []
+        self.desk = Desk(self.timeline, people.count, self.answers.append)
         self.causes = causes(seed, personal)
         self.incidents: list[Incident] = []
         self._of_task: dict[TaskId, Incident] = {}
@@ -297,8 +298,14 @@ class Clinic:
             return
         self._asked.add(data.blocker_id)
         incident.asked_person = True
-        answered = partial(self._answer, data.blocker_id, ADMIN)
-        self.desk.ask(incident.number, answered, partial(self._is_open, data.blocker_id))
+        question = Question(
+            incident.number,
+            self.people.lies_us(self.luck, incident.number),
+            self.people.work_us(self.luck, incident.number),
+            answered=partial(self._answer, data.blocker_id, ADMIN),
+            is_open=partial(self._is_open, data.blocker_id),
+        )
+        self.desk.ask(question)
 
     def _is_open(self, blocker_id: BlockerId) -> bool:
         blocker = self.engine.world.blockers.get(blocker_id)
@@ -409,7 +416,7 @@ class Clinic:
 
     def _load(self, first: int, met_us: int) -> dict[str, float]:
         """How busy people were with incidents from a first one on, and how long they took."""
-        answers = [answer for answer in self.desk.answers if answer.incident >= first]
+        answers = [answer for answer in self.answers if answer.about >= first]
         worked_us = sum(answer.worked_us for answer in answers)
         cuts = quantiles((a.waited_us / MINUTE_US for a in answers), n=20, method="inclusive")
         return {

@@ -9,6 +9,7 @@ from itertools import islice
 from pm_agent.domain.task import Skill
 from simulation.arrivals import Work, arrivals
 from simulation.behaviour import duration_s, exponential, p_success
+from simulation.causes import mean_of
 from simulation.scenario import Scenario
 from simulation.team import Worker, team_of
 
@@ -38,7 +39,8 @@ def utilisation(scenario: Scenario, seed: int = 0) -> dict[str, float]:
     Returns
     -------
     dict of str to float
-        ``the team`` first, then ``agents with python >= 2`` and the like.
+        ``the team`` first, then ``agents with python >= 2`` and the like, and last ``the people
+        who answer``, where they are few.
     """
     if scenario.load.kind == "dump":
         return {}
@@ -47,21 +49,35 @@ def utilisation(scenario: Scenario, seed: int = 0) -> dict[str, float]:
     team = team_of(scenario, seed)
     demand_h: dict[str, float] = {"the team": 0.0}
     able_to: dict[str, list[Worker]] = {"the team": team}
+    n_attempts = 0.0
     for number, work in enumerate(sample):
         required = work.draft.skills
         name = f"agents with {required[0].name} >= {required[0].level}" if required else "the team"
         if name not in able_to:
             able_to[name] = [worker for worker in team if _has(worker, required[0])]
         able = able_to[name]
-        hours = _expected_h(scenario, able, work, number)
+        attempts, hours = _expected(scenario, able, work, number)
+        n_attempts += attempts
         demand_h["the team"] += hours
         if required:
             demand_h[name] = demand_h.get(name, 0.0) + hours
     per_hour = scenario.load.tasks_per_day / 24 / max(len(sample), 1)
-    return {
+    found = {
         name: hours * per_hour / sum(worker.places for worker in able_to[name])
         for name, hours in demand_h.items()
     }
+    if scenario.people.count and scenario.asks_people:
+        found["the people who answer"] = _people_h(scenario, n_attempts) * per_hour
+    return found
+
+
+def _people_h(scenario: Scenario, n_attempts: float) -> float:
+    """Hours of questions of so many attempts, for each person."""
+    people, projects = scenario.people, scenario.projects
+    judged = sum(project.weight for project in projects if project.completion == "person")
+    questions = scenario.faults.blocker + judged / sum(project.weight for project in projects)
+    answer_h = mean_of(people.answer_min, people.answer_spread) / 60
+    return n_attempts * questions * answer_h / people.count
 
 
 def _has(worker: Worker, required: Skill) -> bool:
@@ -71,7 +87,10 @@ def _has(worker: Worker, required: Skill) -> bool:
     )
 
 
-def _expected_h(scenario: Scenario, able: list[Worker], work: Work, number: int) -> float:
+def _expected(
+    scenario: Scenario, able: list[Worker], work: Work, number: int
+) -> tuple[float, float]:
+    """Attempts at a task, and their hours."""
     behaviour, human_min = scenario.behaviour, work.human_min
     worker = able[number % len(able)]
     # The next attempt is another agent's: a few of them stand for all.
@@ -86,7 +105,7 @@ def _expected_h(scenario: Scenario, able: list[Worker], work: Work, number: int)
         seconds = 60 * exponential(behaviour.mean_min, share)
     else:
         seconds = 60 * behaviour.mean_min
-    return attempts * seconds / 3600
+    return attempts, attempts * seconds / 3600
 
 
 def _p_again(scenario: Scenario, worker: Worker, work: Work) -> float:

@@ -33,8 +33,8 @@ from simulation.journal import JournalFile
 from simulation.policies import APART, TEACHING_DAYS, scorer_of, teach
 from simulation.replay import read_day, replay
 from simulation.scenario import DEFAULT, POLICIES, Scenario, ScenarioError, names
-from simulation.sizing import Try, goal_of, size
-from simulation.summary import show, show_comparison, show_load, show_replay, show_sizing
+from simulation.sizing import Sought, Try, goal_of, size
+from simulation.summary import people_of, show, show_comparison, show_load, show_replay, show_sizing
 
 errors = Console(stderr=True, highlight=False)
 BAR_AFTER_S = 2.0  # what is over sooner needs no progress bar
@@ -197,12 +197,15 @@ def size_command(
     scenario: Place = DEFAULT,
     *,
     target: Annotated[str, typer.Option(help="A figure, < or >, and a number.")] = "p95_lead_h<4",
+    find: Annotated[
+        Sought, typer.Option(help="Agents, or people who answer blockers and judge work.")
+    ] = "team",
     replications: Annotated[int, typer.Option(min=1, help="Runs of each team.")] = 1,
     seed: Seed = 0,
     json: Json = False,
     models: Models = None,
 ) -> None:
-    """Find how many agents of which kind a goal needs."""
+    """Find how many agents of which kind a goal needs, or how many people must answer."""
     plan = read(scenario)
     scorer = _scorer(plan.scorer, models)
     try:
@@ -213,12 +216,21 @@ def size_command(
 
     def told(one: Try) -> None:
         verdict = "enough" if one.is_enough else "too few"
+        who = f"{sum(one.team.values()):,} agents"
+        if find == "people":
+            who = people_of(one.people)
         errors.print(
-            f"{sum(one.team.values()):,} agents: {goal.name} {one.value:.4g}, {verdict}",
+            f"{who}: {goal.name} {one.value:.4g}, {verdict}",
             style="dim", markup=False,
         )  # fmt: skip
 
-    found = size(plan, goal, replications=replications, seed=seed, scorer=scorer, on_try=told)
+    try:
+        found = size(
+            plan, goal, replications=replications, seed=seed, find=find, scorer=scorer, on_try=told
+        )
+    except ScenarioError as error:
+        errors.print(f"--find people: {error}", markup=False, soft_wrap=True)
+        raise typer.Exit(2) from error
     if json:
         typer.echo(msgspec.json.encode(found).decode())
     else:

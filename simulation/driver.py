@@ -7,6 +7,7 @@ learn what became of them from replies and events.
 
 from collections import Counter, deque
 from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 from time import perf_counter
 from typing import Any
 
@@ -46,6 +47,7 @@ from pm_agent.kernel.types import Reply
 from pm_agent.ports import GENESIS, Head, Scorer
 from simulation.alarms import PatientAlarms
 from simulation.arrivals import Arrival, Fortune
+from simulation.attention import Answer, Desk, Question
 from simulation.behaviour import lognormal_us
 from simulation.intervals import Intervals
 from simulation.ledger import Ledger, Sample
@@ -123,6 +125,7 @@ class Simulation:
         self.lives = Lives(self)
         self._by_id: dict[AgentId, Worker] = {worker.id: worker for worker in team}
         self._watch = Watch()
+        self.desk = Desk(self.timeline, scenario.people.count, self._heard)
         self._arrivals = arrivals
         self._next = next(arrivals, None)
         self._projects = {project_id(p.name): i for i, p in enumerate(scenario.projects)}
@@ -197,6 +200,7 @@ class Simulation:
         """
         self.violations += self._watch.compare(self.engine.world)
         self.violations += check_world(self.engine.world)
+        self.ledger.n_questions_open = self.desk.n_open
         journal_hash = self.engine.head_hash.hex()
         del self.engine, self._watch
         return journal_hash
@@ -332,7 +336,34 @@ class Simulation:
         self.ledger.judged(attempt.row, outcome)
 
     def _blocked(self, event: Event, data: BlockerReported) -> None:
-        self.timeline.after(self.lives.blocked(data), self._resolve, data.blocker_id)
+        self._ask(
+            data,
+            self.lives.blocked(data),
+            partial(self._resolve, data.blocker_id),
+            partial(self._is_open, data.blocker_id),
+        )
+
+    def _ask(
+        self,
+        data: BlockerReported | CompletionSubmitted,
+        lies_us: int,
+        answered: Callable[[], None],
+        is_open: Callable[[], bool],
+    ) -> None:
+        """Ask people something about an attempt."""
+        number, people = task_number(data.task_id), self.scenario.people
+        work_us = 0
+        if people.count:
+            share = self.fortune.work_of_answer(number, data.lease_token, type(data).__name__)
+            work_us = lognormal_us(people.answer_min, people.answer_spread, share)
+        self.desk.ask(Question(number, lies_us, work_us, answered, is_open))
+
+    def _heard(self, answer: Answer) -> None:
+        self.ledger.answered(answer.asked_us - START_US, answer.waited_us, answer.worked_us)
+
+    def _is_open(self, blocker_id: BlockerId) -> bool:
+        blocker = self.engine.world.blockers.get(blocker_id)
+        return blocker is not None and blocker.is_open
 
     def _resolve(self, blocker_id: BlockerId) -> None:
         by: dict[str, Any] = {"request_id": self.request_id(), "principal": ADMIN}
@@ -349,8 +380,9 @@ class Simulation:
         if policy == "command":
             self._run_gate(event, data, attempt)
         elif policy == "person":
-            span_us = lognormal_us(review.person_min, review.person_spread, attempt.luck.review)
-            self.timeline.after(span_us, self._look, data, attempt)
+            lies_us = lognormal_us(review.person_min, review.person_spread, attempt.luck.review)
+            answered = partial(self._look, data, attempt)
+            self._ask(data, lies_us, answered, partial(self._is_judged, data.task_id, attempt))
 
     def _kept(self, event: Event, data: CandidateKept) -> None:
         """Late work goes through the gate while another attempt is live."""
@@ -375,8 +407,12 @@ class Simulation:
             self._judge(data, attempt, SYSTEM, effect_id)
 
     def _look(self, data: CompletionSubmitted, attempt: Attempt) -> None:
-        if self.handed_in.get(data.task_id) is attempt:
+        if self._is_judged(data.task_id, attempt):
             self._judge(data, attempt, ADMIN, "")
+
+    def _is_judged(self, task_id: TaskId, attempt: Attempt) -> bool:
+        """Whether it is this attempt's work that waits for a verdict."""
+        return self.handed_in.get(task_id) is attempt
 
     def _judge(
         self,

@@ -65,6 +65,8 @@ _ATTEMPT = {
     "outcome": "b",
     "tokens": "q",
 }
+# Of answers of people; whether it helped stands in what it was about.
+_ANSWER = {"asked_us": "q", "waited_us": "q", "worked_us": "q"}
 SPILL_ROWS = 1 << 16  # at once
 
 
@@ -113,7 +115,9 @@ class Ledger:
         self._end, self._n_attempts = tasks["end"], tasks["attempts"]
         self._is_wrong, self._to_us = tasks["is_wrong"], attempts["to_us"]
         self._outcome, self._tokens = attempts["outcome"], attempts["tokens"]
+        self._answers = Columns(_ANSWER)
         self._samples: array[int] = array("q")
+        self.n_questions_open = 0  # to people, when the run ended
         self.n_inside = 0  # tasks created and not ended
         self.n_ended = [0] * len(ENDS)
 
@@ -131,7 +135,9 @@ class Ledger:
         return self._tasks.first + self._attempts.first
 
     def column(self, name: str) -> NDArray[Any]:
-        """One column as an array, shape (n_tasks,) or (n_attempts,)."""
+        """One column as an array, shape (n_tasks,), (n_attempts,) or (n_answers,)."""
+        if name in _ANSWER:
+            return self._answers.read(name)
         return (self._tasks if name in _TASK else self._attempts).read(name)
 
     @property
@@ -183,6 +189,12 @@ class Ledger:
 
     def judged(self, row: int, outcome: str) -> None:
         self._outcome[row - self._attempts.first] = OUTCOMES.index(outcome)
+
+    def answered(self, asked_us: int, waited_us: int, worked_us: int) -> None:
+        """Note a person's answer."""
+        row = (asked_us, waited_us, worked_us)
+        for values, value in zip(self._answers.arrays.values(), row, strict=True):
+            values.append(value)
 
     def ended(self, number: int, at_us: int, end: str, *, is_wrong: bool = False) -> None:
         task, how = number - 1 - self._tasks.first, ENDS.index(end)

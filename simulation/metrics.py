@@ -13,6 +13,10 @@ flow efficiency
     share of the lead time of done tasks in which somebody worked on them.
 utilisation
     share of the agents' places that held a task; the time away counts as not held.
+answer
+    asking a person to the answer, of those asked after the warm-up and answered.
+people busy
+    share of their time that answers took; 0 where their attention has no end.
 throughput
     tasks done per hour.
 work in progress
@@ -36,7 +40,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pm_agent.domain.task import PRIORITIES
-from pm_agent.domain.time import HOUR_US, SECOND_US
+from pm_agent.domain.time import HOUR_US, MINUTE_US, SECOND_US
 from simulation.ledger import ENDS, NEVER, Ledger
 from simulation.scenario import Scenario
 
@@ -86,6 +90,9 @@ class Figures(msgspec.Struct, frozen=True):
     tokens: int
     cost_usd: float
     work_per_usd: float  # human hours of done tasks, for each dollar
+    answer_min: Spread
+    questions_open: int  # nobody has answered them at the end
+    people_busy: float
 
 
 class Tables:
@@ -161,6 +168,9 @@ def figures_of(scenario: Scenario, ledger: Ledger, end_us: int) -> Figures:
         tokens=tokens,
         cost_usd=_rounded(cost_usd),
         work_per_usd=_rounded(done_h / cost_usd if cost_usd else 0),
+        answer_min=spread(tables.waited_us[tables.asked_us >= warm_us] / MINUTE_US),
+        questions_open=ledger.n_questions_open,
+        people_busy=_rounded(_people_busy(scenario, tables, warm_us, end_us)),
     )
 
 
@@ -226,6 +236,14 @@ def _mean_stay_h(tables: Tables, counted: NDArray[np.bool_]) -> float:
     if not ended.any():
         return 0.0
     return float((tables.ended_us[ended] - tables.created_us[ended]).mean()) / HOUR_US
+
+
+def _people_busy(scenario: Scenario, tables: Tables, warm_us: int, end_us: int) -> float:
+    if not scenario.people.count:
+        return 0.0
+    to_us = tables.asked_us + tables.waited_us
+    worked_us = float(_within(to_us - tables.worked_us, to_us, warm_us, end_us).sum())
+    return worked_us / (scenario.people.count * max(end_us - warm_us, 1))
 
 
 def _wip(ledger: Ledger, warm_us: int) -> float:

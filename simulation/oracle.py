@@ -16,7 +16,7 @@ from typing import NamedTuple
 from pm_agent.domain.case import StepKind
 from pm_agent.domain.time import MINUTE_US
 from pm_agent.kernel.types import Policy
-from simulation.attention import Desk, People
+from simulation.attention import Answer, Desk, People, Question
 from simulation.causes import (
     ADVICE_MIN,
     HELP_MIN,
@@ -75,7 +75,8 @@ def _round(
     met: Sequence[Met], luck: Luck, policy: Policy, people: People, person_min: float
 ) -> tuple[dict[int, Ending], list[float]]:
     timeline = Timeline(met[0].began_us)
-    desk = Desk(timeline, people, luck)
+    answers: list[Answer] = []
+    desk = Desk(timeline, people.count, answers.append)
     found: dict[int, Ending] = {}
 
     def answered(one: Met) -> None:
@@ -88,11 +89,17 @@ def _round(
             found[one.number] = Ending(by_person=False, blocked_min=spent_min)
         else:
             at_us = one.began_us + round(spent_min * MINUTE_US)
-            asks = (one.number, partial(answered, one), _is_open)
-            timeline.at(at_us, desk.ask, *asks)
+            question = Question(
+                one.number,
+                people.lies_us(luck, one.number),
+                people.work_us(luck, one.number),
+                partial(answered, one),
+                _is_open,
+            )
+            timeline.at(at_us, desk.ask, question)
     while timeline.advance():
         pass
-    return found, [answer.waited_us / MINUTE_US for answer in desk.answers]
+    return found, [answer.waited_us / MINUTE_US for answer in answers]
 
 
 def _is_open() -> bool:

@@ -216,11 +216,12 @@ def _ageing(result: Result, hours: Sequence[float]) -> str:
 
 
 def _summary(result: Result) -> str:
-    figures = result.figures
+    figures, people = result.figures, result.scenario.people.count
     spreads = (
         ("lead time, hours", figures.lead_h),
         ("cycle time, hours", figures.cycle_h),
         ("wait, seconds", figures.wait_s),
+        ("answer of a person, minutes", figures.answer_min),
     )
     rows = [
         [name, *(charts.number(v) for v in (s.mean, s.p50, s.p95, s.p99))] for name, s in spreads
@@ -233,6 +234,8 @@ def _summary(result: Result) -> str:
         ["accepted though wrong", f"{figures.wrong:,}"],
         ["done at the first attempt", f"{figures.first_pass:.0%}"],
         ["utilisation", f"{figures.utilisation:.1%}"],
+        ["people busy", f"{figures.people_busy:.1%}" if people else "without end"],
+        ["questions open at the end", f"{figures.questions_open:,}"],
         ["flow efficiency", f"{figures.flow_efficiency:.0%}"],
         ["throughput an hour", charts.number(figures.throughput_per_h)],
         ["Little's law, lambda W / L", f"{figures.little.ratio:.3f}"],

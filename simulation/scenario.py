@@ -145,6 +145,19 @@ class Review(Table):
     false_alarms: Share = 0.01  # of work that is right
 
 
+class People(Table):
+    """Who answers blockers and judges work, one question at a time, around the clock.
+
+    A question lies until somebody turns to it (`review.person_min`, `faults.blocker_min`), waits
+    for one who is free, and is then so much work.
+    """
+
+    # 0: attention without end; nothing waits for a free one, and an answer is no work.
+    count: Annotated[int, Field(ge=0, le=10_000)] = 0
+    answer_min: Positive = 20  # median; an assumption, see simulation/causes.py
+    answer_spread: NotNegative = 0.5
+
+
 class Faults(Table):
     """What goes wrong, as shares of attempts. No public data: assumptions."""
 
@@ -189,6 +202,7 @@ class Scenario(Table):
     team: Annotated[tuple[Group, ...], Field(min_length=1)]
     behaviour: Behaviour = Behaviour()
     review: Review = Review()
+    people: People = People()
     faults: Faults = Faults()
 
     @classmethod
@@ -228,12 +242,20 @@ class Scenario(Table):
     @property
     def hash(self) -> str:
         """First 16 hex digits of the SHA-256 of all values, in canonical JSON."""
-        values = json.dumps(self.model_dump(mode="json"), sort_keys=True)
+        said = self.model_dump(mode="json")
+        if self.people == People():  # a younger table: scenarios without it keep their hash
+            del said["people"]
+        values = json.dumps(said, sort_keys=True)
         return hashlib.sha256(values.encode()).hexdigest()[:16]
 
     @property
     def n_agents(self) -> int:
         return sum(group.count for group in self.team)
+
+    @property
+    def asks_people(self) -> bool:
+        """Whether anything of it needs a person."""
+        return self.faults.blocker > 0 or any(p.completion == "person" for p in self.projects)
 
     def numbers(self) -> Policy:
         """Numbers of decisions, with those that the scenario changes."""

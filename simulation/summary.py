@@ -49,6 +49,13 @@ def show(result: Result) -> None:
         f"Little's law: L {little.wip:,.1f}, lambda W {little.rate_times_lead:,.1f} "
         f"(ratio {little.ratio:.3f})"
     )
+    if scenario.asks_people:
+        answers, count = figures.answer_min, scenario.people.count
+        busy = f", {figures.people_busy:.0%} busy" if count else ""
+        console.print(
+            f"{people_of(count)}{busy} · minutes to an answer {_text(answers.p50)}, "
+            f"p95 {_text(answers.p95)} · {figures.questions_open:,} questions open"
+        )
     console.print(f"{figures.tokens / 1e6:,.1f} million tokens · {figures.cost_usd:,.0f} USD")
     console.print(
         f"seed {result.seed} · scenario {result.scenario_hash} · policy {result.policy}",
@@ -56,6 +63,13 @@ def show(result: Result) -> None:
     )
     console.print(f"journal {result.journal_hash}", style="dim", soft_wrap=True)
     console.print(f"{len(result.violations)} violations in {result.events:,} events", style="dim")
+
+
+def people_of(count: int) -> str:
+    """How many people answer, in words."""
+    if not count:
+        return "people without end"
+    return f"{count:,} people" if count > 1 else "1 person"
 
 
 def _row(table: Table, name: str, spread: Spread) -> None:
@@ -98,8 +112,11 @@ def _interval(found: Interval) -> str:
 
 
 def show_sizing(sizing: Sizing) -> None:
-    """Print the smallest team found."""
+    """Print the smallest team found, or the fewest people."""
     console = Console(highlight=False)
+    if sizing.find == "people":
+        _show_people(console, sizing)
+        return
     if not sizing.team and sizing.is_partial:
         console.print(f"No team was enough up to then; {len(sizing.tries)} were tried.")
         return
@@ -122,6 +139,26 @@ def show_sizing(sizing: Sizing) -> None:
     console.print(table)
     console.print(
         f"{len(sizing.tries)} teams tried · seeds {sizing.seeds} · policy {sizing.policy} · "
+        f"scenario {sizing.scenario_hash}",
+        style="dim",
+    )
+
+
+def _show_people(console: Console, sizing: Sizing) -> None:
+    part = " (part of the search)" if sizing.is_partial else ""
+    if sizing.people:
+        console.print(f"[bold]{sizing.goal}[/bold] is reached: {sizing.value:.4g}{part}")
+        console.print(f"[bold]{people_of(sizing.people)}[/bold] to answer, and no fewer.")
+    else:
+        console.print(f"No number of people reaches {sizing.goal}{part}.")
+        if not sizing.is_partial:
+            best = min(sizing.tries, key=lambda one: one.people)
+            console.print(
+                f"With people without end it is {best.value:.4g}: what is left is how long a "
+                "question lies until somebody turns to it, and the team."
+            )
+    console.print(
+        f"{len(sizing.tries)} numbers tried · seeds {sizing.seeds} · policy {sizing.policy} · "
         f"scenario {sizing.scenario_hash}",
         style="dim",
     )

@@ -6,7 +6,7 @@ from functools import partial
 import pytest
 
 from pm_agent.domain.time import MINUTE_US
-from simulation.attention import Desk, People
+from simulation.attention import Answer, Desk, People, Question
 from simulation.causes import Luck
 from simulation.timeline import Timeline
 
@@ -16,11 +16,14 @@ class Asked:
 
     def __init__(self, people: People) -> None:
         self.timeline = Timeline()
-        self.desk = Desk(self.timeline, people, Luck(0))
+        self.people = people
+        self.answers: list[Answer] = []
+        self.desk = Desk(self.timeline, people.count, self.answers.append)
         self.order: list[int] = []
 
     def ask(self, number: int, is_open: Callable[[], bool] = lambda: True) -> None:
-        self.desk.ask(number, partial(self.order.append, number), is_open)
+        spans_us = (self.people.lies_us(Luck(0), number), self.people.work_us(Luck(0), number))
+        self.desk.ask(Question(number, *spans_us, partial(self.order.append, number), is_open))
 
     def play(self) -> None:
         while self.timeline.advance():
@@ -32,7 +35,7 @@ def test_one_person_answers_one_question_after_the_other() -> None:
     for number in range(20):
         asked.ask(number)
     asked.play()
-    worked_us = sum(answer.worked_us for answer in asked.desk.answers)
+    worked_us = sum(answer.worked_us for answer in asked.answers)
     assert asked.timeline.now_us == pytest.approx(worked_us, abs=MINUTE_US)
     assert len(asked.order) == 20
 
@@ -45,14 +48,14 @@ def test_attention_without_end_lets_no_question_wait_for_another() -> None:
     for number in range(20):
         many.ask(number)
     many.play()
-    assert alone.desk.answers[0] in many.desk.answers
+    assert alone.answers[0] in many.answers
 
 
 def test_what_was_settled_before_anybody_began_costs_no_time() -> None:
     asked = Asked(People(count=1))
     asked.ask(1, is_open=lambda: False)
     asked.play()
-    assert (asked.order, asked.desk.answers) == ([], [])
+    assert (asked.order, asked.answers) == ([], [])
 
 
 def test_questions_are_answered_as_they_are_seen() -> None:
