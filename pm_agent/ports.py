@@ -326,7 +326,15 @@ class LanguageModel(Protocol):
 
     An answer fills bounded fields only, is given by rules where a model fails, and says so
     (`ModelCall.stands_in`). So no method raises for what the outside does.
+
+    Attributes
+    ----------
+    assessed_at_once : int
+        How many tasks `assess` is asked about at once; 0: all. Answers are stored as they come, so
+        that a process that dies has to pay again for no more than these.
     """
+
+    assessed_at_once: int
 
     async def write_instructions(self, brief: InstructionBrief) -> Written:
         """Write the text that an agent gets with its task."""

@@ -94,6 +94,7 @@ class AnthropicModel:
         self._budget = Budget(microusd_a_day, now_us)
         self._breaker = CircuitBreaker(now_us)
         self._batches = batches
+        self.assessed_at_once = 0 if batches is not None else 1
         self._rules = RuleBasedWriter()
 
     async def write_instructions(self, brief: InstructionBrief) -> Written:

@@ -35,6 +35,8 @@ class Plan(NamedTuple):
 class RuleBasedWriter:
     """Fulfils `pm_agent.ports.LanguageModel` without one."""
 
+    assessed_at_once = 0  # they cost nothing
+
     async def write_instructions(self, brief: InstructionBrief) -> Written:
         return Written(instructions(brief), BY_RULES)
 

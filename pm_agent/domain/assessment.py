@@ -59,6 +59,7 @@ class StoreAssessments(Command, frozen=True, kw_only=True):
 
     effect_id: str
     drafts: tuple[AssessmentDraft, ...]
+    is_part: bool = False  # more answers to this effect follow
 
 
 class AssessmentsRequested(EventData, frozen=True, kw_only=True):
@@ -67,7 +68,7 @@ class AssessmentsRequested(EventData, frozen=True, kw_only=True):
 
 
 class TaskAssessed(EventData, frozen=True, kw_only=True):
-    effect_id: str
+    effect_id: str  # that it answers; empty: only a part of what was asked for
     task_id: TaskId
     minutes: int
     level: int

@@ -9,6 +9,8 @@ import asyncio
 import logging
 from collections import defaultdict
 
+from msgspec import structs
+
 from pm_agent.domain.assessment import AssessmentDraft, RiskMark, StoreAssessments
 from pm_agent.domain.assignment import AcceptCompletion, RejectCompletion
 from pm_agent.domain.blocker import StoreAdvice
@@ -33,6 +35,7 @@ from pm_agent.ports import (
     LanguageModel,
     Notifier,
     Push,
+    TaskBrief,
 )
 from pm_agent.runtime.backend import Coordinator, EffectJob
 from pm_agent.runtime.batcher import Batcher
@@ -129,6 +132,8 @@ class EffectRunner:
                 command = await self._judge(effect, effect.want, job.gate_request)
             elif isinstance(job.brief, Push):
                 command = await self._push(effect, job.brief)
+            elif isinstance(job.brief, AssessmentBrief):
+                command = await self._assess(effect, job.brief.tasks)
             elif job.brief is not None:
                 command = await self._ask(effect, job.brief)
             else:
@@ -137,6 +142,21 @@ class EffectRunner:
         except Exception:  # it is handed out again; the others go on
             self.n_failed += 1
             log.exception("effect %s", effect.effect_id)
+
+    async def _assess(self, effect: Effect, tasks: tuple[TaskBrief, ...]) -> Command:
+        """Assess tasks, store what comes, and return the last answer.
+
+        What was stored is not asked for again when the effect is handed out anew after a crash.
+        """
+        size = self._language_model.assessed_at_once or len(tasks)
+        while len(tasks) > size:
+            found = await self._ask(effect, AssessmentBrief(tasks=tasks[:size]))
+            if not isinstance(found, StoreAssessments):
+                return found
+            request_id = f"{_request_id(effect)}:{tasks[0].task_id}"
+            await self._answer(structs.replace(found, is_part=True, request_id=request_id))
+            tasks = tasks[size:]
+        return await self._ask(effect, AssessmentBrief(tasks=tasks))
 
     async def _ask(self, effect: Effect, brief: Brief) -> Command:
         async with self._assessors if isinstance(brief, AssessmentBrief) else self._writers:

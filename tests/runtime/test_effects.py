@@ -65,6 +65,12 @@ class Coordinator:
             self.away -= 1
             raise Unavailable
 
+    async def until_submitted(self, n: int) -> None:
+        async with asyncio.timeout(5):
+            while self.n_submitted < n:
+                self.has_news.clear()
+                await self.has_news.wait()
+
     async def until(self, n: int) -> None:
         async with asyncio.timeout(5):
             while len(self.answers) < n:
@@ -340,6 +346,43 @@ async def test_judged_tasks_are_stored_together_with_a_line_for_each_risk_and_re
     assert RiskMark("data", "high") in first.risks
     assert len(first.text.split("\n")) == len(first.risks) + 1
     assert first.call.writer == "rules"
+
+
+class OneByOne(Model):
+    """Each answer is paid; the process dies during the one at a certain task."""
+
+    assessed_at_once = 1
+
+    def __init__(self, dies_at: str = "") -> None:
+        super().__init__()
+        self.dies_at = dies_at
+        self.paid: list[str] = []
+
+    async def assess(self, briefs: Sequence[TaskBrief]) -> list[Judgement]:
+        if briefs[0].task_id == self.dies_at:
+            await asyncio.Event().wait()
+        self.paid += [brief.task_id for brief in briefs]
+        return await super().assess(briefs)
+
+
+async def test_paid_judgements_are_stored_one_by_one_so_a_crash_loses_the_one_under_way() -> None:
+    model = OneByOne(dies_at="T-3")
+    coordinator = Coordinator(assessing(4, "one", "two", "three"))
+    async with running(coordinator, model):
+        await coordinator.until_submitted(2)
+    stored = coordinator.answers["AssessTasks:4"]
+    assert isinstance(stored, StoreAssessments)
+    assert ([draft.task_id for draft in stored.drafts], stored.is_part) == (["T-2"], True)
+    assert model.paid == ["T-1", "T-2"]
+
+
+async def test_the_last_judgement_answers_the_effect() -> None:
+    coordinator = Coordinator(assessing(4, "one", "two"))
+    async with running(coordinator, OneByOne()):
+        await coordinator.until_submitted(2)
+    stored = coordinator.answers["AssessTasks:4"]
+    assert isinstance(stored, StoreAssessments)
+    assert (stored.request_id, stored.is_part) == ("effect:AssessTasks:4", False)
 
 
 async def test_nobody_who_waits_for_a_text_waits_for_assessments() -> None:

@@ -63,12 +63,12 @@ def store(world: World, command: StoreAssessments, context: Context) -> Decision
         if _still_holds(world, effect, effect.want, draft):
             text = context.body(draft.text[:MAX_TEXT])
             bodies += [text] if text else []
-            events.append(_assessed(command.effect_id, draft, text))
+            events.append(_assessed("" if command.is_part else command.effect_id, draft, text))
             used = used.plus(draft.call.usage)
     result = AssessmentsResult(count=len(events))
     if events:
         events += after_usage(world, effect.want.project_id, used)
-    else:
+    elif not command.is_part:
         reason = "none of its tasks wants an assessment any more"
         events = [EffectAbandoned(effect_id=command.effect_id, task_id="", reason=reason)]
     return Decision(events=events, bodies=bodies, result=result)

@@ -73,8 +73,9 @@ def stop_waiting(event: Event, data: CollaborationExpired, world: World) -> Alar
     """Go on at once when all who were asked for help with a blocker have said no."""
     for blocker in world.open_blockers(data.task_id):
         step = blocker.step
-        waits = step is not None and step.kind == "ask_help" and _is_about(data, blocker)
-        if waits and not any(_is_about(asked, blocker) for asked in world.collaborations.values()):
+        if step is None or step.kind != "ask_help" or not _is_about(data, blocker):
+            continue
+        if not any(_is_about(asked, blocker) for asked in world.collaborations.values()):
             return _alarm(event.at_us, blocker.id, step.number, is_vain=True)
     return None
 

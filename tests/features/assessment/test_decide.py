@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from typing import Any
 
+import msgspec
 import pytest
 
 from pm_agent.domain.assessment import (
@@ -221,6 +222,20 @@ def test_of_several_tasks_those_that_still_want_it_are_kept(team: Scenario) -> N
     assert [t.task_id for t in brief(team.world, effect, {}).tasks] == ["T-2"]
     team.when(store(effect, judged("T-1"), judged("T-2"), judged("T-99"))).then(TaskAssessed)
     assert team.task("T-1").assessment is None
+
+
+def test_a_part_is_kept_and_the_rest_is_asked_for_anew_after_a_crash(team: Scenario) -> None:
+    team.new_task()
+    team.new_task()
+    team.given(ask("T-1", "T-2"))
+    effect = asked(team)
+    part = msgspec.structs.replace(store(effect, judged("T-1")), is_part=True)
+    team.when(part).then(TaskAssessed)
+    team.restart()
+    assert [t.task_id for t in brief(team.world, asked(team), {}).tasks] == ["T-2"]
+    team.when(part).then()  # the same once more
+    team.when(store(effect, judged("T-2"))).then(TaskAssessed)
+    assert team.engine.outbox.pending == {}
 
 
 def test_an_answer_that_comes_twice_is_kept_once(told: Scenario) -> None:
