@@ -47,6 +47,7 @@ from simulation.clients import Client, World
 
 SWEEP_US = 30 * SECOND_US
 FAILED_PUSHES = 0.3
+PARTS = 0.3  # of assessments, of which a part is stored before the rest
 GATE = Gate(argv=("make", "test"))
 
 
@@ -376,6 +377,8 @@ class EffectRunner(Client):
         delay_us = self.random.randrange(SECOND_US, 60 * SECOND_US)
         if strikes("effect_late"):
             delay_us += self.around.faults.span_us("effect_late", *self.LATE_US)
+        if isinstance(effect.want, AssessTasks) and self.random.random() < PARTS:
+            timeline.after(delay_us // 2, self.say, self._part(effect, effect.want))
         timeline.after(delay_us, self.say, self._answer(effect))
         if strikes("effect_doubled"):
             delay_us += self.around.faults.span_us("effect_doubled", *self.LATE_US)
@@ -414,6 +417,16 @@ class EffectRunner(Client):
         if self.random.random() < 0.75:
             return AcceptCompletion(**fields)
         return RejectCompletion(**fields, reasons=("make: *** [test] Error 1",))
+
+    def _part(self, effect: Effect, want: AssessTasks) -> Command:
+        """Some of the answer, before the rest: what is stored already, the rest says again."""
+        return StoreAssessments(
+            request_id=f"effect:{effect.effect_id}:{want.task_ids[0]}",
+            principal=SYSTEM,
+            effect_id=effect.effect_id,
+            drafts=self._judged(want)[:1],
+            is_part=True,
+        )
 
     def _judged(self, want: AssessTasks) -> tuple[AssessmentDraft, ...]:
         """Of most of the tasks, within bounds and without."""

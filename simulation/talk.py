@@ -124,7 +124,8 @@ class Talk:
         return say(self._random.choice(held)) if held else None
 
     def _call_for_help(self, lease: "Lease") -> Command:
-        return self._under(lease, RequestCollaboration, need="who knows this?")
+        about = self._random.choice(["", *list(self._board().blockers)[-3:]])  # not always its own
+        return self._under(lease, RequestCollaboration, need="who knows this?", blocker_id=about)
 
     def _handoff(self, lease: "Lease") -> Command:
         return self._under(
