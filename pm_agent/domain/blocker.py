@@ -29,8 +29,11 @@ BlockerType = Literal[
 # How a step ended. "superseded": the blocker was resolved otherwise, so nobody knows.
 StepOutcome = Literal["", "worked", "failed", "no_answer", "superseded"]
 SMOOTHING = 8  # the newest answer of a person counts for an eighth
-# Steps that end when they are over; others end when a task does, or are over by themselves.
+# Steps that end when they are over: how long such take is learned.
 TIMED: frozenset[StepKind] = frozenset({"known_fix", "ask_help", "advice"})
+# Steps that take the task from its agent, and with it the question that a person could answer. How
+# long they take is learned, too: until the next attempt shows what they were good for.
+GIVES_BACK: frozenset[StepKind] = frozenset({"reassign", "split"})
 PERSON_NEEDED = Remedy(step="escalate")  # counts how often nothing but a person helped
 COUNTED: dict[str, bool] = {"worked": True, "failed": False, "no_answer": False}
 
@@ -325,7 +328,8 @@ def _end_step(
         text = ended.text if ended.kind == "known_fix" else None
         tried = Remedy(step=ended.kind, text=text, by=ended.by)
         credit(world, blocker.case_id, tried, worked=COUNTED[outcome], at_us=at_us)
-        if ended.kind in TIMED:
+        is_tried_later = blocker.unproven_step == number
+        if ended.kind in (GIVES_BACK if is_tried_later else TIMED):
             known_us, took_us = world.tables.step_us.get(ended.kind, 0), at_us - ended.at_us
             world.tables.step_us[ended.kind] = _smoothed(known_us, took_us)
         if outcome == "worked":

@@ -20,7 +20,7 @@ from collections.abc import Iterator
 from itertools import islice
 from typing import NamedTuple
 
-from pm_agent.domain.blocker import Blocker, BlockerType
+from pm_agent.domain.blocker import GIVES_BACK, Blocker, BlockerType
 from pm_agent.domain.case import StepKind
 from pm_agent.domain.ids import BodyRef, TaskId
 from pm_agent.domain.task import Skill, normal_skills
@@ -47,8 +47,6 @@ AUTOMATIC: dict[BlockerType, tuple[StepKind, ...]] = {
 MAX_RETRIES = 3
 AGAIN = 0.5  # of the chance, after one of the same kind failed here; judgement
 LEAST_HOPE = 0.1  # of a step while a person is awaited; judgement
-# Steps that take the task from its agent, and with it the question that a person could answer.
-GIVES_BACK: frozenset[StepKind] = frozenset({"reassign", "split"})
 FAILED = frozenset({"failed", "no_answer"})
 MAX_FIXES = 2  # known fixes tried against one blocker
 PREREQUISITE = "prerequisite"  # label of a task that was split off; it is not split again
@@ -126,7 +124,8 @@ def _asks_person(
     needed = chance_of(world, blocker, similar, "escalate").mean
     n_failed = sum(step.outcome in FAILED for step in blocker.steps)
     needed /= needed + (1 - needed) * AGAIN**n_failed
-    return needed * option.cost_us > option.chance.mean * policy.person_attention_us
+    works = option.chance.mean
+    return needed * (1 - works) * option.cost_us > works * policy.person_attention_us
 
 
 def escalation(blocker: Blocker, context: Context) -> Choice:
@@ -195,7 +194,7 @@ def _automatic(
             until_us = now_us + pause_us + policy.blocker_try_us
             why = f"try {n_before + 1} of {MAX_RETRIES}, after a pause; {why}"
         elif kind == "reassign":
-            cost_us = policy.blocker_reassign_us
+            cost_us = _lasts_us(world, kind, policy.blocker_reassign_us)
             is_possible = not _tried(blocker, kind) and can_reassign(world, blocker)
             until_us = now_us
         elif kind == "ask_help":
@@ -203,7 +202,7 @@ def _automatic(
             is_possible = not _tried(blocker, kind) and can_help(world, blocker)
             until_us = now_us + policy.blocker_help_us
         else:
-            cost_us = policy.blocker_split_us
+            cost_us = _lasts_us(world, kind, policy.blocker_split_us)
             is_possible = not _tried(blocker, kind) and can_split(world, blocker)
             until_us = now_us
         is_asked = blocker.person_asked_us > 0

@@ -204,7 +204,7 @@ def _declined(
     ]
     bodies: list[Body] = []
     n_letters = 0
-    if command.note.strip():
+    if command.note.strip() and not world.agents[known.asker_id].left_at_us:
         letter = _answer(world, context, known, "", said=command.note)
         events.append(letter.event)
         bodies.append(letter.body)

@@ -385,6 +385,18 @@ def test_how_long_agents_try_is_learned(working: Scenario) -> None:
     assert working.world.tables.step_us == {"advice": 4 * MINUTE_US}
 
 
+def test_how_long_it_takes_until_a_step_that_gives_the_task_away_is_proven_is_learned(
+    pair: Scenario,
+) -> None:
+    pair.given(report_blocker("T-1", 1, blocker_type="dependency"))
+    pair.done("T-2", BOB)
+    pair.after(minutes=40)
+    pair.done("T-1", BOB)
+    pair.after(seconds=0)
+    assert retold(pair, "B-1") == [("split", "worked")]
+    assert pair.world.tables.step_us == {"split": 40 * MINUTE_US}
+
+
 def test_a_known_fix_that_seldom_helps_comes_after_what_often_does(idle: Scenario) -> None:
     idle.given(an_agent(BOB))
     for _ in range(6):  # Bob knows it every time; what he said helps nobody the next time

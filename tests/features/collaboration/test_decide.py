@@ -80,6 +80,11 @@ def test_a_no_with_words_reaches_the_asker_before_the_next_is_asked(asking: Scen
     asking.verify()
 
 
+def test_what_is_said_to_one_who_has_left_reaches_nobody(asking: Scenario) -> None:
+    asking.given(ask_for_help("T-3", 1), complete("T-3", 1), leave(ADA))
+    asking.when(answer_help("C-1", accept=False, note="on holiday")).then(CollaborationDeclined)
+
+
 def test_when_everybody_says_no_the_asker_is_told_at_once(asking: Scenario) -> None:
     asking.given(ask_for_help("T-3", 1))
     for agent_id in (EVE, BOB, "A-kim"):
