@@ -135,8 +135,7 @@ def test_a_yes_that_comes_after_the_work_is_done_is_refused(asking: Scenario) ->
 def stopped(asking: Scenario) -> Scenario:
     """A-ada is stopped at T-3 by B-1; A-bob and A-lee know SQL, and the ladder asks them (C-1)."""
     asking.given(an_agent(BOB, skills=skills(sql=5)), leave(EVE), leave("A-kim"))
-    lacking = {"blocker_type": "other", "needs_skills": skills(sql=3)}
-    asking.given(report_blocker("T-3", 1, **lacking))
+    asking.given(report_blocker("T-3", 1, blocker_type="other", needs_skills=skills(sql=3)))
     return asking
 
 
