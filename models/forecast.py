@@ -27,8 +27,9 @@ from models.tobit import Boosted
 
 Floats = NDArray[np.float64]
 
-KIND = "forecast-2"  # names the grid, and what the boosters predict
+KIND = "forecast-3"  # names the grid, and what the boosters predict
 LEVELS = (0.1, 0.5, 0.9)  # of the quantiles of an amount
+N_FORECASTS = 5  # P(accepted), two quantiles of minutes, dollars, advantage
 KEPT = 100_000  # forecasts; a new cache is begun when it is full
 N_AGENTS, N_TASKS = 200, 100  # kinds of both, of which all pairs are forecast beforehand: 0.2 s
 
@@ -156,8 +157,7 @@ class CachedForecaster:
     def __init__(self, model: ForecastModel, version: str) -> None:
         self.version = version
         self._model = model
-        self._rows: dict[float, int] = {}  # key → row below
-        self._found = np.empty((0, 5), dtype=np.float32)  # (n_rows, n_forecasts)
+        self._rows: dict[float, bytes] = {}  # key → float32 (n_forecasts,)
 
     def forecast(self, facts: NDArray[np.float32]) -> NDArray[np.float32]:
         codes = grid_codes(facts, self._model.prior)
@@ -167,15 +167,15 @@ class CachedForecaster:
         except KeyError:
             self._learn(codes, keys)
             rows = self._rows_of(keys)
-        return self._found.take(rows, axis=0)
+        return np.frombuffer(rows, dtype=np.float32).reshape(len(keys), N_FORECASTS)
 
-    def _rows_of(self, keys: list[float]) -> NDArray[np.intp]:
-        return np.fromiter(map(self._rows.__getitem__, keys), np.intp, len(keys))
+    def _rows_of(self, keys: list[float]) -> bytes:
+        return b"".join(map(self._rows.__getitem__, keys))
 
     def _learn(self, codes: Codes, keys: list[float]) -> None:
         """Predict the places that are new, and their typical agents beside them, in one call."""
         if len(self._rows) > KEPT:
-            self._rows, self._found = {}, self._found[:0]
+            self._rows = {}
         new = {key: place for place, key in enumerate(keys) if key not in self._rows}
         own = codes[list(new.values())]
         typical = typical_codes(own, self._model.prior)
@@ -183,7 +183,5 @@ class CachedForecaster:
         mine, theirs = predicted[: len(own)], predicted[len(own) :]
         paid = 3 if self._model.cost_usd is not None else 1  # by the dollar, else by the minute
         advantage = (mine[:, 0] / mine[:, paid]) / (theirs[:, 0] / theirs[:, paid])
-        first = len(self._found)
         found = np.column_stack([mine, advantage]).astype(np.float32)
-        self._found = np.concatenate([self._found, found])
-        self._rows |= {key: first + place for place, key in enumerate(new)}
+        self._rows.update(zip(new, map(bytes, found), strict=True))

@@ -107,7 +107,12 @@ def _of_heads(  # noqa: PLR0917 - parts of one shortlist
     if wanted is not None:
         heads = [_watched(c, wanted, per_class) for c in classes]
     elif context.scorer.sees_shortest:
-        heads = [ready.mixed(c, per_class).slots for c in classes]
+        heads = [
+            (
+                c.mixed if c.mixed and c.mixed.n_asked == per_class else ready.mixed(c, per_class)
+            ).slots
+            for c in classes
+        ]
     else:
         heads = [
             (c.head if c.head and c.head.n_asked == per_class else ready.head(c, per_class)).slots
@@ -126,12 +131,13 @@ def _of_heads(  # noqa: PLR0917 - parts of one shortlist
     facts = np.empty((len(rows), len(FACTS)), dtype=np.float32)
     if n_facts > len(FACTS):  # column by column, as forecasters read it
         facts = np.empty((n_facts, len(rows)), dtype=np.float32).T
-    _write_facts(facts, world, agent, fits, rows, context.now_us)
+    kinds = rows[:, _KIND].astype(np.intp)
+    _write_facts(facts, world, agent, fits, rows, kinds, context.now_us)
     if n_facts > len(FACTS):
         rarity = _rarity(world, eligible, classes, sizes)
         rarity = rarity if keep is None else rarity[keep]
         failed = ready.last_agents.take(slots)
-        write_forecast_facts(facts[:, len(FACTS) :], world, agent, rows, rarity, failed)
+        write_forecast_facts(facts[:, len(FACTS) :], world, agent, rows, kinds, rarity, failed)
     first = int(ready.ranks.take(slots).argmin())
     return Shortlist(ready.numbers.take(slots), facts, n_eligible, first)
 
@@ -232,11 +238,12 @@ def _write_facts(  # noqa: PLR0917 - as above
     agent: Agent,
     fits: NDArray[np.float32],  # (n_tasks, n_fits)
     rows: NDArray[np.float64],  # (n_tasks, n_columns)
+    kinds: NDArray[np.intp],  # (n_tasks,), numbers of their kinds
     now_us: int,
 ) -> None:
     facts[:, :N_FITS] = fits
     facts[:, N_FITS : len(FACTS)] = rows
-    facts[:, _SUCCESS] = _success(world, agent, rows[:, _KIND])
+    facts[:, _SUCCESS] = _success(world, agent, kinds)
     load = facts[:, _LOAD]
     load += world.held_min[agent.id]
     load *= 1 / (MINUTES_A_DAY * agent.capacity)
@@ -284,7 +291,7 @@ def _fit(signature: Signature, ready_class: ReadyClass) -> tuple[float, float, f
     return len(required) / len(skills), (own - asked) / 4.0, own
 
 
-def _success(world: World, agent: Agent, kinds: NDArray[np.float64]) -> NDArray[np.float64] | float:
+def _success(world: World, agent: Agent, kinds: NDArray[np.intp]) -> NDArray[np.float64] | float:
     records = world.track_records.get(agent.id)
     if not records:
         return 0.5
@@ -292,4 +299,4 @@ def _success(world: World, agent: Agent, kinds: NDArray[np.float64]) -> NDArray[
     by_number = [records[k].success if k in records else 0.5 for k in world.kind_numbers]
     if len(by_number) == 1:
         return by_number[0]
-    return np.array(by_number).take(kinds.astype(np.intp))
+    return np.array(by_number).take(kinds)

@@ -28,7 +28,7 @@ FAILED_FACTS = (
     "failed_success",  # as "agent_success"; 0: nobody has failed
     "failed_outcomes",  # faded number of outcomes behind it
 )
-_KIND, _ESTIMATE = COLUMNS.index("kind"), COLUMNS.index("estimate_min")
+_ESTIMATE = COLUMNS.index("estimate_min")
 
 
 def write_forecast_facts(  # noqa: PLR0917 - parts of one shortlist
@@ -36,13 +36,13 @@ def write_forecast_facts(  # noqa: PLR0917 - parts of one shortlist
     world: World,
     agent: Agent,
     rows: NDArray[np.float64],  # (n_tasks, n_columns), of the ready-set
+    kinds: NDArray[np.intp],  # (n_tasks,), numbers of their kinds
     rarity: NDArray[np.float64],  # (n_tasks,)
     failed: NDArray[np.int32],  # (n_tasks,), numbers of the agents that failed last, or 0
 ) -> None:
     """Fill in facts of one agent's candidates."""
     records = world.track_records.get(agent.id, {})
     everything = of_all_kinds(records)
-    kinds = rows[:, _KIND].astype(np.intp)
     # Kinds lie in the order of their numbers.
     by_kind = [_outcomes(records[k]) if k in records else 0.0 for k in world.kind_numbers]
     facts[:, 0] = rows[:, _ESTIMATE]
@@ -51,7 +51,7 @@ def write_forecast_facts(  # noqa: PLR0917 - parts of one shortlist
     facts[:, 5] = rarity
     facts[:, 6:9] = world.team_record.rows.take(kinds, axis=0)
     facts[:, 9:] = 0.0
-    if failed.any():
+    if np.count_nonzero(failed):  # a fifth of the time of `any`
         for number in set(failed.tolist()) - {0}:
             theirs = of_all_kinds(world.track_records.get(world.agent_ids[number - 1], {}))
             facts[failed == number, 9:] = theirs.success, _outcomes(theirs)
