@@ -20,7 +20,7 @@ from pm_agent.settings import Settings
 
 # The package `models` takes a second to load, and pandas is left out of most processes on Ray.
 if TYPE_CHECKING:
-    from models.dataset import History
+    from models.history import History
     from models.learning import Score
 
 log = logging.getLogger(__name__)

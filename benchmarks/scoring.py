@@ -21,9 +21,9 @@ from numpy.typing import NDArray
 
 from benchmarks.backlog import agent_skills, drafts
 from benchmarks.report import Case, Report, percentile, rounded
-from models.dataset import SCHEMAS, History
 from models.forecast import CachedForecaster
 from models.grid import FORECAST_FACTS
+from models.history import SCHEMAS, History
 from models.registry import Registry, Stored
 from models.train import NAME, store, train_assignment
 from pm_agent.bootstrap import ADMIN, engine_builder

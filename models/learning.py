@@ -17,11 +17,11 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from models.dataset import History
 from models.errors import BadData, NothingToLearn
 from models.evaluate import Drift, OffPolicy, drift, off_policy
 from models.forecast import ForecastModel, forecast_model
 from models.grid import FAILED_FACTS, GRID, grid_codes, grid_values
+from models.history import History
 from models.registry import Registry, Stored
 from models.train import (
     NAME,

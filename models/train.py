@@ -18,11 +18,11 @@ from sklearn.model_selection import KFold
 
 from models.calibration import SurvivalQuantiles
 from models.card import Card, Measure
-from models.dataset import History
 from models.errors import NothingToLearn
 from models.evaluate import paired_bootstrap
 from models.forecast import KIND, LEVELS, Amount, ForecastModel
 from models.grid import FORECAST_FACTS, GRID, Prior, grid_codes, grid_values
+from models.history import History
 from models.registry import Registry
 from models.tobit import Boosted, fit_boosted
 from pm_agent.domain.time import MINUTE_US

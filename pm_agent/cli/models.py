@@ -19,7 +19,7 @@ from pm_agent.cli.console import (
 # The package ``models`` takes a second to load (pandas, LightGBM): a command does when it runs.
 if TYPE_CHECKING:
     from models.card import Card
-    from models.dataset import History
+    from models.history import History
     from models.registry import Registry
 
 app = typer.Typer(

@@ -8,9 +8,10 @@ import pandas as pd
 import pytest
 from numpy.typing import NDArray
 
-from models.dataset import SCHEMAS, History, known_before, load_history
+from models.dataset import load_history
 from models.errors import ColumnsMissing, FileNotReadable
 from models.grid import FACT_NAMES, MORE_FACTS
+from models.history import SCHEMAS, History, known_before
 from pm_agent.adapters.journal_sqlite import SQLiteJournal
 from pm_agent.domain.assessment import (
     AssessmentDraft,

@@ -7,10 +7,11 @@ import pandas as pd
 import pytest
 from numpy.typing import NDArray
 
-from models.dataset import History, load_history
+from models.dataset import load_history
 from models.errors import NothingToLearn
 from models.forecast import forecast_model
 from models.grid import FORECAST_FACTS, grid_codes
+from models.history import History
 from models.learning import (
     Score,
     learn,

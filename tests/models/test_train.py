@@ -5,10 +5,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from models.dataset import History, load_history
+from models.dataset import load_history
 from models.errors import NothingToLearn
 from models.forecast import CachedForecaster, forecast_model
 from models.grid import grid_codes
+from models.history import History
 from models.registry import Registry
 from models.train import (
     brier,
