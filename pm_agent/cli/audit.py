@@ -32,7 +32,13 @@ from pm_agent.domain.tables import Tables
 from pm_agent.domain.time import iso
 from pm_agent.domain.world import World
 from pm_agent.features.assignment.scoring import SCORERS
-from pm_agent.features.assignment.view import Explanation, ScorerOf, differences, explain
+from pm_agent.features.assignment.view import (
+    ExplainedExpectation,
+    Explanation,
+    ScorerOf,
+    differences,
+    explain,
+)
 from pm_agent.features.backlog.history import DeadLetter, dead_letter, history_refs
 from pm_agent.features.backlog.late import LateWork, undecided_by
 from pm_agent.kernel import snapshot as snapshots
@@ -314,6 +320,15 @@ def _fresh_engine(settings: Settings) -> Engine:
     return Engine(CATALOG, SCORERS["factors"](), Policy(), world=world)
 
 
+def _expected(told: ExplainedExpectation, reserved_usd: float) -> str:
+    costs = f"${told.cost_usd:.2f} (${told.cost_low_usd:.2f} to ${told.cost_high_usd:.2f})"
+    return (
+        f"expected: accepted with {told.accepted:.0%}, {told.minutes:.0f} minutes of work "
+        f"({told.minutes_low:.0f} to {told.minutes_high:.0f} in eight cases of ten), "
+        f"{costs if told.cost_usd else 'cost unknown'}; ${reserved_usd:.2f} set aside"
+    )
+
+
 def _print_dead_letter(dead: DeadLetter) -> None:
     out.print(f"\n[red]dead letter[/] since {dead.at}: {dead.reason}")
     table = Table(box=None, pad_edge=False)
@@ -356,6 +371,8 @@ def _print_explanation(found: Explanation) -> None:
             f"{judged.minutes} minutes; it counts where nothing was given",
             highlight=False,
         )
+    if found.expected is not None:
+        out.print(_expected(found.expected, found.reserved_usd), highlight=False)
     if found.shadow is not None:
         same = "the same" if found.shadow.task_id == found.task_id else found.shadow.task_id
         out.print(

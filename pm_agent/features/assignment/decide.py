@@ -3,7 +3,6 @@
 from collections.abc import Iterable, Iterator, Sequence
 from heapq import merge
 from itertools import islice
-from math import inf
 
 from pm_agent.domain.agent import Agent
 from pm_agent.domain.assignment import (
@@ -20,15 +19,16 @@ from pm_agent.domain.assignment import (
     WithdrawOffer,
 )
 from pm_agent.domain.decision_record import DecisionRecord
-from pm_agent.domain.envelope import SYSTEM, Command, EventData, Usage
+from pm_agent.domain.envelope import SYSTEM, Command, EventData
 from pm_agent.domain.errors import CapacityExceeded, PMError, WrongState
 from pm_agent.domain.ids import AgentId, ProjectId
 from pm_agent.domain.ready_set import ReadyClass
 from pm_agent.domain.subscription import Watchlist
-from pm_agent.domain.task import LEASED, Task, TaskDeadLettered
+from pm_agent.domain.task import LEASED, TaskDeadLettered
 from pm_agent.domain.time import DAY_US, SECOND_US, iso
 from pm_agent.domain.world import World
-from pm_agent.features.assignment.facts import Shortlist, left_of, shortlist, usage_by_rule
+from pm_agent.features.assignment.budget import reserved_for, within_budget
+from pm_agent.features.assignment.facts import Shortlist, shortlist
 from pm_agent.features.assignment.learned import expected_of
 from pm_agent.features.assignment.matching import MAX_AGENTS, match
 from pm_agent.features.assignment.pick import Chances, pick
@@ -46,7 +46,7 @@ from pm_agent.kernel.leases import (
 )
 from pm_agent.kernel.presence import Offer
 from pm_agent.kernel.retry import after_failure
-from pm_agent.kernel.types import Context, Decision, Policy, Result
+from pm_agent.kernel.types import Context, Decision, Result
 
 RETRY_JITTER = 0.2
 STANDS_US = 365 * DAY_US  # an agent with a webhook waits until its subscription ends
@@ -412,7 +412,7 @@ def _picked(  # noqa: PLR0917 - parts of one claim
     context: Context,
 ) -> DecisionRecord:
     """Pick for this agent alone."""
-    scored = context.scorer.score(found.facts)
+    found, scored = within_budget(world, found, context.scorer.score(found.facts), context.scorer)
     seed, policy = context.random.getrandbits(53), context.policy
     chances = Chances(policy.exploration, policy.near_tie, policy.reserve, found.first)
     choice = pick(scored.values, seed, chances)
@@ -456,23 +456,9 @@ def _assign(
         decision=record,
         is_offered=by_system,
         confirm_us=_window_us(agent, silence_us, context, by_system=by_system) if waits else 0,
-        reserved=_reserved(world, task, expected.cost_usd if expected else None, policy),
+        reserved=reserved_for(world, task, expected, policy),
         is_earned=not agent.sends_heartbeats and silence_us > policy.request_silence_us,
     )
-
-
-def _reserved(world: World, task: Task, cost_usd: float | None, policy: Policy) -> Usage:
-    """What the attempt is expected to use, by the model if it says so; at most what is left.
-
-    What a project has left was compared with the rule's figure, which let the task through.
-    """
-    by_rule = usage_by_rule(policy, task.minutes)
-    if cost_usd is None or not policy.microusd_per_token:
-        return by_rule
-    left = left_of(world, task.project_id) or (inf, inf)
-    microusd = cost_usd * 1e6
-    tokens = min(microusd / policy.microusd_per_token, left[0])
-    return Usage(int(tokens), int(min(microusd, left[1])))
 
 
 def _window_us(agent: Agent, silence_us: int, context: Context, *, by_system: bool) -> int:

@@ -69,7 +69,7 @@ ARITHMETICS = {one.name: one for one in (_FIRST, _SECOND, ARITHMETIC)}
 EXPONENTS = ARITHMETIC.exponents
 FACTOR_NAMES = tuple(EXPONENTS)
 N_FORECASTS = FACTOR_NAMES.index("advantage") + 1  # the leading factors, which a model says
-_FORECASTS = Struct(f"<{N_FORECASTS - 1}f")  # the leading ones of the chosen, as records keep them
+_EXPECTED = Struct("<4f")  # the first of them, of the chosen, as records keep them
 _SCARCITY, _WORTH, _ESCALATION = range(N_FORECASTS, N_FORECASTS + 3)
 _F = {name: i for i, name in enumerate(FACT_NAMES)}
 _PRIORITY, _RARITY = _F["priority"], _F["rarity"]
@@ -153,29 +153,42 @@ def _odds(known: NDArray[np.float32]) -> NDArray[np.float32]:
 
 
 class Expected(NamedTuple):
-    """What a model expects of the attempt that was chosen."""
-
-    longest_min: float  # 95 of 100 such attempts take less
-    cost_usd: float | None  # the mean; None: the model has never seen a price
-
-
-def expected_of(record: DecisionRecord) -> Expected | None:
-    """What the scorer of a record was told of the chosen candidate; None when rules scored.
+    """What a model expects of an attempt: its leading factors.
 
     Amounts are taken as log-normal: median and 90th percentile tell the rest. Of money only the
     median is known; use goes with time, so it is taken to spread as much.
     """
+
+    accepted: float  # probability
+    p50_min: float
+    p90_min: float
+    p50_usd: float  # or `NO_PRICE`
+
+    @property
+    def ratio(self) -> float:
+        """What nine of ten attempts stay below, in medians."""
+        return max(self.p90_min / max(self.p50_min, float(LEAST)), 1.0)
+
+    @property
+    def longest_min(self) -> float:
+        """What 95 of 100 such attempts stay below."""
+        return float(self.p50_min * self.ratio ** (_Z95 / _Z90))
+
+    @property
+    def mean_usd(self) -> float | None:
+        """None: the model has never seen a price."""
+        if self.p50_usd == NO_PRICE:
+            return None
+        spread = log(self.ratio) / _Z90
+        # Three decades between short and long were measured: beyond nine of ten a mean says little.
+        return self.p50_usd * min(exp(spread * spread / 2), self.ratio)
+
+
+def expected_of(record: DecisionRecord) -> Expected | None:
+    """What the scorer of a record was told of the chosen candidate; None when rules scored."""
     if record.policy != POLICY:
         return None
-    _, p50_min, p90_min, p50_usd = _FORECASTS.unpack_from(record.factors)
-    spread = log(max(p90_min / p50_min, 1.0)) / _Z90
-    longest_min = p50_min * exp(_Z95 * spread)
-    if p50_usd == NO_PRICE:
-        return Expected(longest_min, None)
-    # Three decades between short and long were measured: beyond nine of ten a mean says little.
-    return Expected(
-        longest_min, min(p50_usd * exp(spread * spread / 2), p50_usd * p90_min / p50_min)
-    )
+    return Expected(*_EXPECTED.unpack_from(record.factors))
 
 
 class StoredForecasts:

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from pm_agent.domain.agent import Agent
 from pm_agent.domain.decision_record import DecisionRecord, Matching, packed_numbers
 from pm_agent.domain.world import World
+from pm_agent.features.assignment.budget import within_budget
 from pm_agent.features.assignment.facts import Shortlist, shortlist
 from pm_agent.features.assignment.pick import Pick, best_first
 from pm_agent.features.assignment.record import record_of
@@ -220,12 +221,14 @@ def _rows(
     numbers, columns = np.unique(all_numbers, return_inverse=True)
     scored = context.scorer.score(np.concatenate([found.facts for _, _, found in listed]))
     values, factors = np.split(scored.values, ends), np.split(scored.factors, ends)
-    return numbers, [
-        _Row(*of_one, places, Scores(*scored_one))
-        for of_one, places, *scored_one in zip(
-            listed, np.split(columns, ends), values, factors, strict=True
-        )
-    ]
+    rows = []
+    for (offer, agent, found), of_agent, *parts in zip(
+        listed, np.split(columns, ends), values, factors, strict=True
+    ):
+        kept, kept_scored = within_budget(world, found, Scores(*parts), context.scorer)
+        places = of_agent if kept is found else np.searchsorted(numbers, kept.numbers)
+        rows.append(_Row(offer, agent, kept, places, kept_scored))
+    return numbers, rows
 
 
 def _record(row: _Row, task: int, matching: Matching, context: Context) -> DecisionRecord:

@@ -64,6 +64,18 @@ class ExplainedShadow(Result, frozen=True, kw_only=True):
     score: float
 
 
+class ExplainedExpectation(Result, frozen=True, kw_only=True):
+    """What the model expected of the attempt; bounds are those of eight attempts of ten."""
+
+    accepted: float  # probability
+    minutes: float  # of work: the median
+    minutes_low: float
+    minutes_high: float
+    cost_usd: float = 0.0  # the median; 0, as its bounds: the model had seen no price
+    cost_low_usd: float = 0.0
+    cost_high_usd: float = 0.0
+
+
 class Explanation(Result, frozen=True, kw_only=True):
     """Why an agent got a task."""
 
@@ -84,6 +96,9 @@ class Explanation(Result, frozen=True, kw_only=True):
     chosen: ExplainedCandidate
     next_best: list[ExplainedCandidate]
     matching: ExplainedMatching | None = None  # None: picked for this agent alone
+    expected: ExplainedExpectation | None = None  # None: rules scored
+    reserved_tokens: int = 0  # what was set aside of the project's caps
+    reserved_usd: float = 0.0
     assessment: ExplainedAssessment | None = None  # None: not assessed by then
     shadow: ExplainedShadow | None = None  # None: no other scorer was asked
     recomputed: bool  # the record was scored and drawn again, and came out the same
@@ -148,6 +163,9 @@ def explain(
         )
         if matching
         else None,
+        expected=_expected(record),
+        reserved_tokens=data.reserved.tokens,
+        reserved_usd=data.reserved.cost_microusd / 1e6,
         assessment=_assessed(event, past),
         shadow=ExplainedShadow(
             version=record.shadow.version,
@@ -159,6 +177,22 @@ def explain(
         recomputed=not found,
         rescored_by=rescored_by,
         differences=found,
+    )
+
+
+def _expected(record: DecisionRecord) -> ExplainedExpectation | None:
+    found = learned.expected_of(record)
+    if found is None:
+        return None
+    median_usd = 0.0 if found.mean_usd is None else found.p50_usd
+    return ExplainedExpectation(
+        accepted=found.accepted,
+        minutes=found.p50_min,
+        minutes_low=found.p50_min / found.ratio,
+        minutes_high=found.p90_min,
+        cost_usd=median_usd,
+        cost_low_usd=median_usd / found.ratio,
+        cost_high_usd=median_usd * found.ratio,
     )
 
 

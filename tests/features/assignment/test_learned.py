@@ -36,6 +36,7 @@ from tests.scenario import (
     an_agent,
     an_import,
     complete,
+    lift_hold,
     place_hold,
     reject,
     release,
@@ -56,6 +57,18 @@ class ByEstimate:
         minutes = facts[:, F["estimate_min"]] + 1
         chance = facts[:, F["agent_success"]]
         return np.stack([chance, minutes, 3 * minutes, minutes / 50, chance / 0.5], axis=1)
+
+
+class ByPriority:
+    """Urgent tasks are dear."""
+
+    version = "v5-0123abcd"
+
+    def forecast(self, facts: NDArray[np.float32]) -> NDArray[np.float32]:
+        is_urgent = facts[:, F["priority"]] == 3
+        advantage, cost = np.where(is_urgent, 9, 1), np.where(is_urgent, 2, 0.1)
+        one = np.ones(len(facts))
+        return np.stack([one / 2, 10 * one, 30 * one, cost, advantage], axis=1)
 
 
 class Same:
@@ -410,6 +423,62 @@ def test_no_more_is_promised_than_a_project_has_left() -> None:
     scenario.new_task(estimate_min=10)
     assert scenario.assigned().reserved.cost_microusd == 1_000_000
     scenario.verify()
+
+
+def dear_and_cheap(left_usd: float) -> Scenario:
+    """A project that has so much left, an urgent task of some $2, and one of $0.1."""
+    scenario = Scenario(LearnedScorer(ByPriority()), Policy(exploration=0.0, reserve=0.0))
+    cap = round(left_usd * 1e6)
+    scenario.given(a_project(cost_cap_microusd=cap), an_agent(), an_agent(BOB))
+    scenario.given(
+        an_import(
+            TaskDraft(title="dear", priority=3, estimate_min=1),
+            TaskDraft(title="cheap", priority=1, estimate_min=1),
+        )
+    )
+    return scenario
+
+
+def test_what_is_expected_to_cost_more_than_is_left_waits_while_something_else_fits() -> None:
+    assert dear_and_cheap(left_usd=9).assigned().task_id == "T-1"
+    scenario = dear_and_cheap(left_usd=1)
+    given = scenario.assigned()
+    assert given.task_id == "T-2"
+    assert differences(given.decision, given.task_id, without) == []
+    scenario.given(complete(given.task_id, given.lease_token))
+    scenario.verify()
+
+
+def test_when_nothing_fits_a_task_is_given_with_all_that_is_left() -> None:
+    scenario = dear_and_cheap(left_usd=0.09)
+    given = scenario.assigned()
+    assert given.task_id == "T-1"
+    assert given.reserved.cost_microusd == 90_000
+    scenario.verify()
+
+
+def test_waiting_agents_too_get_what_fits() -> None:
+    scenario = dear_and_cheap(left_usd=1)
+    scenario.given(place_hold("workspace", "main"))
+    until_us = scenario.now_us + 3_600_000_000
+    scenario.given(wait(ADA, until_us), wait(BOB, until_us), lift_hold("workspace", "main"))
+    first, *_ = scenario.of_kind(TaskAssigned)
+    assert first.task_id == "T-2"
+    assert first.decision.matching is not None
+
+
+def test_an_explanation_tells_what_was_expected_and_set_aside() -> None:
+    scenario = Scenario(LearnedScorer(Same((0.5, 20, 40, 2.0, 1))))
+    scenario.given(a_project(), an_agent())
+    scenario.new_task(estimate_min=10)
+    given = scenario.assigned()
+    told = explained(given, without)
+    assert told.expected is not None
+    assert told.expected.accepted == 0.5
+    assert (told.expected.minutes_low, told.expected.minutes_high) == (10, 40)
+    assert (told.expected.cost_low_usd, told.expected.cost_usd) == (1, 2)
+    assert told.expected.cost_high_usd == 4
+    assert told.reserved_usd == given.reserved.cost_microusd / 1e6
 
 
 def test_of_hundreds_that_wait_the_only_one_that_may_take_a_task_gets_it() -> None:
