@@ -15,8 +15,9 @@ from pm_agent.domain.envelope import Usage
 from pm_agent.domain.ids import ProjectId
 from pm_agent.domain.task import Task
 from pm_agent.domain.world import World
-from pm_agent.features.assignment.facts import Shortlist, left_of, usage_by_rule
+from pm_agent.features.assignment.facts import Shortlist, usage_by_rule
 from pm_agent.features.assignment.learned import POLICY, Expected
+from pm_agent.kernel.caps import left_of
 from pm_agent.kernel.types import Policy
 from pm_agent.ports import Scorer, Scores
 

@@ -21,6 +21,7 @@ from pm_agent.domain.subscription import Watchlist
 from pm_agent.domain.time import HOUR_US, MINUTE_US
 from pm_agent.domain.world import World
 from pm_agent.features.assignment.forecast_facts import rarity_of, write_forecast_facts
+from pm_agent.kernel.caps import left_of
 from pm_agent.kernel.types import Context, Policy
 
 # First what follows from the agent and the class, then, where the ready-set's columns begin, what
@@ -208,20 +209,6 @@ def _others_can(world: World, agent: Agent, ready_class: ReadyClass, context: Co
         ready_class.admits(signature)
         and any(i != agent.id and heard_at(i) >= since_us and not agents[i].left_at_us for i in ids)
         for signature, ids in world.signatures.items()
-    )
-
-
-def left_of(world: World, project_id: ProjectId) -> tuple[float, float] | None:
-    """Tokens and micro-dollars that the project may still promise; None without caps."""
-    project = world.projects[project_id]
-    if not project.token_cap and not project.cost_cap_microusd:
-        return None
-    used, inf = project.usage, float("inf")
-    tokens = project.token_cap - used.tokens - world.reserved_tokens[project_id]
-    cost = project.cost_cap_microusd - used.cost_microusd - world.reserved[project_id]
-    return (
-        float(tokens) if project.token_cap else inf,
-        float(cost) if project.cost_cap_microusd else inf,
     )
 
 

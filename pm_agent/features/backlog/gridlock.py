@@ -5,12 +5,15 @@ and agents that are idle although work exists. Linear in the agents, and in the 
 what they wait for.
 """
 
+from math import isfinite
+
 from msgspec import field
 
 from pm_agent.domain.ids import ProjectId, TaskId, task_number
 from pm_agent.domain.project import Project
 from pm_agent.domain.task import Skill, Task
 from pm_agent.domain.world import World
+from pm_agent.kernel.caps import left_of
 from pm_agent.kernel.types import Result
 
 MAX_NAMED = 10  # tasks or agents named for one reason
@@ -154,6 +157,12 @@ def _idle(world: World, project: Project) -> list[Standstill]:
             "Raise max_in_progress with update_project.",
             free,
         )
+    elif left := left_of(world, project.id):
+        why, remedy, who = (
+            f"they do not ask for any, or no task fits what is left of the cap ({_amount(*left)})",
+            "See that they run and call wait_for_task, or raise the cap with update_project.",
+            free,
+        )
     else:
         why, remedy, who = (
             "they do not ask for any",
@@ -175,3 +184,10 @@ def _idle(world: World, project: Project) -> list[Standstill]:
                 )
             )
     return found
+
+
+def _amount(tokens: float, microusd: float) -> str:
+    """What is left of one cap or two: of one that is not set there is no end."""
+    tokens_left = [f"{tokens:,.0f} tokens"] if isfinite(tokens) else []
+    money_left = [f"${microusd / 1e6:,.2f}"] if isfinite(microusd) else []
+    return " and ".join(tokens_left + money_left)

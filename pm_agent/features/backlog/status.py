@@ -54,6 +54,8 @@ class ProjectStatus(ProjectItem, frozen=True, kw_only=True):
     cost_usd: float = 0.0
     token_cap: int = 0
     cost_cap_usd: float = 0.0
+    reserved_tokens: int = 0  # promised to running work, and not used yet
+    reserved_usd: float = 0.0
     working: list[TaskItem] = field(default_factory=list)
     blockers: list[BlockerView] = field(default_factory=list)
     in_review: list[str] = field(default_factory=list)
@@ -107,6 +109,8 @@ def project_status(
         cost_usd=project.usage.cost_microusd / MICRO,
         token_cap=project.token_cap,
         cost_cap_usd=project.cost_cap_microusd / MICRO,
+        reserved_tokens=world.reserved_tokens[identifier],
+        reserved_usd=world.reserved[identifier] / MICRO,
         working=[task_item(world, t, signs) for t in leased if t.state != "in_review"],
         blockers=[blocker_view(b, texts) for b in open_blockers(world, identifier)],
         in_review=[t.id for t in leased if t.state == "in_review"],

@@ -2,6 +2,7 @@
 
 from pm_agent.domain.task import CancelTask
 from pm_agent.features.backlog.gridlock import Standstill, standstills
+from pm_agent.features.backlog.status import project_status
 from tests.scenario import (
     ADA,
     BOB,
@@ -96,3 +97,17 @@ def test_a_limit_of_the_project_is_the_reason() -> None:
     (one,) = found(scenario)
     assert (one.kind, one.agent_ids) == ("idle", [BOB])
     assert "1 tasks at a time" in one.reason
+
+
+def test_what_is_left_of_a_cap_may_be_the_reason() -> None:
+    scenario = Scenario()
+    scenario.given(a_project(cost_cap_microusd=1_000_000), an_agent(), an_agent(BOB))
+    scenario.new_task(estimate_min=60)  # $0.72 by rule
+    scenario.new_task(estimate_min=60)
+    scenario.assigned()
+    (one,) = found(scenario)
+    assert (one.kind, one.agent_ids) == ("idle", [BOB])
+    assert "what is left of the cap ($0.28)" in one.reason
+    assert "update_project" in one.remedy
+    status = project_status(scenario.world, WEB, {})
+    assert (status.reserved_tokens, status.reserved_usd) == (240_000, 0.72)
