@@ -177,7 +177,8 @@ def compare_command(
     except KeyboardInterrupt:
         is_partial = True
         if len(runs) < len(policies):
-            raise
+            errors.print("interrupted: not one replication was whole", style="yellow")
+            raise typer.Exit(130) from None
     found = summed(plan, policies, runs)
     found.is_partial = is_partial
     if json:

@@ -93,7 +93,7 @@ class WebhookNotifier:
         if not self._may_be_private:
             for address in addresses:
                 if not is_public_address(ip_address(address.partition("%")[0])):
-                    message = f"url: {host} leads to a private address."
+                    message = f"webhook_url: {host} leads to a private address."
                     raise AddressRefused(message)
         return addresses[0]
 

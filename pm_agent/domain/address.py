@@ -29,16 +29,16 @@ def require_public_url(url: str, *, may_be_private: bool) -> str:
         parts = urlsplit(url)
         host, port = parts.hostname or "", parts.port
     except ValueError as error:
-        message = "url: it is not well formed."
+        message = "webhook_url: it is not well formed."
         raise AddressRefused(message) from error
     if parts.scheme not in ("http", "https") or not host:
-        message = "url: only http:// and https:// addresses can be called."
+        message = "webhook_url: only http:// and https:// addresses can be called."
         raise AddressRefused(message)
     if parts.username or parts.password:
-        message = "url: it holds a name or a password."
+        message = "webhook_url: it holds a name or a password."
         raise AddressRefused(message, "Pushes are signed; check the signature instead.")
     if port == 0 or not (":" in host or _NAME.fullmatch(host)):
-        message = "url: no server can have this name and port."
+        message = "webhook_url: no server can have this name and port."
         raise AddressRefused(message)
     if may_be_private:
         return host
@@ -52,7 +52,7 @@ def require_public_url(url: str, *, may_be_private: bool) -> str:
             host == name or host.endswith("." + name) for name in _LOCAL_NAMES
         )
     if not is_public:
-        message = f"url: {host} is this machine or a private network."
+        message = f"webhook_url: {host} is this machine or a private network."
         raise AddressRefused(message)
     return host
 
