@@ -23,7 +23,6 @@ from typing import NamedTuple
 from pm_agent.domain.blocker import GIVES_BACK, Blocker, BlockerType
 from pm_agent.domain.case import StepKind
 from pm_agent.domain.ids import BodyRef, TaskId
-from pm_agent.domain.task import Skill, normal_skills
 from pm_agent.domain.time import MINUTE_US
 from pm_agent.domain.world import World
 from pm_agent.features.blockers.memory import (
@@ -34,6 +33,7 @@ from pm_agent.features.blockers.memory import (
     known_fixes,
     similar_cases,
 )
+from pm_agent.features.blockers.ways import awaited_task, can_help, can_reassign, can_split
 from pm_agent.kernel.types import Context, Policy
 
 AUTOMATIC: dict[BlockerType, tuple[StepKind, ...]] = {
@@ -49,8 +49,6 @@ AGAIN = 0.5  # of the chance, after one of the same kind failed here; judgement
 LEAST_HOPE = 0.1  # of a step while a person is awaited; judgement
 FAILED = frozenset({"failed", "no_answer"})
 MAX_FIXES = 2  # known fixes tried against one blocker
-PREREQUISITE = "prerequisite"  # label of a task that was split off; it is not split again
-MAX_DEPTH = 1_000  # tasks looked at for a circle of waiting
 
 
 class Choice(NamedTuple):
@@ -212,87 +210,6 @@ def _automatic(
         is_worth = _is_worth(world, chance, cost_us, policy, waits_beside=waits_beside)
         if is_possible and is_worth:
             yield Option(Choice(kind, until_us, why), chance, cost_us)
-
-
-def required_skills(world: World, blocker: Blocker) -> tuple[Skill, ...]:
-    """Skills of the task together with those that the blocker says are missing."""
-    return normal_skills((*world.tasks[blocker.task_id].skills, *blocker.needs_skills))
-
-
-def can_reassign(world: World, blocker: Blocker) -> bool:
-    """Whether another agent has what this one lacks."""
-    if not blocker.needs_skills:
-        return False
-    return _somebody_else(world, blocker, required_skills(world, blocker))
-
-
-def _somebody_else(world: World, blocker: Blocker, needed: tuple[Skill, ...]) -> bool:
-    project_id = world.tasks[blocker.task_id].project_id
-    return any(
-        agent.id != blocker.agent_id
-        and not agent.holds
-        and not agent.left_at_us
-        and (not agent.project_ids or project_id in agent.project_ids)
-        and has_skills(agent.skills, needed)
-        for agent in world.agents.values()
-    )
-
-
-def can_help(world: World, blocker: Blocker) -> bool:
-    """Whether somebody waits for help, and another agent might know it."""
-    if blocker.task_id not in world.assignments:
-        return False
-    return _somebody_else(world, blocker, required_skills(world, blocker))
-
-
-def has_skills(skills: tuple[Skill, ...], needed: tuple[Skill, ...]) -> bool:
-    """Whether all needed skills are there, each at its level at least."""
-    levels = {skill.name: skill.level for skill in skills}
-    return all(levels.get(skill.name, 0) >= skill.level for skill in needed)
-
-
-def can_split(world: World, blocker: Blocker) -> bool:
-    """Whether a task for what is missing may be made, and somebody could do it.
-
-    Where that task exists already, a second one would have the same work done twice, and the
-    blocked one wait for both.
-    """
-    task = world.tasks[blocker.task_id]
-    if PREREQUISITE in task.labels or awaited_task(world, blocker):
-        return False
-    return any(
-        has_skills(agent.skills, blocker.needs_skills)
-        and not agent.left_at_us
-        and (not agent.project_ids or task.project_id in agent.project_ids)
-        for agent in world.agents.values()
-    )
-
-
-def awaited_task(world: World, blocker: Blocker) -> TaskId:
-    """A task that the blocker waits for and that can still be done; empty when there is none."""
-    missing = [t for t in blocker.needs_task_ids if not world.is_accepted(t)]
-    for task_id in missing:
-        awaited = world.tasks.get(task_id)
-        if awaited is None or awaited.is_terminal or _waits_for(world, task_id, blocker.task_id):
-            return ""
-    return missing[0] if missing else ""
-
-
-def _waits_for(world: World, first: TaskId, target: TaskId) -> bool:
-    """Whether a task waits for another, by dependencies or by open blockers."""
-    todo, seen = [first], {first}
-    while todo and len(seen) < MAX_DEPTH:
-        task_id = todo.pop()
-        if task_id == target:
-            return True
-        known = world.tasks.get(task_id)
-        if known is None or known.is_terminal:
-            continue
-        blockers = world.open_blockers(task_id)
-        further = {*known.dependencies, *(t for b in blockers for t in b.needs_task_ids)}
-        todo += sorted(further - seen)
-        seen |= further
-    return False
 
 
 def _work_us(world: World, task_id: TaskId, policy: Policy) -> int:

@@ -12,7 +12,8 @@ from pm_agent.domain.envelope import Body, EventData
 from pm_agent.domain.ids import BodyRef, task_id
 from pm_agent.domain.task import TaskCreated, TaskUpdated
 from pm_agent.domain.world import World
-from pm_agent.features.blockers.ladder import PREREQUISITE, Choice, required_skills
+from pm_agent.features.blockers.ladder import Choice
+from pm_agent.features.blockers.ways import PREREQUISITE, required_skills
 from pm_agent.kernel.types import Context
 
 MAX_TITLE = 200
