@@ -216,13 +216,14 @@ def _ageing(result: Result, hours: Sequence[float]) -> str:
 
 
 def _summary(result: Result) -> str:
-    figures, people = result.figures, result.scenario.people.count
-    spreads = (
+    figures = result.figures
+    spreads = [
         ("lead time, hours", figures.lead_h),
         ("cycle time, hours", figures.cycle_h),
         ("wait, seconds", figures.wait_s),
-        ("answer of a person, minutes", figures.answer_min),
-    )
+    ]
+    if result.scenario.asks_people:
+        spreads.append(("answer of a person, minutes", figures.answer_min))
     rows = [
         [name, *(charts.number(v) for v in (s.mean, s.p50, s.p95, s.p99))] for name, s in spreads
     ]
@@ -234,14 +235,16 @@ def _summary(result: Result) -> str:
         ["accepted though wrong", f"{figures.wrong:,}"],
         ["done at the first attempt", f"{figures.first_pass:.0%}"],
         ["utilisation", f"{figures.utilisation:.1%}"],
-        ["people busy", f"{figures.people_busy:.1%}" if people else "without end"],
-        ["questions open at the end", f"{figures.questions_open:,}"],
         ["flow efficiency", f"{figures.flow_efficiency:.0%}"],
         ["throughput an hour", charts.number(figures.throughput_per_h)],
         ["Little's law, lambda W / L", f"{figures.little.ratio:.3f}"],
         ["cost, USD", f"{figures.cost_usd:,.0f}"],
         ["broken promises", str(len(result.violations))],
     ]
+    if result.scenario.asks_people:
+        count = result.scenario.people.count
+        single.append(["people busy", f"{figures.people_busy:.1%}" if count else "without end"])
+        single.append(["questions open at the end", f"{figures.questions_open:,}"])
     return _table(["", "mean", "p50", "p95", "p99"], rows) + _table(["", ""], single)
 
 
