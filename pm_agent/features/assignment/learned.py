@@ -86,9 +86,9 @@ _WORTH_OF_STATE = np.array([1 / AGE_H, 1 / UNBLOCKS, 1 / CRITICAL_H], dtype=np.f
 PRIOR_OUTCOMES = 8.0
 NO_PRICE = 1.0  # dollars that a model says which has seen no price: a factor without weight
 _Z90, _Z95 = NormalDist().inv_cdf(0.90), NormalDist().inv_cdf(0.95)
+LEAST = 1e-6  # no factor is 0: its logarithm is taken
 # As arrays, which join an operation in half the time that a number of Python takes.
-LEAST = np.array(1e-6, dtype=np.float32)  # no factor is 0: its logarithm is taken
-_LOG_WORTH, _1 = np.array(log2(PRIORITY_WORTH), dtype=np.float32), np.array(1, dtype=np.float32)
+_LEAST, _LOG_WORTH, _1 = (np.array(x, dtype=np.float32) for x in (LEAST, log2(PRIORITY_WORTH), 1.0))
 
 
 class LearnedScorer:
@@ -122,7 +122,7 @@ class LearnedScorer:
         factors[:, _WORTH] = _worth(facts)
         if len(self.weights) > _ESCALATION:
             factors[:, _ESCALATION] = _escalation(facts)
-        np.maximum(factors, LEAST, out=factors)
+        np.maximum(factors, _LEAST, out=factors)
         return Scores(np.log2(factors).dot(self._weights), factors)
 
 
@@ -167,7 +167,7 @@ class Expected(NamedTuple):
     @property
     def ratio(self) -> float:
         """What nine of ten attempts stay below, in medians."""
-        return max(self.p90_min / max(self.p50_min, float(LEAST)), 1.0)
+        return max(self.p90_min / max(self.p50_min, LEAST), 1.0)
 
     @property
     def longest_min(self) -> float:
