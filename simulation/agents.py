@@ -385,7 +385,7 @@ class Agent(Client):
         strikes = self.around.faults.strikes
         acts = (
             self._progress,
-            self._complete,
+            *[self._complete] * 3,  # late work has the most that can go wrong
             self._fail,
             self._report_blocker,
             self._judge_step,

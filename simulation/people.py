@@ -26,6 +26,7 @@ from pm_agent.domain.project import CreateProject, Gate, UpdateProject
 from pm_agent.domain.subscription import NotePush, Unsubscribe
 from pm_agent.domain.task import (
     CancelTask,
+    Candidate,
     CreateTask,
     ImportTasks,
     LogDecision,
@@ -214,11 +215,13 @@ class Person(Client):
     # -- answering ----------------------------------------------------------------------------
 
     def _judge(self) -> Command:
-        task = self._task(lambda t: t.state == "in_review" or bool(t.candidates))
+        late = self._task(lambda t: bool(_undecided(t)))
+        is_late = bool(late.candidates) and self.random.random() < 0.5
+        task = late if is_late else self._task(lambda t: t.state == "in_review")
         about: dict[str, Any] = {"task_id": task.id}
-        if task.candidates:  # late work, whoever has the task now
-            about["lease_token"] = self.random.choice(task.candidates).lease_token
-        if self.random.random() < 0.7:
+        if is_late:  # whoever has the task now
+            about["lease_token"] = self.random.choice(_undecided(task)).lease_token
+        if self.random.random() < (0.4 if is_late else 0.7):
             return self._command(AcceptCompletion, **about)
         return self._command(RejectCompletion, **about, reasons=("tests fail",))
 
@@ -324,6 +327,11 @@ class Person(Client):
     def _is_mine(self, task: Task) -> bool:
         """Whether a person holds it; the wait after a failure ends by itself."""
         return any(h.until_us is None or h.by == str(self.principal) for h in task.holds)
+
+
+def _undecided(task: Task) -> list[Candidate]:
+    """Late work about which nobody has said anything."""
+    return [] if task.is_terminal else [c for c in task.candidates if not c.is_rejected]
 
 
 class EffectRunner(Client):
