@@ -90,7 +90,8 @@ def _leases(writes: Iterable[Write]) -> dict[str, list[Lease]]:
             lease.end_s = min(lease.end_s, write.sent_s)
         elif write.lease_until_s:
             lease.until_s = write.lease_until_s
-        lease.writes.append((write.sent_s, write.received_s))
+        if write.kind != "claim":  # the answer to one may be given again when its lease is over
+            lease.writes.append((write.sent_s, write.received_s))
     return {task_id: list(leases.values()) for task_id, leases in by_task.items()}
 
 

@@ -39,6 +39,11 @@ def test_late_work_that_is_taken_while_another_holds_the_task_is_a_double() -> N
     assert count_doubles([claim("A-1", 1, 0.0, until_s=10.0), others, in_doubt]) == 0
 
 
+def test_a_grant_that_is_told_again_when_another_has_the_task_is_no_double() -> None:
+    told_again = Write("T-1", "A-1", 1, "claim", 12.0, 12.1, 10.0)
+    assert count_doubles([claim("A-2", 2, 11.0, until_s=20.0), told_again]) == 0
+
+
 def test_renewed_lease_still_counts_past_its_first_expiry() -> None:
     renewed = write("A-1", 1, "progress", 9.0, until_s=20.0)
     writes = [claim("A-1", 1, 0.0, until_s=10.0), renewed, claim("A-2", 2, 11.0)]
