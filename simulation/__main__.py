@@ -71,6 +71,7 @@ def check(
     outcomes = _run(plans, jobs)
     wall_s = time.perf_counter() - began_s
     report = report_on(outcomes)
+    report.is_partial = len(outcomes) < len(plans)
     failed = next((outcome for outcome in outcomes if outcome.violations), None)
     if json:
         typer.echo(msgspec.json.encode(report).decode())
@@ -81,6 +82,7 @@ def check(
     if failed is not None:
         _explain(failed, shrinks=shrinks)
         raise typer.Exit(1)
+    commands.end_if_partial(is_partial=report.is_partial)
 
 
 def _kinds(words: str, option: str) -> frozenset[str]:
@@ -101,10 +103,14 @@ def _run(plans: list[Plan], jobs: int) -> list[Outcome]:
     )
     with Progress(*columns, console=errors, transient=True) as progress:
         bar = progress.add_task("seeds", total=len(plans))
-        outcomes = []
-        for outcome in run_all(plans, jobs):
-            outcomes.append(outcome)
-            progress.advance(bar)
+        outcomes: list[Outcome] = []
+        try:
+            for outcome in run_all(plans, jobs):
+                outcomes.append(outcome)
+                progress.advance(bar)
+        except KeyboardInterrupt:  # what was seen up to then is told, too
+            if not outcomes:
+                raise
     return outcomes
 
 

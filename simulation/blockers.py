@@ -451,6 +451,7 @@ class LadderComparison(msgspec.Struct, frozen=True):
     advice_person_p50_min: Interval
     person_p95_min: Interval
     advice_person_p95_min: Interval
+    is_partial: bool = False  # Ctrl-C came before the last seed
 
 
 def compare_ladders(
@@ -462,18 +463,26 @@ def compare_ladders(
     personal: float = PERSONAL,
     on_seed: Callable[[float], None] = lambda _: None,
 ) -> LadderComparison:
-    """Run both ladders on the same incidents of each seed; ``on_seed`` is told the share done."""
-    pairs = []
+    """Run both ladders on the same incidents of each seed; ``on_seed`` is told the share done.
+
+    Ctrl-C ends it after the last whole seed, of two at least; the result says `is_partial`.
+    """
+    pairs: list[tuple[Outcome, Outcome]] = []
     personal_shares = []
-    for seed in range(first, first + seeds):
-        full, alone = (Clinic(seed, one, people, personal) for one in ("full", "advice"))
-        pairs.append((full.run(tasks), alone.run(tasks)))
-        is_personal = [i.cause.is_personal for i in full.incidents]
-        personal_shares.append(sum(is_personal) / len(is_personal))
-        on_seed(len(pairs) / seeds)
+    try:
+        for seed in range(first, first + seeds):
+            full, alone = (Clinic(seed, one, people, personal) for one in ("full", "advice"))
+            pairs.append((full.run(tasks), alone.run(tasks)))
+            is_personal = [i.cause.is_personal for i in full.incidents]
+            personal_shares.append(sum(is_personal) / len(is_personal))
+            on_seed(len(pairs) / seeds)
+    except KeyboardInterrupt:
+        if len(pairs) < 2:
+            raise
     return LadderComparison(
         first_seed=first,
-        seeds=seeds,
+        seeds=len(pairs),
+        is_partial=len(pairs) < seeds,
         tasks=tasks,
         people=people.count,
         person_min=people.person_min,

@@ -189,7 +189,7 @@ def compare_command(
         from simulation.report import write_comparison  # noqa: PLC0415 - as above
 
         errors.print(f"wrote {write_comparison(found, out)}", markup=False)
-    _end_if_partial(is_partial=is_partial)
+    end_if_partial(is_partial=is_partial)
     if found.violations:
         raise typer.Exit(1)
 
@@ -236,7 +236,7 @@ def size_command(
         typer.echo(msgspec.json.encode(found).decode())
     else:
         show_sizing(found)
-    _end_if_partial(is_partial=found.is_partial)
+    end_if_partial(is_partial=found.is_partial)
     if not found.team:
         raise typer.Exit(1)
 
@@ -281,7 +281,7 @@ def replay_command(
 
         for one, result in zip(policies, results, strict=False):  # all, unless interrupted
             errors.print(f"wrote {write(result, out / one)[-1]}", markup=False)
-    _end_if_partial(is_partial=results[-1].is_partial)
+    end_if_partial(is_partial=results[-1].is_partial)
     if any(result.violations for result in results):
         raise typer.Exit(1)
 
@@ -317,7 +317,7 @@ def load_command(
         typer.echo(msgspec.json.encode(found).decode())
     else:
         show_load(found)
-    _end_if_partial(is_partial=found.is_partial)
+    end_if_partial(is_partial=found.is_partial)
     if found.errors or found.doubles:
         raise typer.Exit(1)
 
@@ -340,13 +340,14 @@ def report(result: Result, *, is_json: bool, out: Path | None) -> None:
 
         for path in write(result, out):
             errors.print(f"wrote {path}", markup=False)
-    _end_if_partial(is_partial=result.is_partial)
+    end_if_partial(is_partial=result.is_partial)
     if result.violations:
         errors.print(f"{len(result.violations)} promises were broken", style="bold red")
         raise typer.Exit(1)
 
 
-def _end_if_partial(*, is_partial: bool) -> None:
+def end_if_partial(*, is_partial: bool) -> None:
+    """Say so, and leave as a program does that Ctrl-C ended."""
     if is_partial:
         errors.print("interrupted: this is the part up to then", style="yellow")
         raise typer.Exit(130)
@@ -434,7 +435,8 @@ def blockers_command(
         )
     if json:
         typer.echo(msgspec.json.format(msgspec.json.encode(found), indent=2).decode())
-        return
-    for name, value in msgspec.structs.asdict(found).items():
-        shown = f"{value.mean:.3f} ± {value.half:.3f}" if hasattr(value, "mean") else value
-        typer.echo(f"{name:24} {shown}")
+    else:
+        for name, value in msgspec.structs.asdict(found).items():
+            shown = f"{value.mean:.3f} ± {value.half:.3f}" if hasattr(value, "mean") else value
+            typer.echo(f"{name:24} {shown}")
+    end_if_partial(is_partial=found.is_partial)

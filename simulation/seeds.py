@@ -3,6 +3,7 @@
 import gc
 import hashlib
 import multiprocessing
+import signal
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
@@ -42,6 +43,7 @@ class Report(msgspec.Struct):
     never_effective: list[str]  # commands that nothing is proven of
     virtual_s: int
     findings: list[Finding]
+    is_partial: bool = False  # Ctrl-C came before the last seed
 
 
 def run_all(plans: Sequence[Plan], jobs: int) -> Iterator[Outcome]:
@@ -91,4 +93,5 @@ def report_on(outcomes: Sequence[Outcome]) -> Report:
 
 
 def _prepare() -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C goes to all; the first process ends them
     gc.set_threshold(GC_YOUNG, 20, 100)

@@ -1,5 +1,7 @@
 """Blockers met by the ladder itself; the comparison is `python -m simulation blockers`."""
 
+import signal
+
 import pytest
 
 from pm_agent.domain.time import MINUTE_US
@@ -23,6 +25,15 @@ def test_the_full_ladder_resolves_nearly_what_an_oracle_would_and_blocks_for_les
     assert found.blocked_ratio.mean < 0.75
     assert found.oracle_ratio.mean < found.blocked_ratio.mean
     assert 0 < found.asked_in_vain_share.mean < 0.2
+
+
+def test_a_comparison_that_is_interrupted_holds_the_seeds_up_to_then() -> None:
+    def stop(share: float) -> None:
+        if share >= 0.5:
+            signal.raise_signal(signal.SIGINT)
+
+    found = compare_ladders(4, 60, on_seed=stop)
+    assert (found.seeds, found.is_partial) == (2, True)
 
 
 def test_an_oracle_asks_a_person_at_once_where_nothing_else_can_help() -> None:

@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Iterator, Sequence
 from functools import cache
 
 import pytest
@@ -12,7 +13,7 @@ from typer.testing import CliRunner
 from pm_agent.catalog import CATALOG
 from pm_agent.domain.world import APPLIERS
 from simulation.__main__ import app
-from simulation.check import Plan, run
+from simulation.check import Outcome, Plan, run
 from simulation.faults import CHANCES
 from simulation.seeds import Report, report_on, run_all
 from tests.simulation.broken import first_failure, holds_ignored
@@ -71,6 +72,19 @@ def test_a_seed_makes_the_same_journal_every_time() -> None:
     first, again, other = (run(Plan(seed, steps=400)) for seed in (5, 5, 6))
     assert first == again
     assert first.journal_hash != other.journal_hash
+
+
+def test_an_interrupted_check_tells_what_it_saw_up_to_then(monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupted(plans: Sequence[Plan], jobs: int) -> Iterator[Outcome]:
+        yield run(plans[0])
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("simulation.__main__.run_all", interrupted)
+    answer = CliRunner().invoke(app, ["check", "--seeds", "3", "--steps", "200", "--json"])
+    assert answer.exit_code == 130
+    told = json.loads(answer.stdout)
+    assert (told["seeds"], told["is_partial"]) == (1, True)
+    assert "interrupted" in answer.stderr
 
 
 def test_one_object_is_printed_and_it_is_the_same_in_any_process() -> None:
