@@ -39,6 +39,10 @@ COLUMNS = (
     "failures",
 )
 N_COLUMNS = len(COLUMNS)
+# Behind them in each row: its place in its class, its number, and the number of the agent whose
+# attempt failed last, or 0. Whole numbers below 2**53, so exact.
+RANK, NUMBER, LAST_AGENT = range(N_COLUMNS, N_COLUMNS + 3)
+_WIDTH = N_COLUMNS + 3
 _ESTIMATE, _PRIORITY = COLUMNS.index("estimate_min"), COLUMNS.index("priority")
 UNKNOWN_MIN = 30  # what a task without an estimate is taken for
 
@@ -79,10 +83,14 @@ def length_of(row: Sequence[float]) -> int:
 
 
 class Head(NamedTuple):
-    """The first tasks of a class."""
+    """The first tasks of a class.
+
+    With their rows: a claim joins those of a dozen heads, and reads nothing of the shared array,
+    however large the board has made that.
+    """
 
     n_asked: int
-    slots: NDArray[np.intp]  # (n_tasks,), rows in the columns
+    rows: NDArray[np.float64]  # (n_tasks, n_columns + 3)
     end: Entry | None  # entries after it change nothing here; None: there was room for more
 
 
@@ -90,7 +98,7 @@ class Mixed(NamedTuple):
     """The first tasks of a class and the shortest besides, half of each."""
 
     n_asked: int
-    slots: NDArray[np.intp]  # (n_tasks,), rows in the columns
+    rows: NDArray[np.float64]  # (n_tasks, n_columns + 3)
 
 
 class ReadyClass:
@@ -103,10 +111,10 @@ class ReadyClass:
         self.number = number
         self.entries: SortedList[Entry] = SortedList()
         self.n = 0  # of entries
-        self.head: Head | None = None  # kept until a task joins or leaves it: most claims find it
+        self.head: Head | None = None  # kept until one of its tasks changes: most claims find it
         # The same tasks by length, from when somebody first asks for the shortest.
         self.by_length: SortedList[Entry] | None = None
-        self.mixed: Mixed | None = None  # kept until any task joins or leaves the class
+        self.mixed: Mixed | None = None  # kept until any task of the class changes
 
     def touch(self, entry: Entry) -> None:
         """Forget the head if it holds, or would now hold, this entry."""
@@ -142,13 +150,10 @@ class ReadySet:
 
     def __init__(self) -> None:
         self.classes: dict[ClassKey, ReadyClass] = {}
-        self.columns: NDArray[np.float64] = np.zeros((256, N_COLUMNS))  # (n_slots, n_columns)
+        self.columns: NDArray[np.float64] = np.zeros((256, _WIDTH))  # (n_slots, n_columns + 3)
         self.task_ids: list[TaskId] = [""] * 256
-        self.numbers: NDArray[np.int32] = np.zeros(256, dtype=np.int32)  # of the tasks
-        self.ranks: NDArray[np.int64] = np.zeros(256, dtype=np.int64)
-        # Number of the agent whose attempt failed last, or 0; and how many tasks have that agent.
-        self.last_agents: NDArray[np.int32] = np.zeros(256, dtype=np.int32)
-        self.failed_by: Counter[int] = Counter()
+        self.failed_by: Counter[int] = Counter()  # tasks by the agent whose attempt failed last
+        self._last_agents: dict[int, int] = {}  # by slot, where an attempt has failed
         self._free: list[int] = list(range(255, -1, -1))
         self._where: dict[TaskId, tuple[ReadyClass, Entry]] = {}
         self._eligible: dict[Signature, Eligible] = {}
@@ -178,7 +183,8 @@ class ReadySet:
             ready_class, entry = known
             if entry.rank == rank and ready_class.key == key:
                 self._move(ready_class, entry, row)
-                self._fill(entry.slot, row, last_agent)
+                self._fill(entry, row, last_agent)
+                ready_class.touch(entry)
                 return
             self.remove(task.id)
         owner = self.classes.get(key)
@@ -188,10 +194,8 @@ class ReadySet:
             self._grow()
         slot = self._free.pop()
         self.task_ids[slot] = task.id
-        self.numbers[slot] = task.number
-        self.ranks[slot] = rank
-        self._fill(slot, row, last_agent)
         entry = Entry(rank, task.number, slot)
+        self._fill(entry, row, last_agent)
         owner.entries.add(entry)
         if owner.by_length is not None:
             owner.by_length.add(Entry(length_of(row), task.number, slot))
@@ -223,8 +227,8 @@ class ReadySet:
         head = of.head
         if head is None or head.n_asked != n:
             entries = list(islice(of.entries, n))
-            slots = np.array([entry.slot for entry in entries], dtype=np.intp)
-            head = of.head = Head(n, slots, entries[-1] if len(entries) == n else None)
+            rows = self.rows_of([entry.slot for entry in entries])
+            head = of.head = Head(n, rows, entries[-1] if len(entries) == n else None)
         return head
 
     def mixed(self, of: ReadyClass, n: int) -> Mixed:
@@ -242,8 +246,12 @@ class ReadySet:
                 # As many as are asked for: then enough are left when the first ones are among them.
                 slots += [entry.slot for entry in islice(of.by_length, n)]
                 slots = list(dict.fromkeys(slots))[:n]
-            mixed = of.mixed = Mixed(n, np.array(slots, dtype=np.intp))
+            mixed = of.mixed = Mixed(n, self.rows_of(slots))
         return mixed
+
+    def rows_of(self, slots: list[int]) -> NDArray[np.float64]:
+        """Rows of some tasks by their slots, (n_tasks, n_columns + 3)."""
+        return self.columns.take(np.array(slots, dtype=np.intp), axis=0)
 
     def eligible(self, signature: Signature) -> Eligible:
         """Classes open to agents of this signature, empty ones included."""
@@ -263,12 +271,12 @@ class ReadySet:
 
     def sorted_by_length(self, of: ReadyClass) -> SortedList[Entry]:
         """All of a class by length, once: on arrays, since it may have a million."""
-        slots = np.array([entry.slot for entry in of.entries], dtype=np.intp)
-        rows = self.columns.take(slots, axis=0)
+        slots = [entry.slot for entry in of.entries]
+        rows = self.rows_of(slots)
         minutes = np.where(rows[:, _ESTIMATE], rows[:, _ESTIMATE], UNKNOWN_MIN)
         lengths = np.rint(1_000 * minutes).astype(np.int64) >> rows[:, _PRIORITY].astype(np.int64)
-        numbers = self.numbers.take(slots)
-        return SortedList(map(Entry, lengths.tolist(), numbers.tolist(), slots.tolist()))
+        numbers = rows[:, NUMBER].astype(np.int64)
+        return SortedList(map(Entry, lengths.tolist(), numbers.tolist(), slots))
 
     def _length_entry(self, entry: Entry) -> Entry:
         return Entry(length_of(self.columns[entry.slot].tolist()), entry.number, entry.slot)
@@ -281,19 +289,18 @@ class ReadySet:
         if before.rank != after:
             owner.by_length.remove(before)
             owner.by_length.add(Entry(after, entry.number, entry.slot))
-            owner.mixed = None
 
-    def _fill(self, slot: int, row: tuple[float, ...], last_agent: int) -> None:
-        self.columns[slot] = row
+    def _fill(self, entry: Entry, row: tuple[float, ...], last_agent: int) -> None:
+        rank, number, slot = entry
+        self.columns[slot] = (*row, rank, number, last_agent)
         self._forget_failed(slot)
         if last_agent:
-            self.last_agents[slot] = last_agent
+            self._last_agents[slot] = last_agent
             self.failed_by[last_agent] += 1
 
     def _forget_failed(self, slot: int) -> None:
-        last_agent = int(self.last_agents[slot])
+        last_agent = self._last_agents.pop(slot, 0)
         if last_agent:
-            self.last_agents[slot] = 0
             self.failed_by[last_agent] -= 1
 
     def _new_class(self, key: ClassKey) -> ReadyClass:
@@ -306,9 +313,6 @@ class ReadySet:
 
     def _grow(self) -> None:
         old = len(self.task_ids)
-        self.columns = np.vstack([self.columns, np.zeros((old, N_COLUMNS))])
+        self.columns = np.vstack([self.columns, np.zeros((old, _WIDTH))])
         self.task_ids.extend([""] * old)
-        self.numbers = np.concatenate([self.numbers, np.zeros_like(self.numbers)])
-        self.ranks = np.concatenate([self.ranks, np.zeros_like(self.ranks)])
-        self.last_agents = np.concatenate([self.last_agents, np.zeros_like(self.last_agents)])
         self._free.extend(range(2 * old - 1, old - 1, -1))

@@ -5,7 +5,14 @@ from random import Random
 
 import pytest
 
-from pm_agent.domain.ready_set import AGING_US, COLUMNS, N_COLUMNS, ReadySet, rank_of
+from pm_agent.domain.ready_set import (
+    AGING_US,
+    COLUMNS,
+    N_COLUMNS,
+    NUMBER,
+    ReadySet,
+    rank_of,
+)
 from pm_agent.domain.task import Skill, Task
 from pm_agent.domain.time import HOUR_US
 
@@ -59,7 +66,7 @@ def test_a_row_is_replaced_without_moving_its_task() -> None:
     ready.put(task(1), ROW, 0)
     ready.put(task(1), tuple(reversed(ROW)), 0)
     (only,) = ready.classes.values()
-    assert ready.columns[only.entries[0].slot].tolist() == list(reversed(ROW))
+    assert ready.columns[only.entries[0].slot].tolist()[:N_COLUMNS] == list(reversed(ROW))
 
 
 def test_taking_out_what_is_not_in_does_nothing() -> None:
@@ -121,7 +128,7 @@ def test_an_agent_known_before_a_class_came_finds_it() -> None:
 
 def head_of(ready: ReadySet, n: int) -> list[str]:
     (only,) = ready.classes.values()
-    return [ready.task_ids[slot] for slot in ready.head(only, n).slots]
+    return [f"T-{number:.0f}" for number in ready.head(only, n).rows[:, NUMBER]]
 
 
 def test_a_head_is_gathered_again_when_it_changes() -> None:
@@ -148,10 +155,10 @@ def test_a_head_always_equals_the_first_of_its_class(seed: int) -> None:
         else:
             ready.remove(f"T-{number}")
         for ready_class in ready.classes.values():
-            slots = ready.head(ready_class, 10).slots.tolist()
-            assert slots == [entry.slot for entry in ready_class.entries[:10]]
-            numbers = [entry.number for entry in ready_class.entries[:10]]
-            assert ready.numbers[slots].tolist() == numbers
+            slots = [entry.slot for entry in ready_class.entries[:10]]
+            rows = ready.head(ready_class, 10).rows.tolist()
+            assert rows == ready.columns[slots].tolist()
+            assert [row[NUMBER] for row in rows] == [e.number for e in ready_class.entries[:10]]
 
 
 @pytest.mark.parametrize("seed", range(3))
@@ -176,7 +183,7 @@ def lasting(minutes: float, priority: float = 0.0) -> tuple[float, ...]:
 
 def mixed(ready: ReadySet, n: int) -> list[str]:
     (only,) = ready.classes.values()
-    return [ready.task_ids[slot] for slot in ready.mixed(only, n).slots]
+    return [f"T-{number:.0f}" for number in ready.mixed(only, n).rows[:, NUMBER]]
 
 
 def test_half_of_a_mixed_head_are_the_shortest_tasks_however_late_they_came() -> None:

@@ -15,7 +15,15 @@ from numpy.typing import NDArray
 from pm_agent.domain.agent import Agent
 from pm_agent.domain.envelope import Usage
 from pm_agent.domain.ids import ProjectId, TaskId, task_id
-from pm_agent.domain.ready_set import COLUMNS, Eligible, ReadyClass
+from pm_agent.domain.ready_set import (
+    COLUMNS,
+    LAST_AGENT,
+    N_COLUMNS,
+    NUMBER,
+    RANK,
+    Eligible,
+    ReadyClass,
+)
 from pm_agent.domain.signature import Signature, levels_of
 from pm_agent.domain.subscription import Watchlist
 from pm_agent.domain.time import HOUR_US, MINUTE_US
@@ -106,28 +114,27 @@ def _of_heads(  # noqa: PLR0917 - parts of one shortlist
 ) -> Shortlist | None:
     ready = world.ready
     if wanted is not None:
-        heads = [_watched(c, wanted, per_class) for c in classes]
+        heads = [ready.rows_of(_watched(c, wanted, per_class)) for c in classes]
     elif context.scorer.sees_shortest:
         heads = [
             (
                 c.mixed if c.mixed and c.mixed.n_asked == per_class else ready.mixed(c, per_class)
-            ).slots
+            ).rows
             for c in classes
         ]
     else:
         heads = [
-            (c.head if c.head and c.head.n_asked == per_class else ready.head(c, per_class)).slots
+            (c.head if c.head and c.head.n_asked == per_class else ready.head(c, per_class)).rows
             for c in classes
         ]
     sizes = [len(head) for head in heads]
-    slots = np.concatenate(heads) if len(heads) > 1 else heads[0]
+    rows = np.concatenate(heads) if len(heads) > 1 else heads[0]  # (n_tasks, n_columns + 3)
     fits = _fits(eligible, agent.signature, classes, sizes)
-    keep = _allowed(world, agent, classes, sizes, slots, context)
+    keep = _allowed(world, agent, classes, sizes, rows, context)
     if keep is not None:
         if not keep.any():
             return None
-        slots, fits = slots[keep], fits[keep]
-    rows = ready.columns.take(slots, axis=0)
+        rows, fits = rows[keep], fits[keep]
     n_facts = len(context.scorer.fact_names)
     facts = np.empty((len(rows), len(FACTS)), dtype=np.float32)
     if n_facts > len(FACTS):  # column by column, as forecasters read it
@@ -137,18 +144,17 @@ def _of_heads(  # noqa: PLR0917 - parts of one shortlist
     if n_facts > len(FACTS):
         rarity = _rarity(world, eligible, classes, sizes)
         rarity = rarity if keep is None else rarity[keep]
-        failed = ready.last_agents.take(slots)
-        write_forecast_facts(facts[:, len(FACTS) :], world, agent, rows, kinds, rarity, failed)
-    first = int(ready.ranks.take(slots).argmin())
-    return Shortlist(ready.numbers.take(slots), facts, n_eligible, first)
+        write_forecast_facts(facts[:, len(FACTS) :], world, agent, rows, kinds, rarity)
+    first = int(rows[:, RANK].argmin())
+    return Shortlist(rows[:, NUMBER].astype(np.int32), facts, n_eligible, first)
 
 
-def _watched(ready_class: ReadyClass, wanted: Sequence[Watchlist], n: int) -> NDArray[np.intp]:
+def _watched(ready_class: ReadyClass, wanted: Sequence[Watchlist], n: int) -> list[int]:
     """Slots of the first tasks of a class that one of the watchlists holds."""
     key = ready_class.key
     queues = [one.by_class[key] for one in wanted if key in one.by_class]
     first = dict.fromkeys(merge(*(islice(queue, n) for queue in queues)))  # each once
-    return np.array([entry.slot for entry in islice(first, n)], dtype=np.intp)
+    return [entry.slot for entry in islice(first, n)]
 
 
 def _open_classes(
@@ -175,7 +181,7 @@ def _allowed(  # noqa: PLR0917 - the class by class view and the task by task vi
     agent: Agent,
     classes: list[ReadyClass],
     sizes: list[int],  # tasks of each class
-    slots: NDArray[np.intp],  # (n_tasks,)
+    rows: NDArray[np.float64],  # (n_tasks, n_columns + 3)
     context: Context,
 ) -> NDArray[np.bool_] | None:
     """Mask of candidates that caps and the last failure allow; None when all are."""
@@ -184,10 +190,10 @@ def _allowed(  # noqa: PLR0917 - the class by class view and the task by task vi
     if ready.failed_by[number]:
         # Not the same agent twice in a row, unless nobody else can do it.
         others = np.repeat([_others_can(world, agent, c, context) for c in classes], sizes)
-        keep = ~((ready.last_agents[slots] == number) & others)
+        keep = ~((rows[:, LAST_AGENT] == number) & others)
     left = [left_of(world, c.key[0]) for c in classes] if world.limited else []
     if any(budget is not None for budget in left):
-        minutes = ready.columns[slots, _ESTIMATE]
+        minutes = rows[:, _ESTIMATE]
         minutes = np.where(minutes > 0, minutes, policy.default_estimate_min)
         tokens = minutes * policy.tokens_per_estimated_min
         inf = (np.inf, np.inf)
@@ -224,12 +230,12 @@ def _write_facts(  # noqa: PLR0917 - as above
     world: World,
     agent: Agent,
     fits: NDArray[np.float32],  # (n_tasks, n_fits)
-    rows: NDArray[np.float64],  # (n_tasks, n_columns)
+    rows: NDArray[np.float64],  # (n_tasks, n_columns + 3)
     kinds: NDArray[np.intp],  # (n_tasks,), numbers of their kinds
     now_us: int,
 ) -> None:
     facts[:, :N_FITS] = fits
-    facts[:, N_FITS : len(FACTS)] = rows
+    facts[:, N_FITS : len(FACTS)] = rows[:, :N_COLUMNS]
     facts[:, _SUCCESS] = _success(world, agent, kinds)
     load = facts[:, _LOAD]
     load += world.held_min[agent.id]

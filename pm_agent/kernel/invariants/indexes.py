@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 
 from pm_agent.domain.ids import ProjectId
-from pm_agent.domain.ready_set import COLUMNS
+from pm_agent.domain.ready_set import COLUMNS, LAST_AGENT
 from pm_agent.domain.tables import Tables
 from pm_agent.domain.world import World
 from pm_agent.kernel import snapshot
@@ -57,9 +57,10 @@ def _indexes(world: World) -> dict[str, dict[Any, Any]]:
     ready: dict[Any, Any] = {}
     for key, ready_class in world.ready.classes.items():
         for rank, number, slot in ready_class.entries:
-            row = dict(zip(COLUMNS, world.ready.columns[slot].tolist(), strict=True))
+            values = world.ready.columns[slot].tolist()
+            row = dict(zip(COLUMNS, values[: len(COLUMNS)], strict=True))
             row["kind"] = kinds[row["kind"]]
-            last_agent = int(world.ready.last_agents[slot])
+            last_agent = values[LAST_AGENT]
             ready[world.ready.task_ids[slot]] = (key, rank, number, row, last_agent)
     return {
         "ready": ready,
