@@ -51,7 +51,7 @@ AND first_position + key > ?1 AND first_position + key <= ?2
 """  # noqa: S608 - a constant of this file
 
 _Line = tuple[int, int, str, int, str, str, msgspec.Raw]
-_encode = msgspec.json.Encoder().encode
+_encode_lines = msgspec.json.Encoder().encode_lines  # one a line, the last one's end too
 _decode_line = msgspec.json.Decoder(_Line).decode
 _decode_subject = msgspec.json.Decoder(str).decode
 
@@ -75,10 +75,10 @@ def pack(events: Sequence[StoredEvent]) -> Iterator[Row]:
     """Make rows of events that follow each other."""
     for at in range(0, len(events), EVENTS_A_ROW):
         some = events[at : at + EVENTS_A_ROW]
-        lines = b"\n".join([_encode(_line(e)) for e in some])
+        lines = _encode_lines([_line(e) for e in some])[:-1]
         assert lines.count(b"\n") == len(some) - 1, "canonical JSON has no line breaks"
-        hashes = b"".join([e.hash for e in some])
-        yield Row(some[0].position, hashes, b"\n".join([_encode(e.subject) for e in some]), lines)
+        subjects = _encode_lines([e.subject for e in some])[:-1]
+        yield Row(some[0].position, b"".join([e.hash for e in some]), subjects, lines)
 
 
 def _line(e: StoredEvent) -> _Line:
