@@ -297,8 +297,10 @@ class World:
         return [b for b in known if b.is_open]
 
     def kind_number(self, kind: str) -> int:
-        number = self.kind_numbers.setdefault(kind, len(self.kind_numbers))
-        self.team_record.know(number)
+        number = self.kind_numbers.get(kind)
+        if number is None:
+            number = self.kind_numbers[kind] = len(self.kind_numbers)
+            self.team_record.know(number)
         return number
 
     # -- indexes ------------------------------------------------------------------------------
@@ -333,14 +335,17 @@ class World:
                     del self.awaited[task_id]
 
     def count_reserved(self, old: Assignment | None, new: Assignment | None) -> None:
+        """Count what an attempt may use yet, in place of what it might have used before."""
         for held, sign in ((old, -1), (new, +1)):
             if held is None:
                 continue
-            left = held.reserved.less(held.usage)
-            if left.tokens or left.cost_microusd:
+            promised, used = held.reserved, held.usage
+            tokens = promised.tokens - used.tokens
+            cost_microusd = promised.cost_microusd - used.cost_microusd
+            if tokens > 0 or cost_microusd > 0:
                 project_id = self.tasks[held.task_id].project_id
-                self.reserved[project_id] += sign * left.cost_microusd
-                self.reserved_tokens[project_id] += sign * left.tokens
+                self.reserved[project_id] += sign * max(0, cost_microusd)
+                self.reserved_tokens[project_id] += sign * max(0, tokens)
 
     def _rebuild_indexes(self) -> None:
         created = self.tables.tasks_created
