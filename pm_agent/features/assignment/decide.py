@@ -71,6 +71,9 @@ class ClaimResult(Result, frozen=True, kw_only=True):
     retry_after_s: int = 0
 
 
+_SERVED = ClaimResult(outcome="assigned")
+
+
 class ReleaseResult(Result, frozen=True, kw_only=True):
     """Where the task went; an empty state when nothing happened."""
 
@@ -111,7 +114,8 @@ def _claim(world: World, command: ClaimTask, context: Context, *, waits: bool) -
     elif record.chosen_number not in found.numbers:  # its project is full, or has no budget left
         return Decision(result=_nothing(world, agent, "match_not_possible", context))
     event = _assign(world, agent, record, context, by_system=is_system, waits=waits)
-    result = given_by(event, context.now_us)
+    # Who waits is told by the event: nobody reads what the system is told in its place.
+    result = _SERVED if command.is_offered else given_by(event, context.now_us)
     return Decision(events=[event], result=result, withdraw=agent.id)
 
 
