@@ -110,7 +110,7 @@ def report(world: World, command: ReportBlocker, context: Context) -> Decision:
     if before is not None:
         before = with_outcome(before, before.unproven_step, "failed", context.now_us)
     blocker = as_reported(reported, context.now_us, before)
-    choice = next_step(world, blocker, context)
+    choice = next_step(world, blocker, context, is_held=not command.release)
     taken = take(world, blocker, choice, context, is_held=not command.release)
     is_over = any(isinstance(event, BlockerResolved) for event in taken.events)
     others = world.open_blockers(task.id)
@@ -191,7 +191,9 @@ def check(world: World, command: CheckBlocker, context: Context) -> Decision:
         return Decision(result=Result())
     step = blocker.step
     if step is None:
-        return _go_on(world, blocker, next_step(world, blocker, context), context)
+        is_held = blocker.task_id in world.assignments
+        first = next_step(world, blocker, context, is_held=is_held)
+        return _go_on(world, blocker, first, context)
     if step.number != command.number:  # it went on since
         return Decision(result=Result())
     if step.until_us > context.now_us and not command.is_vain:
@@ -279,7 +281,8 @@ def _after(
     step = blocker.step
     assert step is not None, blocker
     over = with_outcome(blocker, step.number, outcome, context.now_us)
-    onward = _go_on(world, over, next_step(world, over, context), context)
+    is_held = blocker.task_id in world.assignments
+    onward = _go_on(world, over, next_step(world, over, context, is_held=is_held), context)
     onward.events.insert(0, ended(blocker, step.number, outcome, note))
     onward.bodies += [note] if note else []
     return onward

@@ -71,26 +71,34 @@ class Option(NamedTuple):
     cost_us: int
 
 
-def next_step(world: World, blocker: Blocker, context: Context) -> Choice:
-    """Choose the next step; a person when nothing else is left or worth its time."""
+def next_step(world: World, blocker: Blocker, context: Context, *, is_held: bool) -> Choice:
+    """Choose the next step; a person when nothing else is left or worth its time.
+
+    Parameters
+    ----------
+    is_held
+        Whether an agent holds the task and waits: else nobody could be helped, and what is known is
+        tried by the next agent, with whom the question would be another one.
+    """
     similar = similar_cases(world, blocker, context.now_us)
-    found = next(_options(world, blocker, similar, context), None)
+    found = next(_options(world, blocker, similar, context, is_held=is_held), None)
     if found is None:
         return escalation(blocker, context)
-    if _asks_person(world, blocker, similar, found, context.policy):
+    is_ended = found.choice.kind == "known_fix" and not is_held
+    if not is_ended and _asks_person(world, blocker, similar, found, context.policy):
         why = f"{found.choice.why}; a person is asked meanwhile"
         return found.choice._replace(asks_person=True, why=why)
     return found.choice
 
 
 def _options(
-    world: World, blocker: Blocker, similar: list[Similar], context: Context
+    world: World, blocker: Blocker, similar: list[Similar], context: Context, *, is_held: bool
 ) -> Iterator[Option]:
     """What is worth a try, in order."""
     policy = context.policy
     if policy.blocker_ladder == "full":
         known = islice(_known(world, blocker, similar, context), 1)
-        automatic = _automatic(world, blocker, similar, context)
+        automatic = _automatic(world, blocker, similar, context, is_held=is_held)
         yield from sorted((*known, *automatic), key=_hope_for_its_time, reverse=True)
     if policy.blocker_ladder != "person" and not _tried(blocker, "advice"):
         chance = chance_of(world, blocker, similar, "advice")
@@ -166,7 +174,7 @@ def _known(
 
 
 def _automatic(
-    world: World, blocker: Blocker, similar: list[Similar], context: Context
+    world: World, blocker: Blocker, similar: list[Similar], context: Context, *, is_held: bool
 ) -> Iterator[Option]:
     """Steps that can be taken and are worth their time."""
     policy, now_us = context.policy, context.now_us
@@ -197,7 +205,7 @@ def _automatic(
             until_us = now_us
         elif kind == "ask_help":
             cost_us = _lasts_us(world, kind, policy.blocker_help_us)
-            is_possible = not _tried(blocker, kind) and can_help(world, blocker)
+            is_possible = is_held and not _tried(blocker, kind) and can_help(world, blocker)
             until_us = now_us + policy.blocker_help_us
         else:
             cost_us = _lasts_us(world, kind, policy.blocker_split_us)

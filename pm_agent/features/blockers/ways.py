@@ -37,9 +37,7 @@ def _somebody_else(world: World, blocker: Blocker, needed: tuple[Skill, ...]) ->
 
 
 def can_help(world: World, blocker: Blocker) -> bool:
-    """Whether somebody waits for help, and another agent might know it."""
-    if blocker.task_id not in world.assignments:
-        return False
+    """Whether another agent might know it."""
     return _somebody_else(world, blocker, required_skills(world, blocker))
 
 

@@ -348,7 +348,7 @@ def test_a_question_that_has_lain_for_long_is_not_withdrawn_for_a_split(pair: Sc
         blocker = msgspec.structs.replace(
             pair.world.blockers["B-1"], reported_at_us=at_us, steps=steps
         )
-        return next_step(pair.world, blocker, context_of(pair)).kind
+        return next_step(pair.world, blocker, context_of(pair), is_held=True).kind
 
     assert next_kind(asked_minutes_ago=30) == "split"
     assert next_kind(asked_minutes_ago=24 * 60) == "advice"
@@ -369,7 +369,7 @@ def test_of_a_blocker_that_comes_again_a_person_is_asked_as_before(pair: Scenari
     def asks(before: bool) -> bool:  # noqa: FBT001 - reads well below
         first = msgspec.structs.replace(blocker.steps[0], at_us=0, asks_person=before)
         again = msgspec.structs.replace(blocker, steps=(first,))
-        choice = next_step(pair.world, again, context_of(pair))
+        choice = next_step(pair.world, again, context_of(pair), is_held=True)
         assert choice.kind == "ask_help"
         return choice.asks_person
 
@@ -506,6 +506,21 @@ def test_an_answer_that_came_as_a_message_is_remembered_as_the_agent_tells_it(
     pair.after(minutes=5)
     taken = again(pair, description=DISK_AGAIN, blocker_type="needs_input")
     assert (taken.step, pair.texts[taken.text or ""]) == ("known_fix", "Bob: clear the old builds.")
+
+
+def test_nobody_is_asked_to_help_with_a_task_that_was_given_back(pair: Scenario) -> None:
+    pair.given(report_blocker("T-1", 1, blocker_type="needs_input", release=True))
+    assert steps(pair) == ["advice"]
+
+
+def test_where_the_next_agent_tries_a_known_fix_no_person_is_asked_meanwhile(
+    asked: tuple[Scenario, BlockerStepTaken],
+) -> None:
+    scenario, taken = asked
+    token = scenario.world.assignments[taken.task_id].lease_token
+    scenario.given(resolve_blocker(taken.blocker_id, "Ask legal."), complete(taken.task_id, token))
+    given_back = again(scenario, description=DISK, release=True)
+    assert (given_back.step, given_back.asks_person) == ("known_fix", False)
 
 
 def test_the_ladder_goes_on_when_nobody_helps(pair: Scenario) -> None:
