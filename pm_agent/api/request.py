@@ -26,7 +26,7 @@ class Headers(NamedTuple):
     if_match: str | None = None  # an empty one is not the same as none
     last_event_id: str = ""
     prefer: str = ""
-    x_pm_position: str = ""
+    x_pm_position: str | None = None  # as above
 
 
 _WANTED = {name.replace("_", "-").encode(): name for name in Headers._fields}
@@ -156,14 +156,14 @@ def merge(fields: Fields, name: str, value: str | int, where: str) -> None:
         raise InvalidInput(message, "Say it in one place only.")
 
 
-def position_in(header: str) -> int:
+def position_in(header: str | None) -> int:
     """Return the position that a query waits for; 0: none.
 
     Raises
     ------
     InvalidInput
     """
-    if not header:
+    if header is None:
         return 0
     if not (header.isascii() and header.isdigit() and len(header) <= MAX_POSITION_DIGITS):
         message = "X-PM-Position: it is not a position of ours."

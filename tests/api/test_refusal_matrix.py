@@ -182,6 +182,27 @@ async def test_a_field_that_an_operation_does_not_know_is_refused_by_its_name(
         assert (world.stack.position, world.stack.fingerprint) == before, operation.name
 
 
+async def test_true_is_no_number_in_any_body(world: World) -> None:
+    tried = 0
+    for operation in OPERATIONS:
+        path, given = request_of(operation)
+        for name in operation.input.model_fields:
+            if {"integer", "number"} & types_of(operation, name) and operation.method != "GET":
+                tried += 1
+                response = await world.stack.call(
+                    operation.method, path, ADMIN, json=given | {name: True}
+                )
+                problem = problem_in(response, 422, "invalid_input")
+                assert [error["field"] for error in problem["errors"]] == [name], operation.name
+    assert tried > 20
+
+
+def types_of(operation: Operation, name: str) -> set[str]:
+    """Types that the schema of a field names."""
+    found = operation.input.model_json_schema()["properties"][name]
+    return {one.get("type", "") for one in (found, *found.get("anyOf", ()))}
+
+
 async def test_no_operation_does_anything_with_a_lease_token_of_before(world: World) -> None:
     stack, ada, bob = world.stack, world.tokens["ada"], world.tokens["bob"]
     given = {"lease_token": 1, "to": "A-bob", "note": "half done"}

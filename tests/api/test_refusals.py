@@ -236,6 +236,12 @@ async def test_an_invalid_field_is_named(stack: Stack, body: dict[str, Any], fie
     assert "x" * 100 not in str(problem)
 
 
+@pytest.mark.parametrize("position", ["", "-1", "1.5", "x", "9" * 30])
+async def test_a_position_that_is_none_of_ours_is_refused(stack: Stack, position: str) -> None:
+    headers = {"X-PM-Position": position}
+    await refuses(stack, 422, "invalid_input", "GET", "/v1/status", headers=headers)
+
+
 @pytest.mark.parametrize(
     "query", ["state=lost", "limit=0", "limit=101", "cursor=x", "page=2", "limit=ten"]
 )

@@ -1,8 +1,15 @@
 """What inputs are made of: their bases, limits, and the fields that many of them have."""
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal, get_args
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    StringConstraints,
+    model_validator,
+)
 
 MAX_TITLE = 200
 MAX_TEXT = 20_000
@@ -16,6 +23,24 @@ class Input(BaseModel):
     """Base of all inputs: unknown fields are refused, so that a typing error is noticed."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
+    _numbers: ClassVar[tuple[str, ...]] = ()  # fields that take numbers
+
+    @classmethod
+    def __pydantic_init_subclass__(cls, **_: Any) -> None:
+        taken = {
+            name: get_args(f.annotation) or (f.annotation,) for name, f in cls.model_fields.items()
+        }
+        cls._numbers = tuple(n for n, kinds in taken.items() if {int, float} & {*kinds})
+
+    @model_validator(mode="before")
+    @classmethod
+    def _true_is_no_number(cls, given: Any) -> Any:
+        """Python and pydantic would take it for 1; as a word it is refused, by its field's name."""
+        if isinstance(given, dict):
+            wrong = [name for name in cls._numbers if isinstance(given.get(name), bool)]
+            if wrong:
+                return given | {name: str(given[name]).lower() for name in wrong}
+        return given
 
 
 class Query(Input):
@@ -44,7 +69,8 @@ class Write(Input):
 
 
 # Of texts that are trimmed and must not be empty then; only said, since trimming comes first.
-NOT_BLANK: dict[str, Any] = {"pattern": r"\S"}
+# A next line, U+0085, is trimmed, though patterns do not count it as a space.
+NOT_BLANK: dict[str, Any] = {"pattern": r"[^\s\x85]"}
 NAMED: dict[str, Any] = {"pattern": "[A-Za-z0-9]"}  # an id has to follow from it
 Trimmed = Annotated[str, StringConstraints(strip_whitespace=True)]
 ShortText = Annotated[str, Field(max_length=1_000)]
@@ -146,7 +172,7 @@ class TaskSkill(Input):
 
 
 # A plain string for a skill's name; that only says what the name's own limits refuse.
-SkillName = Annotated[str, Field(json_schema_extra={"pattern": r"^\S(.{0,38}\S)?$"})]
+SkillName = Annotated[str, Field(json_schema_extra={"pattern": r"^[^\s\x85](.{0,38}[^\s\x85])?$"})]
 AgentSkills = list[
     Annotated[AgentSkill, BeforeValidator(_named, json_schema_input_type=AgentSkill | SkillName)]
 ]
