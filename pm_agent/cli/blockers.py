@@ -111,6 +111,8 @@ def _blocker(blocker: BlockerItem) -> list[Text]:
         lines.append(Text(f"      why: {step.why}"))
         if step.text:
             lines.append(Text(f"      {step.by}: {step.text}"))
+    if blocker.asked_to_help:
+        lines.append(Text(f"  asked to help: {', '.join(blocker.asked_to_help)}"))
     if blocker.resolution:
         lines.append(Text(f"  answer of {blocker.resolved_by}: {blocker.resolution}"))
     return [*lines, Text("")]

@@ -118,3 +118,12 @@ def test_who_acknowledges_is_told_from_then_on(at: At, stuck: Stuck) -> None:
 
 def test_an_unknown_blocker_is_refused(at: At) -> None:
     assert "B-999999" in refused("unknown_blocker", "blockers", "B-999999", *at.options)
+
+
+def test_of_one_it_is_told_who_was_asked_to_help(at: At, server: Served, stuck: Stuck) -> None:
+    with server.client() as admin:
+        knows = admin.register_agent(f"Kim {uuid4().hex[:6]}", project_ids=[stuck.project_id])
+    stuck.agent.request_collaboration(
+        stuck.task_id, lease_token=stuck.lease_token, need="Who?", blocker_id=stuck.blocker_id
+    )
+    assert f"asked to help: {knows.agent_id}" in at.run("blockers", stuck.blocker_id)

@@ -6,7 +6,7 @@ from msgspec import field
 
 from pm_agent.domain.blocker import PERSON_NEEDED, Blocker, Step
 from pm_agent.domain.case import Case
-from pm_agent.domain.ids import ProjectId
+from pm_agent.domain.ids import AgentId, ProjectId
 from pm_agent.domain.time import MINUTE_US, iso
 from pm_agent.domain.world import World
 from pm_agent.kernel.effects import AskForAdvice, Effect
@@ -50,6 +50,7 @@ class BlockerItem(Result, frozen=True, kw_only=True):
     steps: list[StepItem] = field(default_factory=list)
     needs_task_ids: list[str] = field(default_factory=list)
     needs_skills: list[str] = field(default_factory=list)
+    asked_to_help: list[str] = field(default_factory=list)  # agents, while none has said yes
     resolution: str = ""
     resolved_by: str = ""
     resolved_at: str = ""
@@ -185,12 +186,19 @@ def _item(world: World, blocker: Blocker, texts: dict[str, str], now_us: int) ->
         steps=[_step_item(step, texts) for step in blocker.steps],
         needs_task_ids=list(blocker.needs_task_ids),
         needs_skills=[f"{skill.name} {skill.level}" for skill in blocker.needs_skills],
+        asked_to_help=_asked_to_help(world, blocker),
         resolution=_text(texts, blocker.resolution),
         resolved_by=blocker.resolved_by,
         resolved_at=iso(blocker.resolved_at_us) if blocker.resolved_at_us else "",
         case_id=blocker.case_id,
         similar_before=sum(r.tried for r in case.remedies if r.step != "escalate") if case else 0,
     )
+
+
+def _asked_to_help(world: World, blocker: Blocker) -> list[AgentId]:
+    about = (c for c in world.collaborations.values() if c.blocker_id == blocker.id)
+    asked = (agent for c in about for agent in c.invited if agent not in c.declined)
+    return list(dict.fromkeys(asked))
 
 
 def _cases(world: World, blockers: list[Blocker]) -> Iterator[Case]:

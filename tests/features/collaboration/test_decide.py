@@ -9,6 +9,7 @@ from pm_agent.domain.collaboration import (
     CollaborationRequested,
 )
 from pm_agent.domain.message import MessageSent
+from pm_agent.features.blockers.view import blocker_list
 from tests.scenario import (
     ADA,
     BOB,
@@ -149,6 +150,19 @@ def test_the_letter_and_the_answer_name_the_blocker(stopped: Scenario) -> None:
     told = stopped.world.messages[stopped.world.inboxes[ADA].unread[-1]]
     assert told.blocker_id == "B-1"
     assert stopped.texts[told.text] == "A-bob helps with T-3 (B-1)."
+
+
+def test_people_see_who_is_asked_as_long_as_nobody_has_said_yes(stopped: Scenario) -> None:
+    def asked() -> list[str]:
+        blockers = [stopped.world.blockers["B-1"]]
+        (shown,) = blocker_list(stopped.world, blockers, {}, stopped.now_us).blockers
+        return sorted(shown.asked_to_help)
+
+    assert asked() == ["A-bob", "A-lee"]
+    stopped.given(answer_help("C-1", "A-lee", accept=False))
+    assert asked() == ["A-bob"]
+    stopped.given(answer_help("C-1"))
+    assert asked() == []
 
 
 def test_those_are_asked_who_have_what_the_blocker_says_is_missing(stopped: Scenario) -> None:
