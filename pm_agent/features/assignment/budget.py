@@ -12,7 +12,6 @@ from math import inf
 import numpy as np
 
 from pm_agent.domain.envelope import Usage
-from pm_agent.domain.ids import ProjectId
 from pm_agent.domain.task import Task
 from pm_agent.domain.world import World
 from pm_agent.features.assignment.facts import Shortlist, usage_by_rule
@@ -37,30 +36,22 @@ def within_budget(
     world: World, found: Shortlist, scored: Scores, scorer: Scorer
 ) -> tuple[Shortlist, Scores]:
     """The candidates that a model expects to fit what is left; all if none does, or every one."""
-    if not world.limited or scorer.policy != POLICY:
+    left = found.left_microusd
+    if left is None or scorer.policy != POLICY:
         return found, scored
-    left = {p: _left_microusd(world, p) for p in world.limited}
-    _, p50_min, p90_min, p50_usd = scored.factors[:, : len(Expected._fields)].T
-    if (p50_usd * p90_min / p50_min).max() * 1e6 <= min(left.values()):
+    _, p50_min, p90_min, p50_usd = expected = scored.factors[:, : len(Expected._fields)].T
+    if (p50_usd * p90_min / p50_min * 1e6 <= left).all():
         return found, scored  # nothing comes near a cap, as nearly always
-    fits = [
-        (Expected(*row).mean_usd or 0.0) * 1e6
-        <= left.get(world.tasks[found.task_id(i)].project_id, inf)
-        for i, row in enumerate(scored.factors[:, : len(Expected._fields)].tolist())
-    ]
-    if any(fits) == all(fits):
+    costs = [Expected(*row).mean_usd or 0.0 for row in expected.T.tolist()]
+    keep = np.flatnonzero(np.array(costs) * 1e6 <= left)
+    if len(keep) in (0, len(costs)):
         return found, scored
-    keep = np.flatnonzero(fits)
     ranks = [world.ready.place_of(found.task_id(i))[1].rank for i in keep.tolist()]
     kept = Shortlist(
         found.numbers.take(keep),
         found.facts.take(keep, axis=0),
         found.n_eligible,
         first=ranks.index(min(ranks)),
+        left_microusd=left.take(keep),
     )
     return kept, Scores(scored.values.take(keep), scored.factors.take(keep, axis=0))
-
-
-def _left_microusd(world: World, project_id: ProjectId) -> float:
-    left = left_of(world, project_id)
-    return left[1] if left else inf

@@ -67,6 +67,7 @@ class Shortlist(NamedTuple):
     facts: NDArray[np.float32]  # (n_tasks, n_facts)
     n_eligible: int  # ready tasks open to the agent, before the shortlist
     first: int  # index of the task that has the lowest rank: whose turn it is by age and priority
+    left_microusd: NDArray[np.float64] | None  # (n_tasks,), of the project's cap; None without caps
 
     def task_id(self, index: int) -> TaskId:
         return task_id(int(self.numbers[index]))
@@ -130,11 +131,13 @@ def _of_heads(  # noqa: PLR0917 - parts of one shortlist
     sizes = [len(head) for head in heads]
     rows = np.concatenate(heads) if len(heads) > 1 else heads[0]  # (n_tasks, n_columns + 3)
     fits = _fits(eligible, agent.signature, classes, sizes)
-    keep = _allowed(world, agent, classes, sizes, rows, context)
+    room = _room(world, classes, sizes)
+    keep = _allowed(world, agent, classes, sizes, rows, room, context)
     if keep is not None:
         if not keep.any():
             return None
         rows, fits = rows[keep], fits[keep]
+        room = None if room is None else room[keep]
     n_facts = len(context.scorer.fact_names)
     facts = np.empty((len(rows), len(FACTS)), dtype=np.float32)
     if n_facts > len(FACTS):  # column by column, as forecasters read it
@@ -146,7 +149,8 @@ def _of_heads(  # noqa: PLR0917 - parts of one shortlist
         rarity = rarity if keep is None else rarity[keep]
         write_forecast_facts(facts[:, len(FACTS) :], world, agent, rows, kinds, rarity)
     first = int(rows[:, RANK].argmin())
-    return Shortlist(rows[:, NUMBER].astype(np.int32), facts, n_eligible, first)
+    left_microusd = None if room is None else room[:, 1]
+    return Shortlist(rows[:, NUMBER].astype(np.int32), facts, n_eligible, first, left_microusd)
 
 
 def _watched(ready_class: ReadyClass, wanted: Sequence[Watchlist], n: int) -> list[int]:
@@ -176,12 +180,21 @@ def _is_closed(world: World, project_id: ProjectId) -> bool:
     return bool(project.max_in_progress) and world.leased[project_id] >= project.max_in_progress
 
 
+def _room(world: World, classes: list[ReadyClass], sizes: list[int]) -> NDArray[np.float64] | None:
+    """Tokens and micro-dollars left to each candidate's project, (n_tasks, 2); None: no caps."""
+    left = [left_of(world, c.key[0]) for c in classes] if world.limited else []
+    if not any(left):
+        return None
+    return np.repeat([budget or (np.inf, np.inf) for budget in left], sizes, axis=0)
+
+
 def _allowed(  # noqa: PLR0917 - the class by class view and the task by task view of one shortlist
     world: World,
     agent: Agent,
     classes: list[ReadyClass],
     sizes: list[int],  # tasks of each class
     rows: NDArray[np.float64],  # (n_tasks, n_columns + 3)
+    room: NDArray[np.float64] | None,  # (n_tasks, 2), as `_room`
     context: Context,
 ) -> NDArray[np.bool_] | None:
     """Mask of candidates that caps and the last failure allow; None when all are."""
@@ -191,13 +204,10 @@ def _allowed(  # noqa: PLR0917 - the class by class view and the task by task vi
         # Not the same agent twice in a row, unless nobody else can do it.
         others = np.repeat([_others_can(world, agent, c, context) for c in classes], sizes)
         keep = ~((rows[:, LAST_AGENT] == number) & others)
-    left = [left_of(world, c.key[0]) for c in classes] if world.limited else []
-    if any(budget is not None for budget in left):
+    if room is not None:
         minutes = rows[:, _ESTIMATE]
         minutes = np.where(minutes > 0, minutes, policy.default_estimate_min)
         tokens = minutes * policy.tokens_per_estimated_min
-        inf = (np.inf, np.inf)
-        room = np.repeat([budget or inf for budget in left], sizes, axis=0)  # (n_tasks, 2)
         fits = (tokens <= room[:, 0]) & (tokens * policy.microusd_per_token <= room[:, 1])
         keep = fits if keep is None else keep & fits
     return keep

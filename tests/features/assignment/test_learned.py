@@ -449,6 +449,13 @@ def test_what_is_expected_to_cost_more_than_is_left_waits_while_something_else_f
     scenario.verify()
 
 
+def test_a_cap_keeps_nothing_back_in_other_projects() -> None:
+    scenario = dear_and_cheap(left_usd=1)
+    scenario.given(a_project("P-app"))
+    dear = scenario.new_task("dear", project_id="P-app", priority=3, estimate_min=1)
+    assert scenario.assigned().task_id == dear
+
+
 def test_when_nothing_fits_a_task_is_given_with_all_that_is_left() -> None:
     scenario = dear_and_cheap(left_usd=0.09)
     given = scenario.assigned()
