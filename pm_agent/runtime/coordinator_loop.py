@@ -14,7 +14,6 @@ from collections import deque
 from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import suppress
 
-from pm_agent.catalog import BRIEFS
 from pm_agent.domain.envelope import Body, Command
 from pm_agent.domain.errors import (
     Fenced,
@@ -25,9 +24,7 @@ from pm_agent.domain.errors import (
 )
 from pm_agent.domain.ids import AgentId, ProjectId
 from pm_agent.domain.time import SECOND_US
-from pm_agent.features.quality import view as quality_view
 from pm_agent.kernel import snapshot as snapshots
-from pm_agent.kernel.effects import Effect, RunGate
 from pm_agent.kernel.engine import MAX_BATCH, Engine, Step
 from pm_agent.kernel.idempotency import KEEP_US
 from pm_agent.kernel.presence import Offer, Signs
@@ -35,18 +32,13 @@ from pm_agent.kernel.snapshot import Saved
 from pm_agent.kernel.types import Reply
 from pm_agent.ports import GENESIS, Clock, Head, Journal, StoredEvent, StoredSnapshot
 from pm_agent.runtime.backend import EffectJob, Feed, Health
+from pm_agent.runtime.effect_desk import EffectDesk
+from pm_agent.runtime.feeds import Feeds
 
 log = logging.getLogger(__name__)
 
-KEPT_EVENTS = 20_000  # for followers; older ones come from the journal
-FEED_EVENTS = 1_000  # at most, in one piece of news
-# After news the next is gathered this long: each piece costs a follower two calls between
-# processes, and nothing on a claim's way waits for it.
-FEED_PAUSE_S = 0.02
 SNAPSHOT_EVERY = 20_000  # events, at least
 SNAPSHOT_EVENTS_PER_TASK = 2  # so that encoding the world stays a small share of the work
-EFFECTS_AT_ONCE = 256
-EFFECT_LEASE_US = 120 * SECOND_US  # then an effect without an answer is handed out again
 MAX_WAITING = 20_000  # commands; beyond that new ones are refused
 PROBE_FIRST_S, PROBE_MAX_S = 0.1, 2.0
 LONGEST_SLEEP_S = 30.0
@@ -108,11 +100,9 @@ class CoordinatorLoop:
         self._groups: deque[Group] = deque()
         self._n_waiting = 0
         self._wake = asyncio.Event()
-        self._news = asyncio.Condition()
-        self._recent: deque[StoredEvent] = deque(maxlen=KEPT_EVENTS)
-        self._recent_bodies: deque[tuple[int, Body]] = deque(maxlen=KEPT_EVENTS)
+        self._feeds = Feeds()
         self._snapshot_at = 0
-        self._effects_taken: dict[str, int] = {}
+        self._effects = EffectDesk()
         self._why_closed = ""
         # Events in memory up to here are in the journal; nothing beyond may be shown or acted on.
         self._durable = 0
@@ -192,30 +182,8 @@ class CoordinatorLoop:
         self._wake.set()
         return await future
 
-    async def follow(self, after: int) -> AsyncIterator[Feed]:
-        while True:
-            if self._recent and self._recent[0].position <= after + 1:
-                last = self._recent[-1].position
-                if last <= after:
-                    async with self._news:
-                        await self._news.wait()
-                    continue
-                skip = after + 1 - self._recent[0].position
-                events = [self._recent[i] for i in range(skip, len(self._recent))][:FEED_EVENTS]
-                upto = events[-1].position
-                bodies = [b for p, b in self._recent_bodies if after < p <= upto]
-            else:
-                events = await self._journal.read(after, FEED_EVENTS)
-                bodies = []  # fetched by reference when somebody asks
-                if not events:
-                    async with self._news:
-                        # News may have come while the journal was read.
-                        if not self._recent or self._recent[-1].position <= after:
-                            await self._news.wait()
-                    continue
-            after = events[-1].position
-            yield Feed(events, bodies)
-            await asyncio.sleep(FEED_PAUSE_S)
+    def follow(self, after: int) -> AsyncIterator[Feed]:
+        return self._feeds.follow(after, self._journal.read)
 
     async def snapshot(self, project_id: ProjectId | None = None) -> StoredSnapshot:
         found: asyncio.Future[StoredSnapshot] = asyncio.get_running_loop().create_future()
@@ -268,8 +236,14 @@ class CoordinatorLoop:
             if jobs or left_s <= 0:
                 return jobs
             with suppress(TimeoutError):
-                async with asyncio.timeout(left_s), self._news:
-                    await self._news.wait()
+                async with asyncio.timeout(left_s):
+                    await self._feeds.news()
+
+    async def _effect_jobs(self) -> list[EffectJob]:
+        if self._engine is None or self._why_closed:  # nobody could take the answers
+            return []
+        now_us = self._clock.now_us()
+        return await self._effects.take(self._engine, self._durable, self._journal, now_us)
 
     async def health(self) -> Health:
         engine = self._engine
@@ -398,7 +372,7 @@ class CoordinatorLoop:
         self._appended = None
         step = appended.step
         self._durable = step.stored[-1].position
-        await self._publish(step.stored, step.bodies)
+        await self._feeds.publish(step.stored, step.bodies)
         _reply(appended)
         # A snapshot costs as much as the world is large, a replay as the events after it are many.
         gap = max(SNAPSHOT_EVERY, SNAPSHOT_EVENTS_PER_TASK * len(self.engine.world.tasks))
@@ -418,13 +392,6 @@ class CoordinatorLoop:
         self._asked.clear()
         for work in wanted:
             work(self.engine)
-
-    async def _publish(self, stored: list[StoredEvent], bodies: list[Body]) -> None:
-        self._recent.extend(stored)
-        position = stored[-1].position
-        self._recent_bodies.extend((position, body) for body in bodies)
-        async with self._news:
-            self._news.notify_all()
 
     def _refuse_all(self, error: PMError) -> None:
         """Refuse what was decided and is not known to be durable, and all that waits."""
@@ -460,8 +427,7 @@ class CoordinatorLoop:
             else:
                 log.info("journal available again at position %d", self.engine.world.position)
                 # An append of unknown outcome may have got through: followers have not seen it.
-                async with self._news:
-                    self._news.notify_all()
+                await self._feeds.wake()
                 return
 
     async def _rebuild(self) -> None:
@@ -481,20 +447,17 @@ class CoordinatorLoop:
         engine = self._build_engine(saved, start, now_us)
         while page := await self._journal.read(engine.world.position):
             engine.replay(page)
-            self._recent.extend(e for e in page if self._is_next(e))
+            self._feeds.restore(page)
         engine.restore_requests(await self._journal.read_requests(now_us - KEEP_US))
         engine.set_alarms()
         engine.restore_offers(self._offers)  # the same process: waiting agents still wait
         self._snapshot_at = saved.position if saved else 0
-        self._effects_taken.clear()
+        self._effects.clear()
         self._durable = engine.world.position
         self._is_saving = False
         self._due_us = 0
         self._engine = engine
         self._serve_wanted()
-
-    def _is_next(self, event: StoredEvent) -> bool:
-        return not self._recent or event.position == self._recent[-1].position + 1
 
     def _saved(self, engine: Engine) -> StoredSnapshot:
         return snapshots.save(engine.world, engine.outbox)
@@ -517,35 +480,6 @@ class CoordinatorLoop:
             log.warning("no snapshot: %s", error.message)
         finally:
             self._is_saving = False
-
-    # -- effects ------------------------------------------------------------------------------
-
-    async def _effect_jobs(self) -> list[EffectJob]:
-        if self._engine is None or self._why_closed:  # nobody could take the answers
-            return []
-        now_us = self._clock.now_us()
-        pending = self._engine.outbox.pending
-        self._effects_taken = {e: t for e, t in self._effects_taken.items() if e in pending}
-        taken: list[Effect] = []
-        world = self._engine.world
-        for effect in list(pending.values()):
-            if effect.position > self._durable or len(taken) == EFFECTS_AT_ONCE:
-                break
-            if self._effects_taken.get(effect.effect_id, 0) > now_us:
-                continue
-            self._effects_taken[effect.effect_id] = now_us + EFFECT_LEASE_US
-            taken.append(effect)
-        gates = [effect for effect in taken if isinstance(effect.want, RunGate)]
-        texts_of = [effect for effect in taken if not isinstance(effect.want, RunGate)]
-        jobs = [EffectJob(e, gate_request=quality_view.gate_request(world, e)) for e in gates]
-        refs = {ref for effect in texts_of for ref in BRIEFS[type(effect.want)].refs(world, effect)}
-        found = await self._journal.read_bodies(list(refs)) if refs else {}
-        texts = {ref: body.text for ref, body in found.items()}
-        for effect in texts_of:
-            if effect.effect_id in pending:  # else its attempt ended while the texts were read
-                brief = BRIEFS[type(effect.want)].brief(world, effect, texts)
-                jobs.append(EffectJob(effect, brief=brief))
-        return jobs
 
 
 def _reply(decided: Decided) -> None:
