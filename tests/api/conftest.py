@@ -119,6 +119,11 @@ class Stack:
             else:
                 return
 
+    def stands(self, agent_id: str) -> bool:
+        """Whether the agent's offer stands, in the engine of the moment."""
+        engine = self.loop._engine
+        return engine is not None and agent_id in engine.presence.offers
+
     async def until(self, is_so: Callable[[], object]) -> None:
         """Let the others run until something is so."""
         async with asyncio.timeout(5):

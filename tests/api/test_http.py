@@ -266,11 +266,10 @@ async def test_a_client_that_goes_away_withdraws_its_offer(stack: Stack) -> None
         "headers": [(b"authorization", f"Bearer {token}".encode())],
     }
     serving = asyncio.create_task(stack.app(scope, receive, send))
-    offers = stack.loop.engine.presence.offers
-    await stack.until(lambda: agent_id in offers)
+    await stack.until(lambda: stack.stands(agent_id))
     gone.set()
     await serving
-    await stack.until(lambda: agent_id not in offers)
+    await stack.until(lambda: not stack.stands(agent_id))
     assert stack.ingress.waiters.n_parked == 0
     task_id = await stack.task()
     context = await stack.ok("GET", f"/v1/tasks/{task_id}/context")

@@ -144,7 +144,7 @@ async def woken(stack: Stack) -> tuple[str, dict[str, Any]]:
     await stack.project()
     ada, token = await stack.agent("Ada")
     waiting = asyncio.create_task(stack.ok("POST", f"/v1/agents/{ada}/wait", token, json={}))
-    await stack.until(lambda: ada in stack.loop.engine.presence.offers)
+    await stack.until(lambda: stack.stands(ada))
     await stack.task()
     return token, await waiting
 

@@ -316,12 +316,11 @@ async def test_a_cancelled_wait_withdraws_its_offer() -> None:
         stack = server.stack
         await stack.project()
         agent_id, token = await stack.agent("Ada")
-        offers = stack.loop.engine.presence.offers
         async with server.client(token) as client:
             waiting = asyncio.create_task(call(client, "wait_for_task", timeout_s=40))
-            await stack.until(lambda: agent_id in offers)
+            await stack.until(lambda: stack.stands(agent_id))
             waiting.cancel()
-            await stack.until(lambda: agent_id not in offers)
+            await stack.until(lambda: not stack.stands(agent_id))
         assert stack.ingress.waiters.n_parked == 0
         task_id = await stack.task()
         assert (await stack.ok("GET", f"/v1/tasks/{task_id}/context"))["state"] == "open"
@@ -332,17 +331,16 @@ async def test_a_lost_connection_withdraws_the_offer_too(era: str) -> None:
     async with served() as server:
         stack = server.stack
         agent_id, token = await stack.agent("Ada")
-        offers = stack.loop.engine.presence.offers
 
         async def wait() -> None:
             async with server.client(token, era) as client:
                 await client.call_tool("wait_for_task", {"timeout_s": 40})
 
         waiting = asyncio.create_task(wait())
-        await stack.until(lambda: agent_id in offers)
+        await stack.until(lambda: stack.stands(agent_id))
         waiting.cancel()
         await asyncio.wait((waiting,))
-        await stack.until(lambda: agent_id not in offers)
+        await stack.until(lambda: not stack.stands(agent_id))
 
 
 async def test_a_legacy_client_cancels_its_own_wait_by_a_notification() -> None:
@@ -350,14 +348,13 @@ async def test_a_legacy_client_cancels_its_own_wait_by_a_notification() -> None:
         stack = server.stack
         agent_id, token = await stack.agent("Ada")
         _, other = await stack.agent("Bob")
-        offers = stack.loop.engine.presence.offers
         mine, another = (LEGACY | {"Authorization": f"Bearer {t}"} for t in (token, other))
         params = {"name": "wait_for_task", "arguments": {"timeout_s": 40}}
         asked = {"jsonrpc": "2.0", "id": 7, "method": "tools/call", "params": params}
         waiting = asyncio.create_task(http.post(server.url, json=asked, headers=mine))
-        await stack.until(lambda: agent_id in offers)
+        await stack.until(lambda: stack.stands(agent_id))
         for headers, request_id in ((another, 7), (mine, 8), (mine, 7)):
-            assert agent_id in offers
+            assert stack.stands(agent_id)
             told = {
                 "jsonrpc": "2.0",
                 "method": "notifications/cancelled",
@@ -366,6 +363,6 @@ async def test_a_legacy_client_cancels_its_own_wait_by_a_notification() -> None:
             answer = await http.post(server.url, json=told, headers=headers)
             assert answer.status_code == 202
             await asyncio.sleep(0.05)
-        await stack.until(lambda: agent_id not in offers)
+        await stack.until(lambda: not stack.stands(agent_id))
         assert "You cancelled this request." in (await waiting).text
         assert stack.ingress.waiters.n_parked == 0

@@ -50,9 +50,8 @@ async def test_who_listens_is_offered_what_it_subscribed_to_and_confirms_by_a_ca
     ada, token = await stack.agent("Ada")
     wanted = {"labels": ["api"]}
     await stack.ok("POST", f"/v1/agents/{ada}/subscriptions", token, json=wanted)
-    offers = stack.loop.engine.presence.offers
     async with listening(stack, f"/v1/agents/{ada}/events", token) as listener:
-        await stack.until(lambda: ada in offers)
+        await stack.until(lambda: stack.stands(ada))
         await stack.task(title="not this")
         await stack.task(title="this", labels=["api"])
         await listener.until(lambda: "TaskAssigned" in listener.kinds())
@@ -63,8 +62,8 @@ async def test_who_listens_is_offered_what_it_subscribed_to_and_confirms_by_a_ca
         assert claimed["lease_token"] == pushed["fields"]["lease_token"]
         done = {"lease_token": claimed["lease_token"], "summary": "Done."}
         await stack.ok("POST", "/v1/tasks/T-2/complete", token, json=done)
-        await stack.until(lambda: ada in offers)  # it listens on
-    await stack.until(lambda: ada not in offers)
+        await stack.until(lambda: stack.stands(ada))  # it listens on
+    await stack.until(lambda: not stack.stands(ada))
 
 
 async def test_what_is_said_to_an_agent_comes_to_it_alone_and_after_a_break_too(
@@ -89,9 +88,9 @@ async def test_a_waiter_that_goes_away_swallows_no_task(stack: Stack) -> None:
     ada, token = await stack.agent("Ada")
     await stack.ok("POST", f"/v1/agents/{ada}/subscriptions", token, json={"labels": ["api"]})
     waiting = asyncio.create_task(stack.call("POST", f"/v1/agents/{ada}/wait", token, json={}))
-    await stack.until(lambda: ada in stack.loop.engine.presence.offers)
+    await stack.until(lambda: stack.stands(ada))
     waiting.cancel()
-    await stack.until(lambda: ada not in stack.loop.engine.presence.offers)
+    await stack.until(lambda: not stack.stands(ada))
     await stack.task(labels=["api"])
     assert stack.loop.engine.world.tasks["T-1"].is_ready
 
@@ -116,7 +115,6 @@ async def test_who_comes_back_is_offered_tasks_though_its_old_connection_ends_la
     await stack.project()
     ada, token = await stack.agent("Ada")
     await stack.ok("POST", f"/v1/agents/{ada}/subscriptions", token, json={"labels": ["api"]})
-    offers = stack.loop.engine.presence.offers
     path = f"/v1/agents/{ada}/events"
     await stack.task(labels=["api"])  # the first ask of the first connection gets it at once
     async with listening(stack, path, token) as old:
@@ -126,12 +124,12 @@ async def test_who_comes_back_is_offered_tasks_though_its_old_connection_ends_la
     await stack.ok("POST", f"/v1/tasks/{claimed['task_id']}/complete", token, json=done)
     async with AsyncExitStack() as old_one:
         await old_one.enter_async_context(listening(stack, path, token))
-        await stack.until(lambda: ada in offers)
+        await stack.until(lambda: stack.stands(ada))
         async with listening(stack, path, token) as new:
             await new.until(lambda: "retry" in new.text)
             await old_one.aclose()
             await stack.task()  # nothing for it: time for what the old one left behind
-            assert ada in offers
+            assert stack.stands(ada)
             await stack.task(labels=["api"])
             await new.until(lambda: "TaskAssigned" in new.kinds())
-    await stack.until(lambda: ada not in offers)
+    await stack.until(lambda: not stack.stands(ada))
