@@ -255,6 +255,10 @@ class Agent(Client):
         if self._board().open_blockers(lease[0]) and self.random.random() < 0.3:
             self._about(lease, self._judge_step)
             return
+        task = self._board().tasks.get(lease[0])
+        if task is not None and task.candidates and self.random.random() < 0.4:
+            self._about(lease, self._fail)  # another has done it, it seems
+            return
         roll = self.random.random()
         for share, act in (
             (0.25, self._progress),
