@@ -3,6 +3,7 @@
 import asyncio
 import os
 import shutil
+import signal
 import tempfile
 import warnings
 from collections.abc import Iterator
@@ -19,6 +20,8 @@ from tests.scenario import Scenario, a_project, an_agent
 
 # Taken away at once: what a test starts must not work on a database that its environment names.
 GIVEN_DATABASE_URL = os.environ.pop("DATABASE_URL", "")
+# A shell that runs this in the background has it ignore Ctrl-C, and all that it starts.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 _numbers = count(1)
 
 
