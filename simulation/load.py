@@ -47,6 +47,7 @@ SETUP_AT_ONCE = 32
 PATIENCE_S = 5.0  # of who makes tasks: a server that is not there should be told of soon
 LONGEST_POLL_S = 50
 FIRST_S, FIRST_EACH_S = 0.5, 0.005  # until all agents wait: before that it is their start we see
+LATE_EVERY_S = 0.05  # between looks at how late this process itself is
 LAST_S = 5.0  # for what is under way, after the last task
 
 
@@ -80,6 +81,9 @@ class Found(msgspec.Struct):
     ----------
     errors : int
         Requests that were refused or not answered.
+    client_late_ms
+        By how much this process, which plays all agents, was late itself: with it the latencies
+        of a machine that is too small for both ends grow.
     doubles : int
         Tasks that a second agent was given, or an agent twice under different lease tokens.
     """
@@ -100,6 +104,7 @@ class Found(msgspec.Struct):
     doubles: int
     simulated_per_min: float
     simulated_wait_ms: float
+    client_late_ms: Spread
     is_partial: bool = False  # Ctrl-C came before the end
 
 
@@ -140,6 +145,7 @@ class _Load:
         self._holders: dict[str, tuple[str, int]] = {}
         self._early: dict[str, tuple[float, float]] = {}  # assigned before it was acknowledged
         self._latencies_ms: list[float] = []
+        self._late_ms: list[float] = []
         self._codes = Counter[str]()
         self._doubles = 0
         self._done = 0
@@ -158,6 +164,7 @@ class _Load:
             began_s = time.monotonic()
             self._end_s = began_s + self._plan.minutes * 60
             watch = asyncio.create_task(self._tell(began_s))
+            late = asyncio.create_task(self._look_at_itself())
             try:
                 await self._create(project_id)
             except asyncio.CancelledError:  # Ctrl-C: what was measured up to now is told
@@ -165,9 +172,9 @@ class _Load:
             took_s = time.monotonic() - began_s
             done = self._done
             await asyncio.sleep(LAST_S)
-            for task in (watch, *lives):
+            for task in (watch, late, *lives):
                 task.cancel()
-            await asyncio.gather(watch, *lives, return_exceptions=True)
+            await asyncio.gather(watch, late, *lives, return_exceptions=True)
         return self._found(took_s, done)
 
     def _new_transport(self) -> httpx.AsyncHTTPTransport:
@@ -234,10 +241,14 @@ class _Load:
         return McpClient(self._url, token, self._trust)
 
     async def _work(self, agent_id: str, client: "AsyncClient | McpClient", random: Random) -> None:
+        # Agents that have been here for long do not ask again all at once, as those would that came
+        # together a moment ago.
+        poll_s = random.randint(1, LONGEST_POLL_S)
         while True:
             asked_s = time.monotonic()
             try:
-                given = await client.wait_for_task(agent_id, timeout_s=LONGEST_POLL_S)
+                given = await client.wait_for_task(agent_id, timeout_s=poll_s)
+                poll_s = LONGEST_POLL_S
                 if given.outcome != "assigned":
                     continue
                 self._note(agent_id, given, asked_s)
@@ -268,6 +279,12 @@ class _Load:
         seconds = duration_s(AGENTS[MODEL].pace, HUMAN_MIN, random.random())
         return seconds / self._plan.speed
 
+    async def _look_at_itself(self) -> None:
+        while True:
+            due_s = time.monotonic() + LATE_EVERY_S
+            await asyncio.sleep(LATE_EVERY_S)
+            self._late_ms.append(1000 * (time.monotonic() - due_s))
+
     async def _tell(self, began_s: float) -> None:
         while True:
             await asyncio.sleep(1.0)
@@ -293,6 +310,7 @@ class _Load:
             doubles=self._doubles,
             simulated_per_min=simulated.tasks_done / plan.minutes,
             simulated_wait_ms=1000 * simulated.wait_s.mean / plan.speed,
+            client_late_ms=spread(np.array(self._late_ms)),
             is_partial=self._is_partial,
         )
 

@@ -194,9 +194,11 @@ def show_load(found: "Found") -> None:
     table = Table("", box=None, pad_edge=False)
     for name in ("mean", "p50", "p95", "p99", "max"):
         table.add_column(name, justify="right")
-    one = found.assignment_ms
-    values = (one.mean, one.p50, one.p95, one.p99, one.max)
-    table.add_row("assignment, ms", *map(_text, values))
+    for name, one in (
+        ("assignment, ms", found.assignment_ms),
+        ("load generator late, ms", found.client_late_ms),
+    ):
+        table.add_row(name, *map(_text, (one.mean, one.p50, one.p95, one.p99, one.max)))
     console.print(table)
     console.print(
         f"created {found.created:,} · done {found.done:,} · {found.done_per_min:,.1f} a minute · "
