@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 
 from pm_agent.domain.envelope import Body
 from pm_agent.ports import StoredEvent
@@ -15,7 +15,7 @@ FEED_EVENTS = 1_000  # at most, in one piece of news
 FEED_PAUSE_S = 0.02
 
 # (after, at most) → events of the journal
-Read = Callable[[int, int], Awaitable[Sequence[StoredEvent]]]
+Read = Callable[[int, int], Awaitable[list[StoredEvent]]]
 
 
 class Feeds:
@@ -62,7 +62,7 @@ class Feeds:
                 upto = events[-1].position
                 bodies = [b for p, b in self._recent_bodies if after < p <= upto]
             else:
-                events = list(await read(after, FEED_EVENTS))
+                events = await read(after, FEED_EVENTS)
                 bodies = []  # fetched by reference when somebody asks
                 if not events:
                     async with self._news:

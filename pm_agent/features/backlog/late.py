@@ -44,7 +44,7 @@ def undecided(world: World, task: Task) -> list[LateWork]:
 def newest_undecided(world: World) -> list[LateWork]:
     """The newest of a workspace."""
     found = [kept for task in world.tasks.values() for kept in undecided(world, task)]
-    return found[-CONCISE_ITEMS:]
+    return sorted(found, key=lambda late: late.handed_in_at)[-CONCISE_ITEMS:]
 
 
 def undecided_by(events: Sequence[Event]) -> list[LateWork]:

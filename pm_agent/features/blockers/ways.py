@@ -3,8 +3,10 @@
 And what is under way already. Which way is worth its time is the ladder's question.
 """
 
+from pm_agent.domain.agent import Agent
 from pm_agent.domain.blocker import Blocker
 from pm_agent.domain.ids import TaskId
+from pm_agent.domain.signature import levels_of, may_take
 from pm_agent.domain.task import Skill, normal_skills
 from pm_agent.domain.world import World
 
@@ -25,26 +27,21 @@ def can_reassign(world: World, blocker: Blocker) -> bool:
 
 
 def _somebody_else(world: World, blocker: Blocker, needed: tuple[Skill, ...]) -> bool:
-    project_id = world.tasks[blocker.task_id].project_id
     return any(
-        agent.id != blocker.agent_id
-        and not agent.holds
-        and not agent.left_at_us
-        and (not agent.project_ids or project_id in agent.project_ids)
-        and has_skills(agent.skills, needed)
+        agent.id != blocker.agent_id and not agent.holds and _is_able(world, agent, blocker, needed)
         for agent in world.agents.values()
     )
+
+
+def _is_able(world: World, agent: Agent, blocker: Blocker, needed: tuple[Skill, ...]) -> bool:
+    """Whether an agent is there, works on the task's project, and has all these skills."""
+    key = world.tasks[blocker.task_id].project_id, needed
+    return not agent.left_at_us and may_take(levels_of(agent.signature), agent.project_ids, key)
 
 
 def can_help(world: World, blocker: Blocker) -> bool:
     """Whether another agent might know it."""
     return _somebody_else(world, blocker, required_skills(world, blocker))
-
-
-def has_skills(skills: tuple[Skill, ...], needed: tuple[Skill, ...]) -> bool:
-    """Whether all needed skills are there, each at its level at least."""
-    levels = {skill.name: skill.level for skill in skills}
-    return all(levels.get(skill.name, 0) >= skill.level for skill in needed)
 
 
 def can_split(world: World, blocker: Blocker) -> bool:
@@ -56,12 +53,8 @@ def can_split(world: World, blocker: Blocker) -> bool:
     task = world.tasks[blocker.task_id]
     if PREREQUISITE in task.labels or awaited_task(world, blocker):
         return False
-    return any(
-        has_skills(agent.skills, blocker.needs_skills)
-        and not agent.left_at_us
-        and (not agent.project_ids or task.project_id in agent.project_ids)
-        for agent in world.agents.values()
-    )
+    needed = blocker.needs_skills
+    return any(_is_able(world, agent, blocker, needed) for agent in world.agents.values())
 
 
 def awaited_task(world: World, blocker: Blocker) -> TaskId:

@@ -57,6 +57,23 @@ def test_a_gate_judges_by_itself() -> None:
     assert newest_undecided(scenario.world) == []
 
 
+def test_what_came_last_stands_last_whatever_its_number() -> None:
+    scenario = Scenario()
+    team = (an_agent(who, sends_heartbeats=True, capacity=2) for who in (ADA, BOB))
+    scenario.given(a_project(completion="person"), *team)
+    scenario.new_task()
+    scenario.new_task()
+    scenario.assigned(ADA)
+    scenario.assigned(ADA)
+    scenario.after(minutes=10)
+    scenario.assigned(BOB)
+    scenario.assigned(BOB)
+    for task_id in ("T-2", "T-1"):
+        scenario.after(seconds=1)
+        scenario.when(complete(task_id, 1))
+    assert [late.task_id for late in newest_undecided(scenario.world)] == ["T-2", "T-1"]
+
+
 ENDS: dict[str, Callable[[Scenario], None]] = {
     "chosen": lambda s: s.given(accept("T-1", lease_token=1)),
     "rejected": lambda s: s.given(reject("T-1", lease_token=1)),
